@@ -1,0 +1,34 @@
+# Fastable. The two commands of the README: `make up` and `make test`. `make help` lists the rest.
+
+.PHONY: help up down clean-data build image test lint format bench
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+up: ## build, start a controller and a node, create the project ‘demo’
+	@scripts/up.sh
+
+down: ## stop everything ‘make up’ started; data stays
+	@scripts/down.sh
+
+clean-data: ## like down, and remove the data too
+	@scripts/down.sh --data
+
+build: ## build the programs into bin/
+	@scripts/build.sh
+
+image: ## build the vibn-dev image
+	@scripts/image.sh
+
+test: ## run the whole test suite
+	@scripts/test.sh
+
+lint: ## check formatting and the scripts
+	@scripts/lint.sh
+
+format: ## format the sources
+	@swift format --in-place --recursive --parallel --configuration .swift-format Sources Tests Package.swift
+
+bench: ## measure, side by side with what you would use instead
+	@Benchmarks/run.sh

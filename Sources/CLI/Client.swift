@@ -1,0 +1,112 @@
+import AsyncHTTPClient
+import FastableCore
+import Foundation
+import NIOCore
+import NIOFoundationCompat
+import NIOHTTP1
+
+/// Talks to one controller.
+struct Client {
+    let url: String
+    let tokenFile: String
+    private let token: Secret
+
+    init(context: Contexts.Context) throws {
+        url = context.url.hasSuffix("/") ? String(context.url.dropLast()) : context.url
+        tokenFile = context.tokenFile
+        guard let text = try? String(contentsOfFile: tokenFile, encoding: .utf8) else {
+            throw FastableError(
+                .unauthenticated, "The token file \(tokenFile) cannot be read. Log in again: fastable login --help")
+        }
+        token = Secret(text.trimmingCharacters(in: .whitespacesAndNewlines))
+    }
+
+    /// Not the library's shared client: that one gives up on a command that prints nothing for 90 seconds, tries a refused
+    /// connection again and again, and follows redirects with the token.
+    private static let http: HTTPClient = {
+        var configuration = HTTPClient.Configuration(
+            redirectConfiguration: .disallow, timeout: .init(connect: .seconds(10), read: nil))
+        configuration.connectionPool.retryConnectionEstablishment = false
+        configuration.httpVersion = .http1Only
+        return HTTPClient(eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: configuration)
+    }()
+
+    /// Runs one operation and gives its answer as JSON.
+    func run(_ operation: String, _ input: JSONValue) async throws -> Data {
+        var request = self.request(.POST, "/api/tools/\(operation)")
+        request.headers.add(name: "content-type", value: "application/json")
+        request.body = .bytes(ByteBuffer(data: try JSON.encode(input)))
+        let response = try await send(request, timeout: .seconds(Int64(Limits.execTimeoutLongestSeconds) + 60))
+        return try await Client.body(of: response)
+    }
+
+    /// Runs one operation and reads its answer as a value.
+    func run<Value: Decodable>(_ operation: String, _ input: JSONValue, as type: Value.Type) async throws -> Value {
+        try JSON.decode(type, from: try await run(operation, input))
+    }
+
+    func request(_ method: HTTPMethod, _ path: String) -> HTTPClientRequest {
+        var request = HTTPClientRequest(url: url + path)
+        request.method = method
+        request.headers.add(name: "authorization", value: "Bearer \(token.reveal())")
+        request.headers.add(name: "user-agent", value: "fastable/\(Version.text)")
+        return request
+    }
+
+    /// Sends a request; an answer that is not a success is thrown as the error that it carries.
+    func send(_ request: HTTPClientRequest, timeout: TimeAmount) async throws -> HTTPClientResponse {
+        let response: HTTPClientResponse
+        do {
+            response = try await Client.http.execute(request, deadline: .now() + timeout)
+        } catch let error as FastableError {
+            throw error
+        } catch let error as HTTPClientError where error == .remoteConnectionClosed {
+            throw Client.lost(error)
+        } catch let error as HTTPClientError where error == .deadlineExceeded {
+            throw FastableError(.timeout, "The controller at \(url) did not answer in time. Try again.")
+        } catch is CancellationError {
+            throw FastableError(.cancelled, "Interrupted.")
+        } catch {
+            throw FastableError(
+                .unavailable, "No controller answers at \(url). Is it running? (‘make up’ starts one.)",
+                context: "\(error)")
+        }
+        guard !(200..<300).contains(response.status.code) else { return response }
+        let body = try await Client.body(of: response)
+        throw (try? JSON.decode(Problem.self, from: body).error)
+            ?? FastableError(
+                .internal, "What answers at \(url) is no Fastable controller: status \(response.status.code).")
+    }
+
+    /// The whole body of an answer.
+    static func body(of response: HTTPClientResponse) async throws -> Data {
+        do {
+            return Data(buffer: try await response.body.collect(upTo: answerBytes))
+        } catch is NIOTooManyBytesError {
+            throw FastableError(.tooLarge, "The answer is larger than \(answerBytes) bytes. Ask for less.")
+        } catch {
+            throw lost(error)
+        }
+    }
+
+    /// An answer that broke off.
+    static func lost(_ cause: any Error) -> FastableError {
+        if let known = cause as? FastableError { return known }
+        return FastableError(
+            .unavailable, "The connection to the controller was lost before its answer was complete. Try again.",
+            context: "\(cause)")
+    }
+
+    private static let answerBytes = 64 * 1024 * 1024
+}
+
+/// The part of RFC 9457's problem document that the CLI shows.
+private struct Problem: Decodable {
+    var code: String
+    var detail: String
+    var details: [String: JSONValue]?
+
+    var error: FastableError {
+        FastableError(FastableError.Code(rawValue: code) ?? .internal, detail, details: details ?? [:])
+    }
+}

@@ -1,0 +1,191 @@
+import ArgumentParser
+import AsyncHTTPClient
+import Dispatch
+import FastableCore
+import FastableWire
+import Foundation
+import NIOCore
+import NIOFoundationCompat
+import NIOHTTP1
+import Synchronization
+
+struct ExecCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "exec", abstract: "Run a command in a project's container.",
+        discussion: """
+            One word after ‘--’ is a shell command line; several are a program and its arguments, taken as they are.
+
+            Examples:
+              fastable exec shop -- 'npm ci && npm test'
+              fastable exec shop --cwd api --env NODE_ENV=test -- node server.js
+
+            Output arrives as it is printed, byte for byte. Ctrl-C interrupts the command; a second one kills it with all its
+            descendants. Exits with the command's status; 124 when its time ran out, 125 when Fastable itself failed.
+            """)
+
+    @OptionGroup var common: CommonOptions
+    @Argument(help: "Name or id.") var project: String
+    @Option(help: "Directory to run in; /workspace unless given.") var cwd: String?
+    @Option(name: .long, help: ArgumentHelp("Set a variable; may be repeated.", valueName: "NAME=value"))
+    var env: [String] = []
+    @Option(
+        help: "Seconds until the command is killed with all its descendants (1 to \(Limits.execTimeoutLongestSeconds))."
+    )
+    var timeout: Int?
+    @Argument(parsing: .postTerminator, help: "The command.") var command: [String] = []
+
+    func validate() throws {
+        guard !command.isEmpty else {
+            throw ValidationError("Say what to run after ‘--’, for example: fastable exec \(project) -- ls -la")
+        }
+        for entry in env where !entry.contains("=") {
+            throw ValidationError("‘--env \(entry)’ is not of the form NAME=value.")
+        }
+    }
+
+    func run() async throws {
+        let status: Int32
+        do {
+            let client = try common.client()
+            if common.json {
+                let answer = try await client.run("shell.exec", input)
+                try Output.json(answer)
+                status = try JSON.decode(ExecAnswer.self, from: answer).exitStatus
+            } else {
+                status = try await ExecStream(client: client).run(input)
+            }
+        } catch {
+            Output.error((error as? FastableError).map(CommandFailure.explain) ?? error.localizedDescription)
+            status = 125
+        }
+        throw ExitCode(status)
+    }
+
+    private var input: JSONValue {
+        var input: [String: JSONValue] = ["project": .string(project)]
+        input["cmd"] = command.count == 1 ? .string(command[0]) : .array(command.map { .string($0) })
+        input["cwd"] = cwd.map { .string($0) }
+        input["timeoutSec"] = timeout.map { .integer(Int64($0)) }
+        if !env.isEmpty {
+            let pairs = env.map { entry in
+                let parts = entry.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                return (String(parts[0]), JSONValue.string(String(parts[1])))
+            }
+            input["env"] = .object(Dictionary(pairs) { _, last in last })
+        }
+        return .object(input)
+    }
+}
+
+/// What `shell.exec` answers, as far as an exit status needs it.
+struct ExecAnswer: Decodable {
+    var exitCode: Int32?
+    var signal: String?
+    var timedOut: Bool
+
+    var exitStatus: Int32 {
+        if timedOut { return 124 }
+        if let exitCode { return exitCode }
+        return 128 + (signal.map(ExecAnswer.number(ofSignal:)) ?? 0)
+    }
+
+    /// The numbers of Linux, where the command ran. Those without a name come as `SIG34`.
+    private static func number(ofSignal name: String) -> Int32 {
+        [
+            "SIGHUP": 1, "SIGINT": 2, "SIGQUIT": 3, "SIGILL": 4, "SIGTRAP": 5, "SIGABRT": 6, "SIGBUS": 7, "SIGFPE": 8,
+            "SIGKILL": 9, "SIGUSR1": 10, "SIGSEGV": 11, "SIGUSR2": 12, "SIGPIPE": 13, "SIGALRM": 14, "SIGTERM": 15,
+            "SIGSTKFLT": 16, "SIGXCPU": 24, "SIGXFSZ": 25, "SIGVTALRM": 26, "SIGPROF": 27, "SIGIO": 29, "SIGPWR": 30,
+            "SIGSYS": 31,
+        ][name] ?? Int32(name.dropFirst(3)) ?? 0
+    }
+}
+
+/// One command as a stream: the answer is a sequence of link frames, data as it comes, the result last.
+private struct ExecStream {
+    let client: Client
+
+    func run(_ input: JSONValue) async throws -> Int32 {
+        var request = client.request(.POST, "/api/tools/shell.exec")
+        request.headers.add(name: "content-type", value: "application/json")
+        request.headers.add(name: "accept", value: "application/vnd.fastable.frames")
+        request.body = .bytes(ByteBuffer(data: try JSON.encode(input)))
+        let interrupts = Interrupts(client: client)
+        let source = interrupts.listen()
+        defer { source.cancel() }
+        let response = try await client.send(request, timeout: .hours(24))
+        do {
+            return try await follow(response, interrupts)
+        } catch let error as FastableError {
+            throw error
+        } catch {
+            throw Self.lost
+        }
+    }
+
+    private func follow(_ response: HTTPClientResponse, _ interrupts: Interrupts) async throws -> Int32 {
+        var decoder = FrameStreamDecoder()
+        for try await chunk in response.body {
+            decoder.append(chunk)
+            while let frame = try decoder.next() {
+                switch (frame.type, frame.channel) {
+                case (.data, 2): try Output.bytes(Data(buffer: frame.payload), to: STDERR_FILENO)
+                case (.data, _): try Output.bytes(Data(buffer: frame.payload))
+                case (.message, _):
+                    let message = try JSON.decode(Message.self, from: Data(buffer: frame.payload))
+                    if let started = message.started { interrupts.began(exec: started.execId) }
+                    if let result = message.result { return result.exitStatus }
+                    if let error = message.error { throw error }
+                default: break
+                }
+            }
+        }
+        throw Self.lost
+    }
+
+    private static let lost = FastableError(
+        .unavailable, "The connection to the controller was lost while the command ran; the command may still run.")
+
+    private struct Message: Decodable {
+        struct Started: Decodable { var execId: String }
+        var started: Started?
+        var result: ExecAnswer?
+        var error: FastableError?
+    }
+}
+
+/// Ctrl-C: the first goes to the command as SIGINT, the second ends this program, at which the controller kills the command with
+/// all its descendants.
+private final class Interrupts: Sendable {
+    private struct State {
+        var exec: String?
+        var count = 0
+    }
+
+    private let state = Mutex(State())
+    private let client: Client
+
+    init(client: Client) { self.client = client }
+
+    /// Takes the signal over; it is ours until the source is cancelled.
+    func listen() -> any DispatchSourceSignal {
+        #if canImport(Darwin)
+            signal(SIGINT, SIG_IGN)
+        #endif
+        let source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
+        source.setEventHandler { self.interrupted() }
+        source.resume()
+        return source
+    }
+
+    private func interrupted() {
+        let (count, exec) = state.withLock { state in
+            state.count += 1
+            return (state.count, state.exec)
+        }
+        // At once, also while a write to a terminal or pipe that nobody reads holds everything else up.
+        guard count == 1, let exec else { _exit(128 + SIGINT) }
+        Task { _ = try? await client.run("shell.kill", ["execId": .string(exec), "signal": "SIGINT"]) }
+    }
+
+    func began(exec: String) { state.withLock { $0.exec = exec } }
+}

@@ -1,0 +1,182 @@
+import ArgumentParser
+import FastableCore
+import Foundation
+
+struct FileCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "fs", abstract: "Read, write, edit and search the files of a project.",
+        discussion: "Paths are relative to /workspace. None of these starts the container.",
+        subcommands: [
+            Read.self, Write.self, Edit.self, List.self, Glob.self, Grep.self, Delete.self,
+        ])
+
+    struct Read: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Print a file, or list a directory.")
+        @OptionGroup var common: CommonOptions
+        @Argument(help: "Name or id.") var project: String
+        @Argument(help: "Path in the workspace.") var path: String
+        @Option(help: "First line, counted from 1.") var offset: Int?
+        @Option(help: "Number of lines.") var limit: Int?
+
+        func run() async throws {
+            var input: [String: JSONValue] = ["project": .string(project), "path": .string(path)]
+            input["offset"] = offset.map { .integer(Int64($0)) }
+            input["limit"] = limit.map { .integer(Int64($0)) }
+            try await CommandFailure.explained {
+                let answer = try await common.client().run("fs.read", .object(input))
+                if common.json { return try Output.json(answer) }
+                let result = try JSON.decode(FileReadResult.self, from: answer)
+                switch (result.content, result.encoding) {
+                case (let content?, .base64?): try Output.bytes(Data(base64Encoded: content) ?? Data())
+                case (let content?, _): try Output.bytes(Data(content.utf8))
+                case (nil, _): try Output.line(List.text(result.entries ?? []))
+                }
+                if result.truncated, let first = result.firstLine, let count = result.lineCount {
+                    Output.error("more follows; continue with --offset \(first + count)")
+                }
+            }
+        }
+    }
+
+    struct Write: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Write standard input, or a text, to a file.",
+            discussion: "Example: fastable fs write shop notes.txt < notes.txt")
+        @OptionGroup var common: CommonOptions
+        @Argument(help: "Name or id.") var project: String
+        @Argument(help: "Path in the workspace.") var path: String
+        @Option(help: "The text; standard input is read unless given.") var content: String?
+        @Option(help: "Only if the file has this sha256 now; empty: only if it does not exist.") var ifMatch: String?
+
+        func run() async throws {
+            let bytes = content.map { Data($0.utf8) } ?? FileHandle.standardInput.readDataToEndOfFile()
+            var input: [String: JSONValue] = ["project": .string(project), "path": .string(path)]
+            if let text = String(data: bytes, encoding: .utf8) {
+                input["content"] = .string(text)
+            } else {
+                input["content"] = .string(bytes.base64EncodedString())
+                input["encoding"] = "base64"
+            }
+            input["ifMatch"] = ifMatch.map { .string($0) }
+            try await common.show("fs.write", .object(input), as: FileWriteResult.self) { result in
+                "\(result.created ? "Created" : "Wrote") \(result.path), \(Output.size(result.sizeBytes))."
+            }
+        }
+    }
+
+    struct Edit: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Replace an exact text in a file.",
+            discussion: "Example: fastable fs edit shop app.py --old 'debug = True' --new 'debug = False'")
+        @OptionGroup var common: CommonOptions
+        @Argument(help: "Name or id.") var project: String
+        @Argument(help: "Path in the workspace.") var path: String
+        @Option(help: "The text to replace, exactly.") var old: String
+        @Option(help: "What to put in its place.") var new: String
+        @Flag(help: "Replace every occurrence.") var all = false
+
+        func run() async throws {
+            let edit: JSONValue = ["oldString": .string(old), "newString": .string(new), "replaceAll": .bool(all)]
+            try await common.show(
+                "fs.edit", ["project": .string(project), "path": .string(path), "edits": [edit]],
+                as: FileEditResult.self
+            ) { result in
+                "Replaced \(result.replacements) in \(result.path), line \(result.firstLine):\n\(result.snippet)"
+            }
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "ls", abstract: "List a directory.", aliases: ["list"])
+        @OptionGroup var common: CommonOptions
+        @Argument(help: "Name or id.") var project: String
+        @Argument(help: "Path in the workspace.") var path = "."
+        @Option(help: "Levels to descend.") var depth: Int?
+        @Flag(name: .shortAndLong, help: "Hidden files too.") var all = false
+
+        func run() async throws {
+            var input: [String: JSONValue] = [
+                "project": .string(project), "path": .string(path), "includeHidden": .bool(all),
+            ]
+            input["depth"] = depth.map { .integer(Int64($0)) }
+            try await common.show("fs.list", .object(input), as: FileListResult.self) { result in
+                if result.truncated { Output.error("there are more; list a directory below") }
+                return List.text(result.entries)
+            }
+        }
+
+        static func text(_ entries: [FileEntry]) -> String {
+            guard !entries.isEmpty else { return "(empty)" }
+            return Output.table(
+                ["MODE", "SIZE", "NAME"],
+                entries.map { entry in
+                    let suffix =
+                        switch entry.kind {
+                        case .directory: "/"
+                        case .symlink: " → " + (entry.symlinkTarget ?? "?")
+                        case .file, .other: ""
+                        }
+                    return [entry.mode, Output.size(entry.sizeBytes), entry.name + suffix]
+                })
+        }
+    }
+
+    struct Glob: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Find files by name.", discussion: "Example: fastable fs glob shop '**/*.ts'")
+        @OptionGroup var common: CommonOptions
+        @Argument(help: "Name or id.") var project: String
+        @Argument(help: "Pattern, as ripgrep's --glob takes it.") var pattern: String
+
+        func run() async throws {
+            try await common.show(
+                "fs.glob", ["project": .string(project), "pattern": .string(pattern)], as: FileGlobResult.self
+            ) { result in
+                if result.truncated { Output.error("there are more; narrow the pattern") }
+                return result.paths.joined(separator: "\n")
+            }
+        }
+    }
+
+    struct Grep: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Search file contents.", discussion: "Example: fastable fs grep shop 'deprecated' --glob '*.py'")
+        @OptionGroup var common: CommonOptions
+        @Argument(help: "Name or id.") var project: String
+        @Argument(help: "Regular expression of ripgrep.") var pattern: String
+        @Option(help: "Search below this path.") var path: String?
+        @Option(help: "Only files whose path matches.") var glob: String?
+        @Flag(name: .shortAndLong, help: "Ignore case.") var ignoreCase = false
+        @Flag(name: [.customShort("F"), .long], help: "The pattern is plain text.") var fixedString = false
+
+        func run() async throws {
+            var input: [String: JSONValue] = [
+                "project": .string(project), "pattern": .string(pattern), "ignoreCase": .bool(ignoreCase),
+                "fixedString": .bool(fixedString),
+            ]
+            input["path"] = path.map { .string($0) }
+            input["glob"] = glob.map { .string($0) }
+            try await common.show("fs.grep", .object(input), as: FileGrepResult.self) { result in
+                if result.truncated { Output.error("there are more; narrow the search") }
+                return result.matches.map { "\($0.path):\($0.line):\($0.text)" }.joined(separator: "\n")
+            }
+        }
+    }
+
+    struct Delete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(commandName: "rm", abstract: "Delete a file or directory.")
+        @OptionGroup var common: CommonOptions
+        @Argument(help: "Name or id.") var project: String
+        @Argument(help: "Path in the workspace.") var path: String
+        @Flag(name: .shortAndLong, help: "A directory with all that is in it.") var recursive = false
+
+        func run() async throws {
+            try await common.show(
+                "fs.delete",
+                ["project": .string(project), "path": .string(path), "recursive": .bool(recursive)],
+                as: FileDeleteResult.self
+            ) { "Deleted \($0.path) (\($0.removed) in all)." }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+import ArgumentParser
+import FastableCore
+import Foundation
+
+struct ProjectCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "project", abstract: "Create, list, show and delete projects.",
+        subcommands: [Create.self, List.self, Get.self, Delete.self])
+
+    struct Project: Codable {
+        var id: String
+        var name: String
+        var image: String
+        var node: String?
+        var createdAt: Date
+    }
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Create a project, empty or from a git repository.",
+            discussion: """
+                Examples:
+                  fastable project create shop
+                  fastable project create shop --git https://github.com/example/shop.git --branch main
+                  fastable project create big --cpus 2 --memory-mib 4096
+                """)
+
+        @OptionGroup var common: CommonOptions
+        @Argument(help: "Lower-case letters, digits and dashes.") var name: String
+        @Option(help: "Clone this repository into the workspace.") var git: String?
+        @Option(help: "Branch or tag to clone.") var branch: String?
+        @Option(help: "Image of the container.") var image: String?
+        @Option(help: "Cores the container may use.") var cpus: Double?
+        @Option(help: "Memory limit in MiB.") var memoryMib: Int?
+        @Option(help: "Processes and threads at most.") var pids: Int?
+
+        func run() async throws {
+            var input: [String: JSONValue] = ["name": .string(name)]
+            if let git {
+                var origin: [String: JSONValue] = ["url": .string(git)]
+                origin["branch"] = branch.map { .string($0) }
+                input["git"] = .object(origin)
+            }
+            input["image"] = image.map { .string($0) }
+            var limits: [String: JSONValue] = [:]
+            limits["cpus"] = cpus.map { .number($0) }
+            limits["memoryBytes"] = memoryMib.map { .integer(Int64($0) * 1024 * 1024) }
+            limits["pids"] = pids.map { .integer(Int64($0)) }
+            if !limits.isEmpty { input["limits"] = .object(limits) }
+            try await common.show("projects_create", .object(input), as: Project.self) { project in
+                "Created ‘\(project.name)’ (\(project.id)). Try: fastable exec \(project.name) -- ls -la"
+            }
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the projects of your workspace.")
+        @OptionGroup var common: CommonOptions
+
+        struct Answer: Codable { var projects: [Project] }
+
+        func run() async throws {
+            try await common.show("projects_list", [:], as: Answer.self) { answer in
+                Output.table(
+                    ["NAME", "IMAGE", "NODE", "CREATED", "ID"],
+                    answer.projects.map { [$0.name, $0.image, $0.node ?? "–", $0.createdAt.ISO8601Format(), $0.id] })
+            }
+        }
+    }
+
+    struct Get: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show one project and its container.")
+        @OptionGroup var common: CommonOptions
+        @Argument(help: "Name or id.") var project: String
+
+        func run() async throws {
+            try await common.show("projects_get", ["project": .string(project)], as: JSONValue.self) { answer in
+                Describe.fields(answer)
+            }
+        }
+    }
+
+    struct Delete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Delete a project with its container and all its files.")
+        @OptionGroup var common: CommonOptions
+        @Argument(help: "Name or id.") var project: String
+        @Flag(help: "Do not ask.") var yes = false
+        @Flag(help: "Also when its node is offline; the node removes the rest when it is back.") var force = false
+
+        func run() async throws {
+            if !yes {
+                guard isatty(STDIN_FILENO) == 1 else {
+                    throw ValidationError(
+                        "Nobody can be asked here. Add --yes to delete ‘\(project)’ with all its files.")
+                }
+                try Output.bytes(Data("Delete ‘\(project)’ and all its files? Type its name: ".utf8))
+                guard readLine() == project else { throw ExitCode(1) }
+            }
+            var input: [String: JSONValue] = ["project": .string(project)]
+            if force { input["force"] = true }
+            try await common.show("projects_delete", .object(input), as: JSONValue.self) { _ in "Deleted ‘\(project)’."
+            }
+        }
+    }
+}
+
+/// An answer as lines of `name  value`, for commands whose answer is one thing.
+enum Describe {
+    static func fields(_ value: JSONValue, indent: String = "") -> String {
+        guard case .object(let members) = value else { return indent + scalar(value) }
+        let width = members.keys.map(\.count).max() ?? 0
+        return members.sorted { $0.key < $1.key }.map { key, member in
+            let name = indent + key + String(repeating: " ", count: width - key.count)
+            switch member {
+            case .object(let inner) where !inner.isEmpty: return name + "\n" + fields(member, indent: indent + "  ")
+            case .null, .bool, .integer, .number, .string, .array, .object: return name + "  " + scalar(member)
+            }
+        }.joined(separator: "\n")
+    }
+
+    private static func scalar(_ value: JSONValue) -> String {
+        switch value {
+        case .null: "–"
+        case .bool(let value): value ? "yes" : "no"
+        case .integer(let value): "\(value)"
+        case .number(let value): "\(value)"
+        case .string(let value): value
+        case .array(let values): values.map(scalar).joined(separator: ", ")
+        case .object(let members):
+            members.sorted { $0.key < $1.key }.map { "\($0)=\(scalar($1))" }.joined(separator: " ")
+        }
+    }
+}

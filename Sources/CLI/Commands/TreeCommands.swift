@@ -1,0 +1,159 @@
+import ArgumentParser
+import AsyncHTTPClient
+import FastableCore
+import Foundation
+import NIOCore
+import NIOFoundationCompat
+import NIOHTTP1
+
+struct PushCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "push", abstract: "Copy a directory into a project's workspace.",
+        discussion: """
+            Examples:
+              fastable push shop .
+              fastable push shop ./site --to public --replace
+            """)
+
+    @OptionGroup var common: CommonOptions
+    @Argument(help: "Name or id.") var project: String
+    @Argument(help: "The directory to copy.") var directory: String
+    @Option(help: "Where to, in the workspace.") var to: String?
+    @Flag(help: "Remove what is there first.") var replace = false
+
+    func run() async throws {
+        try await CommandFailure.explained {
+            var isDirectory: ObjCBool = false
+            guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory), isDirectory.boolValue
+            else {
+                throw FastableError(.notFound, "There is no directory ‘\(directory)’.")
+            }
+            let client = try common.client()
+            let tar = try Tar.start(["--create", "--file=-", "--directory=\(directory)", "--format=pax", "."])
+            var request = client.request(.PUT, TreePath.of(project, path: to, replace: replace))
+            request.headers.add(name: "content-type", value: "application/x-tar")
+            request.body = .stream(tar.output, length: .unknown)
+            let answer: Data
+            do {
+                answer = try await Client.body(of: try await client.send(request, timeout: .hours(12)))
+            } catch {
+                tar.abandon()
+                throw error
+            }
+            try tar.finish()
+            if common.json { return try Output.json(answer) }
+            let result = try JSON.decode(TreeResult.self, from: answer)
+            try Output.line("Pushed \(result.files) files, \(Output.size(Int(result.sizeBytes))).")
+        }
+    }
+}
+
+struct PullCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pull", abstract: "Copy a project's workspace, or a part of it, to a directory here.",
+        discussion: "Example: fastable pull shop ./shop --from src")
+
+    @OptionGroup var common: CommonOptions
+    @Argument(help: "Name or id.") var project: String
+    @Argument(help: "The directory to write; made when it does not exist.") var directory: String
+    @Option(help: "What to copy, in the workspace.") var from: String?
+
+    func run() async throws {
+        try await CommandFailure.explained {
+            let client = try common.client()
+            let request = client.request(.GET, TreePath.of(project, path: from, replace: false))
+            let response = try await client.send(request, timeout: .hours(12))
+            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+            let tar = try Tar.start([
+                "--extract", "--file=-", "--directory=\(directory)", "--no-same-owner", "--delay-directory-restore",
+            ])
+            var bytes = 0
+            do {
+                for try await chunk in response.body {
+                    bytes += chunk.readableBytes
+                    // When tar takes no more it has failed, and `finish` tells how.
+                    guard tar.take(chunk) else { break }
+                }
+            } catch {
+                tar.abandon()
+                throw Client.lost(error)
+            }
+            try tar.finish()
+            if common.json { return try Output.json(JSON.encode(JSONValue.object(["bytes": .integer(Int64(bytes))]))) }
+            try Output.line("Pulled \(Output.size(bytes)) into \(directory).")
+        }
+    }
+}
+
+private enum TreePath {
+    static func of(_ project: String, path: String?, replace: Bool) -> String {
+        var components = URLComponents()
+        components.path = "/api/projects/\(project)/fs/tree"
+        var query: [URLQueryItem] = []
+        if let path { query.append(URLQueryItem(name: "path", value: path)) }
+        if replace { query.append(URLQueryItem(name: "replace", value: "true")) }
+        if !query.isEmpty { components.queryItems = query }
+        // In a query a plus sign means a space, which `URLComponents` does not know.
+        return (components.string ?? components.path).replacing("+", with: "%2B")
+    }
+}
+
+/// The system's tar: it knows the file system of this machine better than we do.
+private struct Tar {
+    private let process: Process
+    private let input: FileHandle
+    let output: PipeBytes
+
+    static func start(_ arguments: [String]) throws -> Tar {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = ["tar"] + arguments
+        let input = Pipe()
+        let output = Pipe()
+        process.standardInput = input
+        process.standardOutput = output
+        do {
+            try process.run()
+        } catch {
+            throw FastableError(.unavailable, "tar could not be started; is it installed?", context: "\(error)")
+        }
+        return Tar(
+            process: process, input: input.fileHandleForWriting,
+            output: PipeBytes(handle: output.fileHandleForReading))
+    }
+
+    /// `false` when it takes no more.
+    func take(_ bytes: ByteBuffer) -> Bool { (try? input.write(contentsOf: Data(buffer: bytes))) != nil }
+
+    /// Ends it; what it wrote so far stays. Only SIGKILL does that: the others are blocked in a child of a dispatch thread.
+    func abandon() {
+        kill(process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
+    }
+
+    func finish() throws {
+        try? input.close()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else {
+            throw FastableError(
+                .internal, "tar failed with status \(process.terminationStatus); see its message above.")
+        }
+    }
+}
+
+/// What a pipe gives, as a body. Reading blocks one thread of this short-lived program, which has nothing else to do.
+private struct PipeBytes: AsyncSequence, Sendable {
+    typealias Element = ByteBuffer
+    let handle: FileHandle
+
+    struct AsyncIterator: AsyncIteratorProtocol {
+        let handle: FileHandle
+
+        mutating func next() async throws -> ByteBuffer? {
+            guard let data = try handle.read(upToCount: 256 * 1024), !data.isEmpty else { return nil }
+            return ByteBuffer(data: data)
+        }
+    }
+
+    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(handle: handle) }
+}

@@ -1,0 +1,83 @@
+/// The protocol between `fastable-node` and `fastable-init`, on one unix stream socket per container.
+///
+/// Every frame has the 12-byte header of the node link, big endian:
+///
+///     u8 version = 1 · u8 type · u8 flags = 0 · u8 channel · u32 stream · u32 payload length
+///
+/// A stream is one exec; the node numbers them. Payloads are binary: integers are big endian, a string is a u32 length
+/// and its bytes. What breaks these rules closes the connection; nothing that is sent can end init.
+///
+/// Node to init
+///   message HELLO    (stream 0) u32 version, with the fd of the container's cgroup v2 directory (SCM_RIGHTS)
+///   open             u32 flags = 0, u32 uid, u32 gid, u32 timeout in ms (0: none), string token, string directory,
+///                    u32 count and the arguments, u32 count and the environment (`NAME=value`)
+///   window           (channel 1 or 2) u64: the node has stored all bytes before this offset
+///   message KILL     u32 receipt, u32 signal; 9 ends everything in the exec's cgroup, others go to its process group
+///   message RELEASE  forget an exec that has ended
+///   ping             u64
+///
+/// Init to node
+///   message WELCOME  (stream 0) u32 version, u32 errno of the cgroup directory, u32 number of HELD that follow
+///   message HELD     u8 phase, u64 and u64 stored offset of stdout and stderr, string token
+///   data             (channel 1 or 2) u64 offset of the first byte, then the bytes
+///   end              (channel 1 or 2) nothing more will come on this channel
+///   message EXITED   u8 1 when a signal ended it, u32 exit code or signal, u8 1 when the deadline ended it,
+///                    u64 start (ns since 1970), u64 duration in ns, u64 and u64 bytes of stdout and stderr
+///   message FAILED   u8 stage, u32 errno: the program did not start
+///   message REFUSED  u8 reason: init holds nothing under this number
+///   message RECEIPT  u32 receipt, u32 errno; after signal 9 it comes when no process is left
+///   pong             u64
+///
+/// EXITED follows the last byte that was in the pipes when the program ended, also when a process in the background
+/// holds them open; such a process's later output follows as data. Init keeps everything about an exec, and each
+/// byte until it is stored, so a new connection goes on where the old one was lost: after WELCOME and HELD, init sends
+/// all that is not stored, and all ends and exits, again.
+#pragma once
+
+#include <stdint.h>
+
+#define FASTABLE_INIT_VERSION ((uint32_t)1)
+
+#define FASTABLE_FRAME_VERSION ((uint8_t)1)
+#define FASTABLE_FRAME_OPEN ((uint8_t)1)
+#define FASTABLE_FRAME_MESSAGE ((uint8_t)2)
+#define FASTABLE_FRAME_DATA ((uint8_t)3)
+#define FASTABLE_FRAME_WINDOW ((uint8_t)4)
+#define FASTABLE_FRAME_END ((uint8_t)5)
+#define FASTABLE_FRAME_PING ((uint8_t)7)
+#define FASTABLE_FRAME_PONG ((uint8_t)8)
+
+#define FASTABLE_MESSAGE_HELLO ((uint8_t)1)
+#define FASTABLE_MESSAGE_WELCOME ((uint8_t)2)
+#define FASTABLE_MESSAGE_HELD ((uint8_t)3)
+#define FASTABLE_MESSAGE_KILL ((uint8_t)4)
+#define FASTABLE_MESSAGE_RECEIPT ((uint8_t)5)
+#define FASTABLE_MESSAGE_RELEASE ((uint8_t)6)
+#define FASTABLE_MESSAGE_EXITED ((uint8_t)7)
+#define FASTABLE_MESSAGE_FAILED ((uint8_t)8)
+#define FASTABLE_MESSAGE_REFUSED ((uint8_t)9)
+
+#define FASTABLE_PHASE_FAILED ((uint8_t)1)
+#define FASTABLE_PHASE_RUNNING ((uint8_t)2)
+#define FASTABLE_PHASE_EXITED ((uint8_t)3)
+
+#define FASTABLE_REFUSED_LIMIT ((uint8_t)1)
+#define FASTABLE_REFUSED_DUPLICATE ((uint8_t)2)
+#define FASTABLE_REFUSED_FLAGS ((uint8_t)3)
+
+#define FASTABLE_STAGE_CGROUP ((uint8_t)1)
+#define FASTABLE_STAGE_PIPES ((uint8_t)2)
+#define FASTABLE_STAGE_CLONE ((uint8_t)3)
+#define FASTABLE_STAGE_SETUP ((uint8_t)4)
+#define FASTABLE_STAGE_DIRECTORY ((uint8_t)5)
+#define FASTABLE_STAGE_IDENTITY ((uint8_t)6)
+#define FASTABLE_STAGE_EXECUTE ((uint8_t)7)
+
+// Sizes. A test holds them equal to `Limits` where the same bound has a name there.
+#define FASTABLE_INIT_HEADER_BYTES 12
+#define FASTABLE_INIT_PAYLOAD_BYTES (256 * 1024)
+#define FASTABLE_INIT_RING_BYTES (256 * 1024)
+#define FASTABLE_INIT_EXECS 512
+#define FASTABLE_INIT_TOKEN_BYTES 64
+#define FASTABLE_INIT_ARGUMENTS 4096
+#define FASTABLE_INIT_ENVIRONMENT 1024

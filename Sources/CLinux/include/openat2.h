@@ -1,0 +1,46 @@
+#ifndef FASTABLE_OPENAT2_H
+#define FASTABLE_OPENAT2_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// `O_PATH`, which the C library hides behind its own feature test.
+enum { FST_O_PATH = 010000000 };
+
+/// Opens `path`, which may follow symbolic links but never leads above `directory`, whatever moves meanwhile, and never
+/// through a link of /proc. `follow` 0 refuses every symbolic link on the way. Returns the descriptor or a negative errno;
+/// -EXDEV when the path leads out, -EAGAIN when too much moved meanwhile.
+int fst_open_beneath(int directory, const char *path, int flags, uint32_t mode, int follow);
+
+/// Opens a new file without a name for reading and writing; only we may use it so far. Returns the descriptor or a negative errno.
+int fst_open_unnamed(int directory);
+
+/// Gives the open file (of O_TMPFILE or any other) a name. Returns 0 or a negative errno; never replaces a file.
+int fst_link_descriptor(int file, int directory, const char *name);
+
+/// Renames without replacing what has the new name. Returns 0 or a negative errno.
+int fst_rename_exclusive(int from_directory, const char *from, int to_directory, const char *to);
+
+/// Reads directory entries (`struct linux_dirent64`). Returns the bytes, 0 at the end, or a negative errno.
+int64_t fst_read_directory(int directory, void *buffer, size_t count);
+
+/// One entry of the bytes that `fst_read_directory` gave. `type` is a DT_ constant.
+struct fst_directory_entry {
+    const char *name;
+    size_t name_length;
+    unsigned char type;
+    /// Where the next entry begins.
+    size_t next;
+};
+struct fst_directory_entry fst_directory_entry_at(const void *buffer, size_t offset);
+
+/// Copies the `user.` extended attributes, as far as they can be copied: they are an extra, not the content.
+void fst_copy_user_attributes(int from, int to);
+
+/// Waits until everything on the filesystem of an open file is on the disk. Returns 0 or a negative errno.
+int fst_synchronize_filesystem(int file);
+
+/// Where `needle` begins in `hay`, or null.
+const void *fst_find(const void *hay, size_t hay_count, const void *needle, size_t needle_count);
+
+#endif

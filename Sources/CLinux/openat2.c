@@ -1,0 +1,77 @@
+#define _GNU_SOURCE
+#include "openat2.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+_Static_assert(FST_O_PATH == O_PATH, "the flags of this architecture differ");
+
+enum { attempts_while_moving = 64, attribute_bytes = 64 * 1024 };
+
+int fst_open_beneath(int directory, const char *path, int flags, uint32_t mode, int follow) {
+    struct open_how how = {
+        .flags = (uint64_t)flags | O_CLOEXEC,
+        .mode = mode,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (follow ? 0 : RESOLVE_NO_SYMLINKS),
+    };
+    for (int attempt = 0;; attempt++) {
+        int file = (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+        if (file >= 0) return file;
+        // EAGAIN: a rename ran beside the walk, so the kernel could not prove that it stayed below.
+        if (errno != EINTR && !(errno == EAGAIN && attempt < attempts_while_moving)) return -errno;
+    }
+}
+
+int fst_open_unnamed(int directory) {
+    int file = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    return file < 0 ? -errno : file;
+}
+
+int fst_link_descriptor(int file, int directory, const char *name) {
+    char source[32];
+    snprintf(source, sizeof source, "/proc/self/fd/%d", file);
+    return linkat(AT_FDCWD, source, directory, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+int fst_rename_exclusive(int from_directory, const char *from, int to_directory, const char *to) {
+    return renameat2(from_directory, from, to_directory, to, RENAME_NOREPLACE) < 0 ? -errno : 0;
+}
+
+int64_t fst_read_directory(int directory, void *buffer, size_t count) {
+    ssize_t bytes = getdents64(directory, buffer, count);
+    return bytes < 0 ? -errno : bytes;
+}
+
+struct fst_directory_entry fst_directory_entry_at(const void *buffer, size_t offset) {
+    const struct dirent64 *entry = (const void *)((const char *)buffer + offset);
+    return (struct fst_directory_entry){
+        .name = entry->d_name,
+        .name_length = strlen(entry->d_name),
+        .type = entry->d_type,
+        .next = offset + entry->d_reclen,
+    };
+}
+
+void fst_copy_user_attributes(int from, int to) {
+    char names[attribute_bytes];
+    ssize_t length = flistxattr(from, names, sizeof names);
+    for (ssize_t at = 0; at < length; at += (ssize_t)strlen(names + at) + 1) {
+        char value[attribute_bytes];
+        if (strncmp(names + at, "user.", 5) != 0) continue;
+        ssize_t size = fgetxattr(from, names + at, value, sizeof value);
+        if (size >= 0) fsetxattr(to, names + at, value, (size_t)size, 0);
+    }
+}
+
+int fst_synchronize_filesystem(int file) { return syncfs(file) < 0 ? -errno : 0; }
+
+const void *fst_find(const void *hay, size_t hay_count, const void *needle, size_t needle_count) {
+    return memmem(hay, hay_count, needle, needle_count);
+}

@@ -1,0 +1,105 @@
+#define _GNU_SOURCE
+#include "userns.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int write_file(const char *path, const char *text) {
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    if (file < 0) return -errno;
+    ssize_t length = (ssize_t)strlen(text);
+    int status = write(file, text, (size_t)length) == length ? 0 : -errno;
+    close(file);
+    return status;
+}
+
+// /proc/sys shows each process the settings of its own namespaces, so these are written from inside.
+static const struct setting {
+    const char *path, *value;
+} settings[] = {
+    {"/proc/sys/user/max_user_namespaces", "0"},
+    {"/proc/sys/net/ipv6/conf/all/disable_ipv6", "1"},
+    {"/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"},
+};
+
+static int apply_settings(void) {
+    for (unsigned index = 0; index < sizeof settings / sizeof settings[0]; index++) {
+        int status = write_file(settings[index].path, settings[index].value);
+        // A kernel without IPv6 has nothing to switch off.
+        if (status < 0 && status != -ENOENT) return status;
+    }
+    return 0;
+}
+
+/// The child keeps its namespaces alive until the parent has opened them. It runs in a copy of a process with threads, so it may
+/// do no more than make system calls.
+static void run_child(int answer) {
+    int status = apply_settings();
+    if (write(answer, &status, sizeof status) != sizeof status) _exit(1);
+    for (;;) pause();
+}
+
+static int await_child(int answer) {
+    int status;
+    ssize_t length;
+    do length = read(answer, &status, sizeof status);
+    while (length < 0 && errno == EINTR);
+    return length == sizeof status ? status : -ECHILD;
+}
+
+static int write_map(pid_t child, const char *name, uint32_t base, uint32_t count) {
+    char path[64];
+    char mapping[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", child, name);
+    snprintf(mapping, sizeof mapping, "0 %u %u\n", base, count);
+    return write_file(path, mapping);
+}
+
+static int open_namespace(pid_t child, const char *name) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/ns/%s", child, name);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    return file < 0 ? -errno : file;
+}
+
+static int take_namespaces(pid_t child, uint32_t base, uint32_t count, struct fst_namespaces *namespaces) {
+    int status = write_map(child, "uid_map", base, count);
+    if (status == 0) status = write_map(child, "gid_map", base, count);
+    if (status < 0) return status;
+    int user = open_namespace(child, "user");
+    if (user < 0) return user;
+    int network = open_namespace(child, "net");
+    if (network < 0) {
+        close(user);
+        return network;
+    }
+    namespaces->user = user;
+    namespaces->network = network;
+    return 0;
+}
+
+int fst_namespaces_create(uint32_t base, uint32_t count, struct fst_namespaces *namespaces) {
+    int answer[2];
+    if (pipe2(answer, O_CLOEXEC) < 0) return -errno;
+    // No signal tells of the child's end, so no other wait of this process sees it. A null stack means a copy of the caller's;
+    // the other arguments are unused, so their order, which differs between machines, does not matter.
+    pid_t child = (pid_t)syscall(SYS_clone, (unsigned long)(CLONE_NEWUSER | CLONE_NEWNET), 0, 0, 0, 0);
+    if (child == 0) run_child(answer[1]);
+    int status = child < 0 ? -errno : 0;
+    close(answer[1]);
+    if (child > 0) {
+        status = await_child(answer[0]);
+        if (status == 0) status = take_namespaces(child, base, count, namespaces);
+        kill(child, SIGKILL);
+        while (waitpid(child, NULL, __WALL) < 0 && errno == EINTR) continue;
+    }
+    close(answer[0]);
+    return status;
+}

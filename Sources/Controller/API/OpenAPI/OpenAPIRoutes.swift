@@ -1,0 +1,173 @@
+import ControllerServices
+import FastableCore
+
+/// The paths that are not operations.
+enum OpenAPIRoutes {
+    static var paths: [String: JSONValue] {
+        [
+            "/api/tools": ["get": get("tools_list", "The operations with their schemas.", answer: .object)],
+            FileRoutes.file: file, FileRoutes.tree: tree,
+            ExecRoutes.status: [
+                "parameters": [parameter("exec", "The id of the command.")],
+                "get": get("exec_status", "Whether a command runs, and how it ended.", answer: .object, tag: "bytes"),
+            ],
+            ExecRoutes.output: execOutput,
+            "/api/mcp": ["post": mcp],
+            "/api/nodes/enroll": ["post": enroll],
+            "/health": ["get": open(get("health", "The process answers.", answer: .object, tag: "system"))],
+            "/ready": [
+                "get": open(get("ready", "Whether the controller can do its work.", answer: .object, tag: "system"))
+            ],
+            "/metrics": [
+                "get": get("metrics", "Prometheus text. Needs the scope admin.", answer: .text, tag: "system")
+            ],
+            "/openapi.json": ["get": open(get("openapi", "This document.", answer: .object, tag: "system"))],
+        ]
+    }
+
+    private enum Answer { case object, bytes, text }
+
+    private static var file: JSONValue {
+        var read = get("file_read", "The bytes of a file, or one range of them.", answer: .bytes, tag: "bytes")
+        read = read.with("parameters", [query("path", "Relative to /workspace.", required: true), header("Range")])
+        read = read.with("responses", read["responses"]?.with("206", .described("A range.")) ?? .null)
+        read = read.with("responses", read["responses"]?.with("304", .described("Unchanged.")) ?? .null)
+        read = read.with(
+            "responses", read["responses"]?.with("416", ["$ref": "#/components/responses/Problem"]) ?? .null)
+        let executable = query("executable", "Sets the execute bits.", type: "boolean")
+        return [
+            "parameters": [project], "get": read,
+            "put": put(
+                "file_write", "Writes a file, atomically. `If-Match` takes the sha256 that it must have now.",
+                [
+                    query("path", "Relative to /workspace.", required: true), executable, header("If-Match"),
+                    header("If-None-Match"),
+                ],
+                type: "application/octet-stream"
+            ),
+        ]
+    }
+
+    private static var tree: JSONValue {
+        let path = query("path", "A directory; /workspace when it is missing.")
+        return [
+            "parameters": [project],
+            "get": get(
+                "tree_read", "A directory as a tar archive.", answer: .bytes, tag: "bytes", type: "application/x-tar"
+            )
+            .with("parameters", [path]),
+            "put": put(
+                "tree_write", "Unpacks a tar archive below a directory.",
+                [path, query("replace", "Removes what is there first.", type: "boolean")], type: "application/x-tar"),
+        ]
+    }
+
+    private static var execOutput: JSONValue {
+        let get = get(
+            "exec_output", "The bytes of one output stream. `X-Fastable-Offset` tells the place of the first one.",
+            answer: .bytes, tag: "bytes")
+        return [
+            "parameters": [parameter("exec", "The id of the command.")],
+            "get": get.with(
+                "parameters",
+                [
+                    query("stream", "stdout or stderr.", type: "string"),
+                    query("offset", "Where to begin.", type: "integer"),
+                    query("follow", "Waits for more until the command ends.", type: "boolean"),
+                ]),
+        ]
+    }
+
+    private static var mcp: JSONValue {
+        [
+            "operationId": "mcp", "tags": ["operations"],
+            "summary": "The Model Context Protocol, revisions 2026-07-28 and 2025-11-25.",
+            "requestBody": ["required": true, "content": ["application/json": ["schema": ["type": "object"]]]],
+            "responses": .object(
+                OpenAPI.problems.merging([
+                    "200": [
+                        "description": "A JSON-RPC response, or a stream of events that ends with it.",
+                        "content": [
+                            "application/json": ["schema": ["type": "object"]],
+                            "text/event-stream": ["schema": ["type": "string"]],
+                        ],
+                    ],
+                    "202": .described("A notification was taken."),
+                ]) { _, new in new }),
+        ]
+    }
+
+    private static var enroll: JSONValue {
+        open([
+            "operationId": "nodes_enroll", "tags": ["system"],
+            "summary": "Lets a node join with its join token, and gives it a certificate.",
+            "requestBody": ["required": true, "content": ["application/json": ["schema": ["type": "object"]]]],
+            "responses": responses(.object, type: nil),
+        ])
+    }
+
+    // MARK: parts
+
+    private static let project = parameter("project", "The project: its name or its id.")
+
+    private static func get(
+        _ id: String, _ summary: String, answer: Answer, tag: String = "operations", type: String? = nil
+    ) -> JSONValue {
+        [
+            "operationId": .string(id), "tags": [.string(tag)], "summary": .string(summary),
+            "responses": responses(answer, type: type),
+        ]
+    }
+
+    private static func put(_ id: String, _ summary: String, _ parameters: [JSONValue], type: String) -> JSONValue {
+        [
+            "operationId": .string(id), "tags": ["bytes"], "summary": .string(summary),
+            "parameters": .array(parameters),
+            "requestBody": ["required": true, "content": .object([type: ["schema": .bytes]])],
+            "responses": responses(.object, type: nil).with("201", .described("It was created.")),
+        ]
+    }
+
+    private static func responses(_ answer: Answer, type: String?) -> JSONValue {
+        let content: JSONValue =
+            switch answer {
+            case .object: ["application/json": ["schema": ["type": "object"]]]
+            case .bytes: .object([type ?? "application/octet-stream": ["schema": .bytes]])
+            case .text: ["text/plain": ["schema": ["type": "string"]]]
+            }
+        return JSONValue.object(OpenAPI.problems).with("200", ["description": "The answer.", "content": content])
+    }
+
+    /// Needs no token.
+    private static func open(_ operation: JSONValue) -> JSONValue { operation.with("security", []) }
+
+    private static func parameter(_ name: String, _ description: String) -> JSONValue {
+        [
+            "name": .string(name), "in": "path", "required": true, "description": .string(description),
+            "schema": ["type": "string"],
+        ]
+    }
+
+    private static func query(
+        _ name: String, _ description: String, type: String = "string", required: Bool = false
+    ) -> JSONValue {
+        [
+            "name": .string(name), "in": "query", "required": .bool(required), "description": .string(description),
+            "schema": ["type": .string(type)],
+        ]
+    }
+
+    private static func header(_ name: String) -> JSONValue {
+        ["name": .string(name), "in": "header", "required": false, "schema": ["type": "string"]]
+    }
+}
+
+extension JSONValue {
+    fileprivate static func described(_ text: String) -> JSONValue { ["description": .string(text)] }
+
+    fileprivate func with(_ key: String, _ value: JSONValue) -> JSONValue {
+        var members = object ?? [:]
+        members[key] = value
+        return .object(members)
+    }
+}

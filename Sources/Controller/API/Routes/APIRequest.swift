@@ -1,0 +1,52 @@
+import ControllerDomain
+import ControllerServices
+package import FastableCore
+import FoundationEssentials
+import HTTPTypes
+import HummingbirdCore
+import NIOCore
+import NIOFoundationCompat
+
+/// One HTTP request on its way to its route.
+package struct APIRequest: Sendable {
+    package let id: RequestID
+    let head: HTTPRequest
+    let query: String?
+    let parameters: [String: String]
+    let body: BodyReader
+    let watch: ConnectionWatch
+    /// For timers that belong to this request.
+    let eventLoop: any EventLoop
+    /// The address of the other end, which may be a proxy.
+    let remoteAddress: String
+
+    var headers: HTTPFields { head.headerFields }
+
+    func parameter(_ name: String) -> String { parameters[name] ?? "" }
+
+    /// All values of a header, one for each time it was sent.
+    func values(of name: HTTPField.Name) -> [String] { headers[fields: name].map(\.value) }
+
+    func queryParameters(_ allowed: Set<String>) throws -> QueryParameters {
+        try QueryParameters(query, allowed: allowed)
+    }
+
+    /// The media types of `Accept`, in the order the client wrote them, without parameters.
+    var accepted: [String] {
+        headers[values: .accept].flatMap { value in
+            value.split(separator: ",").map { part in
+                String(part.prefix { $0 != ";" }).trimmed.lowercased()
+            }
+        }
+    }
+
+    func context(_ principal: Principal, door: Door) -> OperationContext {
+        OperationContext(principal: principal, requestID: id, door: door)
+    }
+}
+
+extension String {
+    var trimmed: String {
+        String(drop { $0 == " " || $0 == "\t" }.reversed().drop { $0 == " " || $0 == "\t" }.reversed())
+    }
+}

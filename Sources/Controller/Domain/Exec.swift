@@ -1,0 +1,19 @@
+public import FastableCore
+public import FoundationEssentials
+
+/// Where an exec ran, so that its result and output can be asked for later. The output itself is on the node.
+public struct ExecHandle: Sendable, Equatable {
+    public var id: ExecID
+    public var workspace: WorkspaceID
+    public var project: ProjectID
+    public var node: NodeID
+    public var startedAt: Date
+
+    public init(id: ExecID, workspace: WorkspaceID, project: ProjectID, node: NodeID, startedAt: Date) {
+        self.id = id
+        self.workspace = workspace
+        self.project = project
+        self.node = node
+        self.startedAt = startedAt
+    }
+}

@@ -1,0 +1,189 @@
+public import FastableCore
+import FastableWire
+import FoundationEssentials
+import Logging
+import NIOCore
+import NIOFoundationCompat
+import Synchronization
+
+/// What the fleet needs from the rest of the controller.
+public protocol FleetDelegate: Sendable {
+    /// The node a client certificate stands for; throws when it was revoked or never issued.
+    func authorizeNode(certificateDER: [UInt8]) async throws -> NodeID
+    func renewCertificate(node: NodeID, request: CertificateRequest) async throws -> CertificateAnswer
+    func nodeConnected(_ node: NodeID, facts: NodeFacts) async
+    func nodeReported(_ node: NodeID, report: NodeReport) async
+    func nodeDisconnected(_ node: NodeID) async
+    /// A connection that did not become a link: for the log's reader and the counters.
+    func linkRefused(remoteAddress: String, reason: String)
+}
+
+/// A node that the upgrade let in, and the certificate it showed.
+struct AdmittedNode: Sendable {
+    var id: NodeID
+    var certificateDER: [UInt8]
+}
+
+/// The controller's end of one node's link: handshake, reports, renewal, until it closes.
+struct NodeLinkServer: Sendable {
+    let admitted: AdmittedNode
+    let remoteAddress: String
+    let connection: MuxConnection
+    let registry: NodeRegistry
+    let delegate: any FleetDelegate
+    let helloDeadline: Duration
+    let logger: Logger
+
+    private let greeting = Greeting()
+    private var node: NodeID { admitted.id }
+
+    init(
+        admitted: AdmittedNode, remoteAddress: String, connection: MuxConnection, registry: NodeRegistry,
+        delegate: any FleetDelegate, helloDeadline: Duration, logger: Logger
+    ) {
+        self.admitted = admitted
+        self.remoteAddress = remoteAddress
+        self.connection = connection
+        self.registry = registry
+        self.delegate = delegate
+        self.helloDeadline = helloDeadline
+        self.logger = logger
+    }
+
+    /// Returns when the link is closed, by whichever side.
+    func run() async {
+        let patience = Task {
+            try await Task.sleep(for: helloDeadline)
+            let silence = FastableError(.timeout, "The node did not say hello within \(helloDeadline).")
+            if refuse(silence) { connection.close(reason: silence.message) }
+        }
+        defer { patience.cancel() }
+        do {
+            try await connection.run { stream in await self.serve(stream) }
+        } catch {
+            logger.info("The link ended.", metadata: ["node": "\(node)", "cause": "\(error)"])
+        }
+        if let generation = greeting.generation, registry.unregister(node, generation: generation) {
+            await delegate.nodeDisconnected(node)
+        }
+    }
+
+    /// Counts a link on which its node was not welcomed; whoever gets `true` closes it.
+    private func refuse(_ error: FastableError) -> Bool {
+        guard greeting.refuse() else { return false }
+        delegate.linkRefused(remoteAddress: remoteAddress, reason: "\(node): \(error)")
+        return true
+    }
+
+    private func serve(_ stream: MuxStream) async {
+        do {
+            let opening = Data(buffer: stream.opening)
+            let head = try JSON.decode(NodeRequestHead.self, from: opening)
+            switch head.method {
+            case .hello: try await answer(stream, try await welcome(opening))
+            case .report: try await answer(stream, try await report(opening))
+            case .renewCertificate: try await answer(stream, try await renew(opening))
+            case .containerEnsure, .containerStatus, .projectPrepare, .projectDelete, .execStart, .execAttach,
+                .execStatus, .execKill,
+                .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fileDownload, .fileUpload,
+                .treePush, .treePull, .imageList, .imageAdd, .imageRemove:
+                throw FastableError(.invalid, "‘\(head.method.rawValue)’ is not for the controller to serve.")
+            }
+        } catch {
+            let failure = FastableError.unexpected(error, doing: "serving the node")
+            logger.warning("A node's request failed.", metadata: ["node": "\(node)", "error": "\(failure)"])
+            let isRefusal = refuse(failure)
+            try? await answer(stream, NodeReply<Empty>.failure(failure))
+            guard isRefusal else { return }
+            if greeting.generation == nil {
+                // Closing drops what is under way. The node reads why and hangs up by itself; this waits for that, for a while.
+                try? await Task.sleep(for: .seconds(Limits.linkCloseSeconds))
+            }
+            connection.close(reason: failure.message)
+        }
+    }
+
+    private func welcome(_ opening: Data) async throws -> NodeReply<NodeWelcome> {
+        let hello = try JSON.decode(NodeRequest<NodeHello>.self, from: opening).arguments
+        guard greeting.begin() else { throw FastableError(.invalid, "A link says hello once.") }
+        guard let version = LinkVersion.negotiate(peerOldest: hello.oldestVersion, peerCurrent: hello.currentVersion)
+        else {
+            throw FastableError(
+                .unprocessable,
+                "The node speaks link versions \(hello.oldestVersion) to \(hello.currentVersion), this controller "
+                    + "\(LinkVersion.oldest) to \(LinkVersion.current). Upgrade the older one.")
+        }
+        try registry.register(LinkedNode(node: node, connection: connection), hello: hello, version: version)
+        greeting.registered(hello.generation)
+        // Whoever removes a node revokes first and cuts then. The node may have been removed since the upgrade: this check
+        // sees it, or the removal finds the link that was registered just now.
+        _ = try await delegate.authorizeNode(certificateDER: admitted.certificateDER)
+        greeting.complete()
+        await delegate.nodeConnected(node, facts: hello.facts)
+        logger.info("A node is connected.", metadata: ["node": "\(node)", "generation": "\(hello.generation)"])
+        return .success(NodeWelcome(version: version, nodeID: node))
+    }
+
+    private func report(_ opening: Data) async throws -> NodeReply<Empty> {
+        let report = try JSON.decode(NodeRequest<NodeReport>.self, from: opening).arguments
+        registry.update(node, generation: try greeting.completed(), report: report)
+        await delegate.nodeReported(node, report: report)
+        return .success(Empty())
+    }
+
+    private func renew(_ opening: Data) async throws -> NodeReply<CertificateAnswer> {
+        let request = try JSON.decode(NodeRequest<CertificateRequest>.self, from: opening).arguments
+        _ = try greeting.completed()
+        return .success(try await delegate.renewCertificate(node: node, request: request))
+    }
+
+    private func answer(_ stream: MuxStream, _ reply: NodeReply<some Codable & Sendable>) async throws {
+        try await stream.send(message: ByteBuffer(data: try JSON.encode(reply)))
+        // A node that has its answer may be gone before it hears that nothing follows.
+        try? await stream.finish()
+    }
+}
+
+/// How far a link is with its hello. It is said once, whatever a node sends at the same time.
+private final class Greeting: Sendable {
+    private enum Phase { case silent, begun, welcomed, refused }
+
+    private struct State {
+        var phase = Phase.silent
+        var generation: UInt64?
+    }
+
+    private let state = Mutex(State())
+
+    /// The generation under which the link was registered, whether it was welcomed or not.
+    var generation: UInt64? { state.withLock { $0.generation } }
+
+    /// `false` when a hello came before.
+    func begin() -> Bool {
+        state.withLock { state in
+            guard state.phase == .silent else { return false }
+            state.phase = .begun
+            return true
+        }
+    }
+
+    func registered(_ generation: UInt64) { state.withLock { $0.generation = generation } }
+
+    func complete() { state.withLock { if $0.phase == .begun { $0.phase = .welcomed } } }
+
+    /// `false` when the node was welcomed, or refused already.
+    func refuse() -> Bool {
+        state.withLock { state in
+            guard state.phase == .silent || state.phase == .begun else { return false }
+            state.phase = .refused
+            return true
+        }
+    }
+
+    /// The generation of a link whose node was welcomed.
+    func completed() throws -> UInt64 {
+        let (phase, generation) = state.withLock { ($0.phase, $0.generation) }
+        guard phase == .welcomed, let generation else { throw FastableError(.invalid, "Say hello first.") }
+        return generation
+    }
+}

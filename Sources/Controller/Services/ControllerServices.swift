@@ -1,0 +1,130 @@
+public import ControllerFleet
+public import ControllerStore
+public import FastableCore
+public import FastableIdentity
+import FoundationEssentials
+public import Logging
+public import ServiceLifecycle
+import Synchronization
+
+/// Everything between the doors and the nodes, put together.
+public struct ControllerServices: Service {
+    /// What does not change while the controller runs.
+    public struct Configuration: Sendable {
+        /// Where the controller is reached; `setEndpoints` changes it once ports are known.
+        public var endpoints: Endpoints
+        /// Where the first admin token was written, for `status`.
+        public var tokenFile: String
+        /// The image of projects that do not name one.
+        public var defaultImage: String
+        public var version: String
+
+        public init(
+            endpoints: Endpoints, tokenFile: String, defaultImage: String = "vibn-dev", version: String = Version.text
+        ) {
+            self.endpoints = endpoints
+            self.tokenFile = tokenFile
+            self.defaultImage = defaultImage
+            self.version = version
+        }
+    }
+
+    /// The addresses that are told to people and put into join tokens.
+    public struct Endpoints: Sendable, Equatable {
+        /// Base of the public API: `http://127.0.0.1:7420`.
+        public var apiURL: String
+        /// What nodes dial.
+        public var nodeListener: HostPort
+
+        public var mcpURL: String { apiURL + "/api/mcp" }
+
+        public init(apiURL: String, nodeListener: HostPort) {
+            self.apiURL = apiURL
+            self.nodeListener = nodeListener
+        }
+    }
+
+    public let catalog: OperationCatalog
+    public let execs: ExecService
+    public let transfers: TransferService
+    public let authenticator: Authenticator
+    public let tokens: TokenService
+    public let enrollment: EnrollmentService
+    /// For the node listener.
+    public let fleet: FleetService
+    public let metrics: Metrics
+    public let audit: AuditLog
+    private let projects: ProjectService
+    private let store: any Store
+    private let endpoints: EndpointBox
+    private let logger: Logger
+
+    public init(
+        store: any Store, nodes: any NodeDirectory, authority: CertificateAuthority, configuration: Configuration,
+        metrics: Metrics = Metrics(), logger: Logger
+    ) {
+        self.store = store
+        self.metrics = metrics
+        self.logger = logger
+        endpoints = EndpointBox(configuration.endpoints)
+        audit = AuditLog(store: store, metrics: metrics, logger: logger)
+        let gate = OperationGate(audit: audit, metrics: metrics, logger: logger)
+        let placement = ProjectPlacement(store: store, nodes: nodes)
+        projects = ProjectService(store: store, nodes: nodes, placement: placement, logger: logger)
+        execs = ExecService(store: store, projects: projects, gate: gate, metrics: metrics, logger: logger)
+        transfers = TransferService(projects: projects, gate: gate, metrics: metrics)
+        authenticator = Authenticator(store: store, metrics: metrics, logger: logger)
+        tokens = TokenService(store: store, authenticator: authenticator, logger: logger)
+        enrollment = EnrollmentService(
+            store: store, nodes: nodes, authority: authority, endpoints: endpoints, audit: audit, metrics: metrics,
+            logger: logger)
+        fleet = FleetService(
+            enrollment: enrollment, projects: projects, store: store, metrics: metrics, logger: logger)
+        let nodeOperations = NodeOperations(store: store, nodes: nodes, enrollment: enrollment)
+        let creation = ProjectCreation(projects: projects, execs: execs, defaultImage: configuration.defaultImage)
+        let groups: [[Operation]] = [
+            ProjectOperations(projects: projects, creation: creation).all,
+            ContainerOperations(projects: projects).all,
+            ShellOperations(execs: execs).all,
+            FileOperations(projects: projects, transfers: transfers).all,
+            nodeOperations.all,
+            ImageOperations(store: store, nodes: nodes, placement: placement).all,
+            TokenOperations(tokens: tokens).all,
+            AuditOperations(store: store, log: audit, projects: projects).all,
+            StatusOperation(
+                store: store, nodes: nodeOperations, configuration: configuration, endpoints: endpoints,
+                metrics: metrics
+            ).all,
+        ]
+        catalog = OperationCatalog(groups.flatMap(\.self), gate: gate, projects: projects)
+        metrics.declare([
+            .operationsInFlight, .execsRunning, .linksRefused, .authenticationsRefused, .auditFailures,
+        ])
+        metrics.gauge(.nodesConnected) { Double(nodes.connectedNodes().count) }
+    }
+
+    /// Once the listeners have their ports.
+    public func setEndpoints(_ endpoints: Endpoints) { self.endpoints.current = endpoints }
+
+    /// For `/ready`: throws when the database does not answer.
+    public func checkReady() async throws { _ = try await store.counts() }
+
+    /// Cleans up from time to time until the program stops, and then waits until the audit is written.
+    public func run() async throws {
+        let housekeeping = Housekeeping(store: store, projects: projects, logger: logger)
+        await cancelWhenGracefulShutdown { await housekeeping.run() }
+        await audit.flush()
+    }
+}
+
+/// The current addresses.
+final class EndpointBox: Sendable {
+    private let state: Mutex<ControllerServices.Endpoints>
+
+    init(_ endpoints: ControllerServices.Endpoints) { state = Mutex(endpoints) }
+
+    var current: ControllerServices.Endpoints {
+        get { state.withLock { $0 } }
+        set { state.withLock { $0 = newValue } }
+    }
+}

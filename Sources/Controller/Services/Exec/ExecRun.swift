@@ -1,0 +1,129 @@
+import FastableCore
+import FastableWire
+import NIOCore
+import Synchronization
+
+/// Follows one command that was just started, to its end or its deadline.
+struct ExecRun: Sendable {
+    /// The node's side failed: the command never started, or its link is lost. There is nothing to kill, or no way to.
+    struct NodeFailure: Error {
+        var cause: any Error
+        var hasStarted: Bool
+
+        func explained(for exec: ExecID) -> FastableError {
+            var error = FastableError.unexpected(cause, doing: "following the command")
+            guard error.code == .unavailable else { return error }
+            error.details["execId"] = .string(exec.description)
+            error.message =
+                hasStarted
+                ? "The link to the node was lost while the command ran. The command goes on; its result can be fetched "
+                    + "with its execId ‘\(exec)’: GET /api/execs/\(exec)."
+                : "The link to the node was lost before it told that the command started. Ask with the execId ‘\(exec)’ "
+                    + "(GET /api/execs/\(exec)) before you run it again."
+            return error
+        }
+    }
+
+    /// Whoever listened is gone.
+    struct ListenerFailure: Error { var cause: any Error }
+
+    let exec: ExecID
+    let stream: MuxStream
+    let command: ExecCommand
+    let collectsOutput: Bool
+    var listener: ExecService.Listener?
+    private let waiting = Waiting()
+
+    init(exec: ExecID, stream: MuxStream, command: ExecCommand, collectsOutput: Bool) {
+        self.exec = exec
+        self.stream = stream
+        self.command = command
+        self.collectsOutput = collectsOutput
+    }
+
+    /// Throws `NodeFailure`, `ListenerFailure`, `CancellationError`, or `timeout` when the node lets the deadline pass.
+    func follow() async throws -> ExecService.Outcome {
+        try await withThrowingTaskGroup(of: ExecService.Outcome.self) { group in
+            group.addTask { try await pump() }
+            group.addTask {
+                try await watch()
+                throw FastableError(
+                    .timeout, "The node did not tell the end of the command in time. It was told to kill it.",
+                    details: ["execId": .string(exec.description)])
+            }
+            defer { group.cancelAll() }
+            guard let outcome = try await group.next() else { throw CancellationError() }
+            return outcome
+        }
+    }
+
+    /// Returns when the deadline has passed and the node has been silent for a while. The node enforces the command's own
+    /// deadline; this only catches a node that does not. Time in which the listener was slow does not count.
+    private func watch() async throws {
+        let slack = Duration.seconds(Limits.execAnswerSlackSeconds)
+        try await Task.sleep(
+            for: .milliseconds(command.timeoutMilliseconds) + .seconds(Limits.containerStartSeconds) + slack)
+        while true {
+            if let since = waiting.since, ContinuousClock.now - since >= slack { return }
+            try await Task.sleep(for: slack)
+        }
+    }
+
+    private func pump() async throws -> ExecService.Outcome {
+        var events = ExecEvents(stream)
+        var stdout = CappedOutput(limit: Limits.toolOutputBytes)
+        var stderr = CappedOutput(limit: Limits.toolOutputBytes)
+        var hasStarted = false
+        while let step = try await next(&events, hasStarted) {
+            switch step {
+            case .started:
+                hasStarted = true
+                try await tell(.execStarted(exec))
+            case .data(let channel, _, let bytes):
+                if collectsOutput {
+                    if channel == ExecEvents.stdout { stdout.append(bytes) } else { stderr.append(bytes) }
+                }
+                try await tell(.output(channel: channel, bytes))
+            case .gap: break
+            case .finished(let result):
+                guard result.exec == exec else { break }
+                return ExecService.Outcome(result: result, stdout: stdout, stderr: stderr)
+            }
+        }
+        throw FastableError(
+            .internal, "The node ended the command's stream without its result. It was told to kill it.")
+    }
+
+    private func next(_ events: inout ExecEvents, _ hasStarted: Bool) async throws -> ExecEvents.Step? {
+        waiting.since = .now
+        defer { waiting.since = nil }
+        do {
+            return try await events.next()
+        } catch let nonsense as ExecEvents.Nonsense {
+            throw nonsense
+        } catch {
+            try Task.checkCancellation()
+            throw NodeFailure(cause: error, hasStarted: hasStarted)
+        }
+    }
+
+    private func tell(_ event: OperationEvent) async throws {
+        guard let listener else { return }
+        do {
+            try await listener(event)
+        } catch {
+            try Task.checkCancellation()
+            throw ListenerFailure(cause: error)
+        }
+    }
+}
+
+/// Since when the node is waited for; `nil` while it is not.
+private final class Waiting: Sendable {
+    private let state = Mutex<ContinuousClock.Instant?>(nil)
+
+    var since: ContinuousClock.Instant? {
+        get { state.withLock { $0 } }
+        set { state.withLock { $0 = newValue } }
+    }
+}

@@ -1,0 +1,67 @@
+import ControllerDomain
+public import ControllerFleet
+import ControllerStore
+public import FastableCore
+import FoundationEssentials
+import Logging
+import Synchronization
+
+/// What the fleet's links need from the rest of the controller.
+public final class FleetService: FleetDelegate {
+    private let enrollment: EnrollmentService
+    private let projects: ProjectService
+    private let store: any Store
+    private let metrics: Metrics
+    private let logger: Logger
+    /// When each node's facts were stored last.
+    private let stored = Mutex<[NodeID: ContinuousClock.Instant]>([:])
+
+    init(
+        enrollment: EnrollmentService, projects: ProjectService, store: any Store, metrics: Metrics, logger: Logger
+    ) {
+        self.enrollment = enrollment
+        self.projects = projects
+        self.store = store
+        self.metrics = metrics
+        self.logger = logger
+    }
+
+    public func authorizeNode(certificateDER: [UInt8]) async throws -> NodeID {
+        try await enrollment.authorize(certificateDER: certificateDER)
+    }
+
+    public func renewCertificate(node: NodeID, request: CertificateRequest) async throws -> CertificateAnswer {
+        try await enrollment.renew(node, request)
+    }
+
+    public func nodeConnected(_ node: NodeID, facts: NodeFacts) async {
+        await keep(facts, of: node)
+        // What was deleted while the node was away is removed now, beside its first requests.
+        Task { await projects.sweepDeleted(on: node) }
+    }
+
+    /// Reports come every few seconds; the database needs one now and then, for the time when the node is gone.
+    public func nodeReported(_ node: NodeID, report: NodeReport) async {
+        let interval = Duration.seconds(Limits.placementReportAgeSeconds / 3)
+        let isRecent = stored.withLock { stored in stored[node].map { ContinuousClock.now - $0 < interval } ?? false }
+        if !isRecent { await keep(report.facts, of: node) }
+    }
+
+    public func nodeDisconnected(_ node: NodeID) async {
+        stored.withLock { $0[node] = nil }
+    }
+
+    public func linkRefused(remoteAddress: String, reason: String) {
+        metrics.add(.linksRefused)
+        logger.warning("A link was refused.", metadata: ["remote": "\(remoteAddress)", "reason": "\(reason)"])
+    }
+
+    private func keep(_ facts: NodeFacts, of node: NodeID) async {
+        do {
+            try await store.updateNode(node, facts: facts, seenAt: .nowMilliseconds)
+            stored.withLock { $0[node] = .now }
+        } catch {
+            logger.warning("A node's report could not be stored.", metadata: ["node": "\(node)", "error": "\(error)"])
+        }
+    }
+}

@@ -1,0 +1,138 @@
+import ControllerDomain
+import ControllerFleet
+import ControllerStore
+import FastableCore
+import FastableIdentity
+import FoundationEssentials
+
+/// `nodes_*`: the build hosts. For operators.
+struct NodeOperations: Sendable {
+    let store: any Store
+    let nodes: any NodeDirectory
+    let enrollment: EnrollmentService
+
+    var all: [Operation] { [list, get, cordon, uncordon, remove, joinToken] }
+
+    private struct Nothing: Decodable, Sendable {}
+
+    struct NodeInput: Decodable, Sendable { var node: String }
+
+    private static let nodeField = JSONSchema.Property.required(
+        "node", .string("The node: its name or its id.", minimumBytes: 1, maximumBytes: 128))
+
+    private static func note(_ input: JSONValue) -> Operation.Note {
+        Operation.Note(input["node"]?.string?.shortened ?? "")
+    }
+
+    // MARK: reading
+
+    struct ListAnswer: Encodable, Sendable { var nodes: [NodeView] }
+
+    func views() async throws -> [NodeView] {
+        let connected = Dictionary(nodes.connectedNodes().map { ($0.id, $0) }) { first, _ in first }
+        let loads = try await store.nodeLoads(for: .system)
+        return try await store.nodes().map {
+            NodeView($0, connection: connected[$0.id], load: loads[$0.id])
+        }
+    }
+
+    private func detail(_ record: NodeRecord) async throws -> NodeDetailView {
+        NodeDetailView(
+            record, connection: nodes.connectedNodes().first { $0.id == record.id },
+            load: try await store.nodeLoads(for: .system)[record.id])
+    }
+
+    private var list: Operation {
+        .make(
+            "nodes_list", .init("List nodes", "Lists the build hosts with their state."), scope: .admin,
+            annotations: .reading, input: Nothing.self, accepts: .input([]),
+            answers: .output([.required("nodes", .array(NodeSchemas.node))]), visibleToAgents: false
+        ) { _, _ in ListAnswer(nodes: try await views()) }
+    }
+
+    private var get: Operation {
+        .make(
+            "nodes_get", .init("Show a node", "Shows all that is known of one build host."), scope: .admin,
+            annotations: .reading, input: NodeInput.self, accepts: .input([Self.nodeField]),
+            answers: NodeSchemas.detail, visibleToAgents: false, note: Self.note
+        ) { input, _ in try await detail(try await store.node(NodeKey(input.node))) }
+    }
+
+    // MARK: scheduling
+
+    private var cordon: Operation {
+        scheduling(
+            "nodes_cordon", .init("Cordon a node", "Places no new projects on a node. What it has goes on."), .cordoned)
+    }
+
+    private var uncordon: Operation {
+        scheduling("nodes_uncordon", .init("Uncordon a node", "Places new projects on a node again."), .ready)
+    }
+
+    private func scheduling(
+        _ name: String, _ words: Operation.Words, _ scheduling: NodeRecord.Scheduling
+    ) -> Operation {
+        .make(
+            name, words, scope: .admin, annotations: .writing(idempotent: true), input: NodeInput.self,
+            accepts: .input([Self.nodeField]), answers: NodeSchemas.detail, visibleToAgents: false, note: Self.note
+        ) { input, _ in
+            let record = try await store.node(NodeKey(input.node))
+            return try await detail(try await store.setScheduling(scheduling, of: record.id))
+        }
+    }
+
+    // MARK: joining and leaving
+
+    struct RemoveInput: Decodable, Sendable {
+        var node: String
+        var force: Bool?
+    }
+
+    struct RemoveAnswer: Encodable, Sendable {
+        var id: NodeID
+        var name: String
+    }
+
+    private var remove: Operation {
+        .make(
+            "nodes_remove",
+            .init(
+                "Remove a node",
+                "Revokes a node's certificates and cuts its link. Fails with conflict when projects live on it, unless "
+                    + "`force`: their files stay on that host, and the projects can only be deleted."),
+            scope: .admin, annotations: .writing(destructive: true), input: RemoveInput.self,
+            accepts: .input([
+                Self.nodeField, .optional("force", .boolean("Also when projects live on it.", default: false)),
+            ]),
+            answers: .output([.required("id", .string()), .required("name", .string())]), visibleToAgents: false,
+            note: Self.note
+        ) { input, _ in
+            let record = try await store.node(NodeKey(input.node))
+            try await enrollment.remove(record, force: input.force ?? false)
+            return RemoveAnswer(id: record.id, name: record.name)
+        }
+    }
+
+    struct JoinTokenAnswer: Encodable, Sendable {
+        var token: String
+        var expiresAt: Date
+    }
+
+    private var joinToken: Operation {
+        .make(
+            "nodes_join_token",
+            .init(
+                "Make a join token",
+                "Makes a token with which one host can join as a node, once, within \(Limits.joinTokenSeconds / 60) minutes. "
+                    + "It names the controller's address and pins its authority. It is shown only here."),
+            scope: .admin, annotations: .writing(), input: Nothing.self, accepts: .input([]),
+            answers: .output([
+                .required("token", .string("Secret: give it to the host on a safe way.")),
+                .required("expiresAt", .date("When it becomes worthless.")),
+            ]), visibleToAgents: false
+        ) { _, _ in
+            let made = try await enrollment.makeJoinToken()
+            return JoinTokenAnswer(token: made.token.text.reveal(), expiresAt: made.expiresAt)
+        }
+    }
+}

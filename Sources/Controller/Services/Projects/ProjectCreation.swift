@@ -1,0 +1,89 @@
+import ControllerDomain
+import ControllerStore
+import FastableCore
+import FoundationEssentials
+
+/// Makes new projects, empty or from a git repository.
+struct ProjectCreation: Sendable {
+    let projects: ProjectService
+    let execs: ExecService
+    let defaultImage: String
+
+    /// Throws `unprocessable` naming the field that breaks a rule, or with git's message when the clone failed; the project
+    /// does not exist then.
+    func create(_ input: ProjectOperations.CreateInput, context: OperationContext) async throws -> Project {
+        let origin: ProjectOrigin = input.git.map { .git(url: $0.url, branch: $0.branch) } ?? .empty
+        let project = try Project(
+            id: ProjectID(), workspace: context.principal.workspace, name: input.name,
+            image: input.image ?? defaultImage, limits: input.resourceLimits, environment: input.environment ?? [:],
+            origin: origin, createdAt: .nowMilliseconds
+        ).validated()
+        try await requireImage(of: project)
+        try await projects.store.createProject(project)
+        guard case .git(let url, let branch) = origin else { return project }
+        do {
+            try await clone(url, branch, into: project, context)
+            return try await projects.resolve(project.id.description, for: context.principal)
+        } catch {
+            // Also after a cancellation: nobody should find half a repository later.
+            await Task { _ = try? await projects.delete(project, force: true, request: context.requestID) }.value
+            throw error
+        }
+    }
+
+    /// A wrong image is told now. That all nodes are full or away is not: it may be different at the first use.
+    private func requireImage(of project: Project) async throws {
+        let decision = try await projects.placement.decide(PlacementDemand(project), for: project.workspace)
+        do {
+            _ = try decision.requireNode()
+        } catch let error as FastableError where error.code != .unprocessable {
+            return
+        }
+    }
+
+    /// Git runs in the container, with its arguments as they are: no shell sees the URL, and the host never runs git.
+    private func clone(_ url: String, _ branch: String?, into project: Project, _ context: OperationContext)
+        async throws
+    {
+        try await context.events?(.progress(message: "Cloning the repository.", fraction: nil))
+        let branchArguments = branch.map { ["--branch", $0] } ?? []
+        let command = ExecCommand(
+            arguments: ["git", "clone"] + branchArguments + ["--", url, "/workspace"], workingDirectory: "/",
+            environment: ["GIT_TERMINAL_PROMPT": "0"], timeoutMilliseconds: Limits.gitCloneSeconds * 1000)
+        let outcome = try await execs.run(
+            command, in: project, request: context.requestID, collectsOutput: true, listener: nil)
+        guard outcome.result.exitCode != 0 else { return }
+        let message = outcome.stderr.text.visible.trimmed
+        let why = outcome.result.timedOut ? "it took more than \(Limits.gitCloneSeconds) seconds" : message.lastLine
+        throw FastableError(
+            .unprocessable, "The repository could not be cloned: \(why). The project was not created.",
+            details: [
+                "field": "git", "stderr": .string(String(message.suffix(Limits.gitMessageCharacters))),
+                "exitCode": outcome.result.exitCode.map { .integer(Int64($0)) } ?? .null,
+            ])
+    }
+}
+
+extension String {
+    /// Without control characters: the remote writes a part of this, and people read it in a terminal.
+    fileprivate var visible: String {
+        var scalars = String.UnicodeScalarView()
+        for scalar in unicodeScalars {
+            let isControl = scalar.properties.generalCategory == .control && scalar != "\n" && scalar != "\t"
+            scalars.append(isControl ? "\u{fffd}" : scalar)
+        }
+        return String(scalars)
+    }
+
+    fileprivate var trimmed: String {
+        let start = firstIndex { !$0.isWhitespace } ?? endIndex
+        guard let last = lastIndex(where: { !$0.isWhitespace }) else { return "" }
+        return String(self[start...last])
+    }
+
+    fileprivate var lastLine: String { split(separator: "\n").last.map { $0.trimmingDot } ?? "git gave no reason" }
+}
+
+extension Substring {
+    fileprivate var trimmingDot: String { String(hasSuffix(".") ? dropLast() : self) }
+}

@@ -1,0 +1,51 @@
+import ControllerDomain
+import ControllerFleet
+import ControllerStore
+import FastableCore
+import FoundationEssentials
+import Synchronization
+
+/// Finds the node for a project from what the database and the links know.
+final class ProjectPlacement: Sendable {
+    private let store: any Store
+    private let nodes: any NodeDirectory
+    /// Images that were added lately: a node tells of them only with its next report.
+    private let newImages = Mutex<[NodeID: [String: ContinuousClock.Instant]]>([:])
+
+    init(store: any Store, nodes: any NodeDirectory) {
+        self.store = store
+        self.nodes = nodes
+    }
+
+    func decide(_ demand: PlacementDemand, for workspace: WorkspaceID) async throws -> PlacementDecision {
+        let records = try await store.nodes()
+        let loads = try await store.nodeLoads(for: workspace)
+        let connected = Dictionary(nodes.connectedNodes().map { ($0.id, $0) }) { first, _ in first }
+        let candidates = records.map { record in
+            var record = record
+            if var facts = connected[record.id]?.facts {
+                facts.images.append(contentsOf: recentImages(on: record.id))
+                record.facts = facts
+            }
+            return PlacementCandidate(
+                node: record, connected: connected[record.id] != nil, load: loads[record.id] ?? NodeLoad())
+        }
+        return Placement.place(demand, on: candidates, now: .nowMilliseconds)
+    }
+
+    func imageAdded(_ image: String, to node: NodeID) {
+        newImages.withLock { $0[node, default: [:]][image] = .now }
+    }
+
+    func imageRemoved(_ image: String, from node: NodeID) {
+        newImages.withLock { $0[node]?[image] = nil }
+    }
+
+    private func recentImages(on node: NodeID) -> [String] {
+        let oldest = ContinuousClock.now - .seconds(Limits.placementReportAgeSeconds)
+        return newImages.withLock { images in
+            images[node] = images[node]?.filter { $0.value > oldest }
+            return images[node].map { Array($0.keys) } ?? []
+        }
+    }
+}

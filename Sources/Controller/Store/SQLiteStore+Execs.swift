@@ -1,0 +1,48 @@
+public import ControllerDomain
+public import FastableCore
+public import FoundationEssentials
+import GRDB
+
+extension SQLiteStore {
+    public func recordExec(_ exec: ExecHandle) async throws {
+        try await write { db in
+            try db.change(
+                "INSERT INTO execs (id, workspace_id, project_id, node_id, started_at) VALUES ($1, $2, $3, $4, $5)",
+                exec.id.description, exec.workspace.description, exec.project.description, exec.node.description,
+                exec.startedAt.milliseconds)
+        }
+    }
+
+    public func exec(_ id: ExecID, in workspace: WorkspaceID) async throws -> ExecHandle {
+        try await read { db in
+            let find = """
+                SELECT id, workspace_id, project_id, node_id, started_at FROM execs WHERE id = $1 AND workspace_id = $2
+                """
+            guard let row = try db.row(find, id.description, workspace.description) else {
+                throw FastableError.missing(.exec, id.description)
+            }
+            var reader = RowReader(row)
+            return ExecHandle(
+                id: try reader.id(), workspace: try reader.id(), project: try reader.id(), node: try reader.id(),
+                startedAt: try reader.date())
+        }
+    }
+
+    /// In small steps, so that other writes wait for none of them long.
+    public func pruneExecs(startedBefore: Date) async throws -> Int {
+        let step = 2000
+        var total = 0
+        while true {
+            let pruned = try await write { db in
+                try db.change(
+                    """
+                    DELETE FROM execs
+                    WHERE id IN (SELECT id FROM execs WHERE started_at < $1 ORDER BY started_at LIMIT $2)
+                    """,
+                    startedBefore.milliseconds, step)
+            }
+            total += pruned
+            if pruned < step { return total }
+        }
+    }
+}

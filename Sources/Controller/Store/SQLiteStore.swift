@@ -1,0 +1,75 @@
+import FastableCore
+import GRDB
+
+/// The store in one SQLite file: the embedded default.
+///
+/// Write-ahead log with `synchronous=NORMAL`: what returned survives the death of the process; when the whole machine
+/// loses power, the last moments before may be missing, and the file stays consistent. Reads run beside writes. All
+/// writes go through one queue, see `WriteQueue`.
+public final class SQLiteStore: Store {
+    private let pool: DatabasePool
+    private let writes: WriteQueue
+
+    /// Opens the file, or makes it, and brings it to the current schema. Blocks; meant for the start of the program.
+    ///
+    /// The file and its companions get mode 0600, a directory that is missing is made with mode 0700. Throws what an
+    /// operator can act on; the path stands in the error's context.
+    public init(path: String) throws {
+        do {
+            try DatabaseFile.prepare(path)
+            pool = try DatabasePool(path: path, configuration: Self.configuration)
+            try pool.writeWithoutTransaction { try Schema.migrate($0) }
+        } catch {
+            var failure = StoreFailure.translate(error)
+            failure.context = [path, failure.context].compactMap(\.self).joined(separator: ": ")
+            throw failure
+        }
+        writes = WriteQueue(pool)
+    }
+
+    private static var configuration: Configuration {
+        var configuration = Configuration()
+        configuration.label = "fastable.store"
+        configuration.foreignKeysEnabled = true
+        configuration.busyMode = .timeout(5)
+        configuration.maximumReaderCount = 4
+        configuration.prepareDatabase { db in
+            // A schema that was tampered with must not run functions. The log goes into the file every 4000 pages
+            // rather than every 1000: the write that has to do it waits some milliseconds. A log that grew is cut.
+            try db.execute(
+                sql: """
+                    PRAGMA trusted_schema = OFF;
+                    PRAGMA wal_autocheckpoint = 4000;
+                    PRAGMA journal_size_limit = 67108864
+                    """)
+        }
+        return configuration
+    }
+
+    public func close() throws {
+        do {
+            try pool.close()
+        } catch {
+            throw StoreFailure.translate(error)
+        }
+    }
+
+    /// A consistent view; sees all writes that returned before.
+    func read<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+        do {
+            return try await pool.read(body)
+        } catch {
+            throw StoreFailure.translate(error)
+        }
+    }
+
+    /// A transaction. The body may run twice and then has to do the same again: it touches nothing but the database.
+    @discardableResult
+    func write<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+        do {
+            return try await writes.submit(body)
+        } catch {
+            throw StoreFailure.translate(error)
+        }
+    }
+}

@@ -1,0 +1,162 @@
+import FastableCore
+import GRDB
+
+/// The tables, as numbered steps. Append only: a step that was released is never changed.
+///
+/// Every row has `workspace_id`; rows of the platform carry the system workspace's. Moments are milliseconds since
+/// 1970, ids their text. The number of the last step stands in the file's `user_version`.
+enum Schema {
+    struct Migration: Sendable {
+        var number: Int
+        var sql: String
+    }
+
+    static let migrations = [Migration(number: 1, sql: first)]
+
+    static var current: Int { migrations.last?.number ?? 0 }
+
+    /// ‘FSTB’ in the file's header: this database is Fastable's.
+    static let applicationID = 0x4653_5442
+
+    /// Takes the database to the current version. Each step is a transaction: a step that fails leaves the one before.
+    static func migrate(_ db: Database) throws {
+        let found = try version(of: db)
+        guard found <= current else {
+            throw FastableError(
+                .conflict,
+                "The database was made by a newer Fastable (its version is \(found), this program knows \(current)). "
+                    + "Start the newer program, or restore a backup from before the upgrade.")
+        }
+        for migration in migrations where migration.number > found {
+            try db.inTransaction(.immediate) {
+                try db.execute(sql: migration.sql)
+                try db.execute(
+                    sql: "PRAGMA application_id = \(applicationID); PRAGMA user_version = \(migration.number)")
+                return .commit
+            }
+        }
+    }
+
+    /// Throws for a database of some other program.
+    private static func version(of db: Database) throws -> Int {
+        let application = try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0
+        let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+        let tables = try Int.fetchOne(db, sql: "SELECT COUNT(*) FROM sqlite_master") ?? 0
+        guard application == applicationID || (application == 0 && version == 0 && tables == 0) else {
+            throw FastableError(
+                .conflict, "The database file belongs to another program. Give Fastable a file of its own.")
+        }
+        return version
+    }
+
+    private static let first = """
+        CREATE TABLE workspaces (
+            workspace_id TEXT NOT NULL PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            created_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE nodes (
+            id TEXT NOT NULL PRIMARY KEY,
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            name TEXT NOT NULL,
+            scheduling TEXT NOT NULL CHECK (scheduling IN ('ready', 'cordoned', 'removed')),
+            facts TEXT,
+            last_seen_at INTEGER,
+            certificate_serial TEXT,
+            certificate_expires_at INTEGER,
+            created_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE UNIQUE INDEX nodes_by_name ON nodes (name) WHERE scheduling <> 'removed';
+
+        CREATE TABLE certificates (
+            serial TEXT NOT NULL PRIMARY KEY,
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            node_id TEXT NOT NULL REFERENCES nodes,
+            expires_at INTEGER NOT NULL,
+            revoked_at INTEGER
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX certificates_by_node ON certificates (node_id);
+
+        CREATE TABLE join_tokens (
+            id TEXT NOT NULL PRIMARY KEY,
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            verification_key BLOB NOT NULL,
+            created_at INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            used_at INTEGER,
+            used_by TEXT
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE tokens (
+            id TEXT NOT NULL PRIMARY KEY,
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            name TEXT NOT NULL,
+            scopes TEXT NOT NULL,
+            hash BLOB NOT NULL UNIQUE,
+            created_at INTEGER NOT NULL,
+            expires_at INTEGER,
+            revoked_at INTEGER,
+            last_used_at INTEGER
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX tokens_by_workspace ON tokens (workspace_id, id);
+
+        CREATE TABLE projects (
+            id TEXT NOT NULL PRIMARY KEY,
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            name TEXT NOT NULL,
+            image TEXT NOT NULL,
+            cpus REAL NOT NULL,
+            memory_bytes INTEGER NOT NULL,
+            pids INTEGER NOT NULL,
+            environment TEXT NOT NULL,
+            node_id TEXT REFERENCES nodes,
+            origin_url TEXT,
+            origin_branch TEXT,
+            created_at INTEGER NOT NULL,
+            deleted_at INTEGER
+        ) STRICT, WITHOUT ROWID;
+        CREATE UNIQUE INDEX projects_by_name ON projects (workspace_id, name) WHERE deleted_at IS NULL;
+        CREATE INDEX projects_by_node ON projects (node_id, workspace_id, memory_bytes, cpus, pids)
+            WHERE node_id IS NOT NULL;
+        CREATE INDEX projects_deleting ON projects (deleted_at) WHERE deleted_at IS NOT NULL;
+
+        CREATE TABLE execs (
+            id TEXT NOT NULL PRIMARY KEY,
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            project_id TEXT NOT NULL REFERENCES projects ON DELETE CASCADE,
+            node_id TEXT NOT NULL REFERENCES nodes,
+            started_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX execs_by_project ON execs (project_id);
+        CREATE INDEX execs_by_start ON execs (started_at);
+
+        -- No reference to other tables: what was written stays, whatever becomes of them.
+        CREATE TABLE audit (
+            sequence INTEGER PRIMARY KEY,
+            workspace_id TEXT NOT NULL,
+            time INTEGER NOT NULL,
+            token_id TEXT,
+            token_name TEXT,
+            door TEXT NOT NULL,
+            request_id TEXT NOT NULL,
+            operation TEXT NOT NULL,
+            project_id TEXT,
+            subject TEXT NOT NULL,
+            phase TEXT NOT NULL,
+            code TEXT,
+            detail TEXT NOT NULL,
+            previous_hash BLOB NOT NULL,
+            hash BLOB NOT NULL
+        ) STRICT;
+        CREATE INDEX audit_by_workspace ON audit (workspace_id, sequence);
+        CREATE INDEX audit_by_project ON audit (project_id, sequence) WHERE project_id IS NOT NULL;
+
+        -- One row: the end of the chain, so that a cut end is noticed.
+        CREATE TABLE audit_head (
+            workspace_id TEXT NOT NULL PRIMARY KEY,
+            sequence INTEGER NOT NULL,
+            hash BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        """
+}

@@ -1,0 +1,152 @@
+public import ControllerDomain
+public import FastableCore
+public import FoundationEssentials
+
+/// The controller's memory, in terms of the domain. Every driver passes the same contract tests.
+///
+/// A call that returned is in the database, and survives the death of the process. A call that throws changed
+/// nothing. Reads see all writes that returned before. What is missing throws `not_found`, also when it belongs to
+/// another workspace. A failing disk or database throws `unavailable` or `internal` with a sentence for the operator.
+public protocol Store: WorkspaceStore, ProjectStore, NodeStore, EnrollmentStore, TokenStore, ExecStore, AuditStore {
+    /// For metrics.
+    func counts() async throws -> StoreCounts
+    /// Ends all use; later calls throw `unavailable`.
+    func close() throws
+}
+
+public protocol WorkspaceStore: Sendable {
+    /// Makes the system workspace and the default one where they are missing, and gives the default one.
+    func bootstrap(now: Date) async throws -> Workspace
+    /// Throws `conflict` when the name is taken.
+    func createWorkspace(_ workspace: Workspace) async throws
+    func workspace(_ id: WorkspaceID) async throws -> Workspace
+    /// All, by name.
+    func workspaces() async throws -> [Workspace]
+}
+
+public protocol ProjectStore: Sendable {
+    /// Throws `conflict` when an active project of the workspace has the name, and `limit` when the workspace is full.
+    func createProject(_ project: Project) async throws
+    /// An active project. Throws `gone` for one that is being deleted and is asked for by its id.
+    func project(_ key: ProjectKey, in workspace: WorkspaceID) async throws -> Project
+    /// Active projects by name, after a page's cursor; at most `Limits.pageRows`.
+    func projects(in workspace: WorkspaceID, after cursor: String?, limit: Int) async throws -> ProjectPage
+    /// Gives an active project its node unless it has one. The answer carries the node that it has now: when two
+    /// calls race, both get the winner's.
+    func placeProject(_ id: ProjectID, on node: NodeID) async throws -> Project
+    /// Marks a project for deletion, which frees its name. A marked one stays as it is.
+    func markProjectDeleting(_ id: ProjectID, in workspace: WorkspaceID, at now: Date) async throws -> Project
+    /// Projects that wait for their removal, longest first; of one node or of all.
+    func deletingProjects(on node: NodeID?, limit: Int) async throws -> [Project]
+    /// Forgets a project that is being deleted, and its execs. Throws `conflict` for an active one; a missing one is
+    /// fine.
+    func removeProject(_ id: ProjectID) async throws
+    /// What is placed on each node, projects in deletion included. Nodes without projects are left out.
+    func nodeLoads(for workspace: WorkspaceID) async throws -> [NodeID: NodeLoad]
+}
+
+public protocol NodeStore: Sendable {
+    /// Throws `conflict` when a node that is not removed has the name.
+    func createNode(_ node: NodeRecord) async throws
+    /// By id also a removed one; by name only the others.
+    func node(_ key: NodeKey) async throws -> NodeRecord
+    /// All that are not removed, by name.
+    func nodes() async throws -> [NodeRecord]
+    /// Throws `gone` for a removed node.
+    func setScheduling(_ scheduling: NodeRecord.Scheduling, of node: NodeID) async throws -> NodeRecord
+    /// Stores what the node reported. A removed node stays as it is.
+    func updateNode(_ node: NodeID, facts: NodeFacts, seenAt: Date) async throws
+    /// Marks the node as removed and revokes its certificates; gives the serials that this call revoked.
+    func removeNode(_ node: NodeID, at now: Date) async throws -> [String]
+}
+
+public protocol EnrollmentStore: Sendable {
+    /// Remembers an issued certificate; it becomes the node's current one. Throws `gone` for a removed node.
+    func recordCertificate(_ certificate: CertificateRecord) async throws
+    /// `nil` when this controller never issued the serial.
+    func certificate(serial: String) async throws -> CertificateRecord?
+    /// Revokes all certificates of a node; gives the serials that this call revoked.
+    func revokeCertificates(of node: NodeID, at now: Date) async throws -> [String]
+    /// Forgets certificates that expired before; gives their number.
+    func pruneCertificates(expiredBefore: Date) async throws -> Int
+
+    func createJoinToken(_ token: JoinTokenRecord) async throws
+    /// For checking the proof before the token is used; `nil` when it is unknown.
+    func joinToken(_ id: JoinTokenID) async throws -> JoinTokenRecord?
+    /// Uses a token, exactly once: of any number of concurrent calls, one is accepted.
+    func consumeJoinToken(_ id: JoinTokenID, by node: NodeID, at now: Date) async throws -> JoinTokenUse
+    /// Forgets tokens that expired before; gives their number.
+    func pruneJoinTokens(expiredBefore: Date) async throws -> Int
+}
+
+public protocol TokenStore: Sendable {
+    /// Throws `limit` when the workspace has `Limits.tokensPerWorkspace` tokens that are not revoked.
+    func createToken(_ token: TokenRecord, hash: TokenHash) async throws
+    func findToken(hash: TokenHash, now: Date) async throws -> TokenLookup
+    /// All of the workspace, oldest first, revoked ones included.
+    func tokens(in workspace: WorkspaceID) async throws -> [TokenRecord]
+    /// A revoked one stays as it is.
+    func revokeToken(_ id: TokenID, in workspace: WorkspaceID, at now: Date) async throws -> TokenRecord
+    /// Notes that a token was used. Writes only when the record is older than a minute, so it may be called at each
+    /// request.
+    func touchToken(_ token: TokenRecord, at now: Date) async throws
+}
+
+public protocol ExecStore: Sendable {
+    func recordExec(_ exec: ExecHandle) async throws
+    func exec(_ id: ExecID, in workspace: WorkspaceID) async throws -> ExecHandle
+    /// Forgets execs that started before; gives their number.
+    func pruneExecs(startedBefore: Date) async throws -> Int
+}
+
+public protocol AuditStore: Sendable {
+    /// Adds an event to the end of the chain. It is written even when the calling task was cancelled.
+    @discardableResult
+    func appendAudit(_ event: AuditEvent) async throws -> AuditHead
+    /// Newest first, before a sequence number; at most `Limits.pageRows`.
+    func auditEntries(_ filter: AuditFilter, before sequence: Int64?, limit: Int) async throws -> [AuditEntry]
+    /// Reads the whole chain and checks every link.
+    ///
+    /// Found are changed, removed, added and exchanged rows, and a cut end. Somebody who may write the database could
+    /// compute a whole new chain: that shows only against a head that was noted elsewhere and is given as
+    /// `expecting`.
+    func verifyAudit(expecting noted: AuditHead?) async throws -> AuditVerification
+    func auditHead() async throws -> AuditHead
+}
+
+/// One page of a list of projects.
+public struct ProjectPage: Sendable, Equatable {
+    public var projects: [Project]
+    /// Where the next page begins; `nil` at the end.
+    public var next: String?
+
+    public init(projects: [Project], next: String?) {
+        self.projects = projects
+        self.next = next
+    }
+}
+
+public struct StoreCounts: Sendable, Equatable {
+    public var workspaces: Int
+    public var activeProjects: Int
+    public var deletingProjects: Int
+    /// Without removed ones.
+    public var nodes: Int
+    /// Without revoked ones.
+    public var tokens: Int
+    public var execs: Int
+    public var auditEvents: Int
+
+    public init(
+        workspaces: Int, activeProjects: Int, deletingProjects: Int, nodes: Int, tokens: Int, execs: Int,
+        auditEvents: Int
+    ) {
+        self.workspaces = workspaces
+        self.activeProjects = activeProjects
+        self.deletingProjects = deletingProjects
+        self.nodes = nodes
+        self.tokens = tokens
+        self.execs = execs
+        self.auditEvents = auditEvents
+    }
+}

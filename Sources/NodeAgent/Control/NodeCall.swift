@@ -1,0 +1,40 @@
+import FastableCore
+import FastableWire
+import FoundationEssentials
+import NIOCore
+import NIOFoundationCompat
+
+/// One stream of the link as a call: its arguments in, its reply out.
+struct NodeCall: Sendable {
+    let stream: MuxStream
+    let opening: Data
+    let requestID: RequestID
+
+    func arguments<Arguments: Codable & Sendable>(_ type: Arguments.Type = Arguments.self) throws -> Arguments {
+        try JSON.decode(NodeRequest<Arguments>.self, from: opening).arguments
+    }
+
+    /// A unary call: decodes, runs, replies.
+    func answer<Arguments: Codable & Sendable, Value: Codable & Sendable>(
+        _ body: (Arguments) async throws -> Value
+    ) async throws {
+        let value = try await body(try arguments())
+        try await reply(NodeReply.success(value))
+    }
+
+    func reply(_ reply: NodeReply<some Codable & Sendable>) async throws {
+        let answer = ByteBuffer(data: try JSON.encode(reply))
+        if answer.readableBytes <= Limits.controlMessageBytes {
+            try await stream.send(message: answer)
+        } else {
+            // A large answer, such as the text of a long file, travels as bytes: they need not fit into one frame.
+            try await stream.send(data: answer, channel: 1)
+        }
+        // Who has its answer may be gone before it hears that nothing follows.
+        try? await stream.finish()
+    }
+
+    func send(_ message: some Encodable) async throws {
+        try await stream.send(message: ByteBuffer(data: try JSON.encode(message)))
+    }
+}

@@ -1,0 +1,131 @@
+import FastableCore
+import FastableIdentity
+public import FastableWire
+import FoundationEssentials
+public import Logging
+import NIOCore
+import NIOPosix
+import NIOSSL
+public import ServiceLifecycle
+
+/// Keeps this node linked to its controller: dials, says hello, serves what the controller asks, reports, renews its certificate, and
+/// dials again when the link is lost. Containers and commands never notice.
+public struct NodeLinkService: Service {
+    private let identityDirectory: String
+    private let serve: @Sendable (MuxStream) async -> Void
+    private let reporter: NodeReporter
+    private let logger: Logger
+
+    /// - Parameter serve: answers every stream that the controller opens.
+    public init(
+        identityDirectory: String, reporter: NodeReporter, logger: Logger,
+        serve: @escaping @Sendable (MuxStream) async -> Void
+    ) {
+        self.identityDirectory = identityDirectory
+        self.serve = serve
+        self.reporter = reporter
+        self.logger = logger
+    }
+
+    public func run() async throws {
+        do {
+            try await cancelWhenGracefulShutdown { try await dialForEver() }
+        } catch is CancellationError {
+            return
+        }
+    }
+
+    private func dialForEver() async throws {
+        var backoff = ReconnectBackoff()
+        while true {
+            try Task.checkCancellation()
+            do {
+                let (link, identity, generation) = try await dial()
+                let linkedAt = ContinuousClock.now
+                // Only a link that held counts as success, or a controller that cuts at once would be dialled without a pause.
+                defer {
+                    if ContinuousClock.now - linkedAt > .seconds(Limits.pingIntervalSeconds) { backoff.connected() }
+                }
+                try await hold(link, identity: identity, generation: generation)
+            } catch {
+                try Task.checkCancellation()
+                let failure = FastableError.unexpected(error, doing: "talking to the controller")
+                logger.warning("The controller is not linked.", metadata: ["cause": "\(failure)"])
+            }
+            try await Task.sleep(for: backoff.nextPause(random: Double.random(in: 0..<1)))
+        }
+    }
+
+    private func dial() async throws -> (link: MuxConnection, identity: NodeIdentity, generation: UInt64) {
+        guard let identity = try NodeIdentity.load(directory: identityDirectory) else {
+            throw FastableError(
+                .unauthenticated, "This host has not joined. Run: fastable-node join --token-file FILE")
+        }
+        guard !identity.isExpired(at: Date()) else {
+            throw FastableError(
+                .unauthenticated,
+                "The node's certificate expired while it was away. Remove \(identityDirectory) and join again.")
+        }
+        let address = try LinkAddress.load(directory: identityDirectory)
+        // Before the connection is made: nothing may fail between making it and holding it.
+        let generation = try Generation(path: identityDirectory + "/generation").next()
+        let link = try await LinkDialer.connect(
+            host: address.host, port: address.port, serverName: TLSProfiles.serverName(for: address.host),
+            sslContext: try NIOSSLContext(configuration: try TLSProfiles.nodeDialer(identity)),
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton)
+        return (link, identity, generation)
+    }
+
+    /// One link, from hello to its end.
+    private func hold(_ connection: MuxConnection, identity: NodeIdentity, generation: UInt64) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await connection.run { stream in await serve(stream) } }
+            group.addTask { try await converse(connection, identity: identity, generation: generation) }
+            defer { group.cancelAll() }
+            do {
+                try await group.next()
+            } catch {
+                connection.close(reason: "the node ends the link")
+                throw error
+            }
+            connection.close(reason: "the node ends the link")
+        }
+    }
+
+    /// The node's own part of the conversation: hello, then reports and renewal.
+    private func converse(_ connection: MuxConnection, identity: NodeIdentity, generation: UInt64) async throws {
+        let calls = ControllerCalls(connection: connection)
+        let hello = NodeHello(generation: generation, facts: await reporter.facts())
+        let welcome = try await calls.call(.hello, hello, returning: NodeWelcome.self)
+        logger.info(
+            "Linked to the controller.",
+            metadata: ["node": "\(welcome.nodeID)", "linkVersion": "\(welcome.version)", "generation": "\(generation)"])
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await reporter.run(over: calls) }
+            group.addTask { try await renew(identity, over: calls) }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    /// Renews the certificate at two thirds of its life; the next dial uses the new one.
+    private func renew(_ identity: NodeIdentity, over calls: ControllerCalls) async throws {
+        var identity = identity
+        while true {
+            // The wall clock is asked again each minute: it may be set, and a laptop may sleep.
+            while !identity.renewalDue(at: Date()) { try await Task.sleep(for: .seconds(60)) }
+            do {
+                let request = CertificateRequest(signingRequest: try identity.key.signingRequest())
+                let answer = try await calls.call(.renewCertificate, request, returning: CertificateAnswer.self)
+                identity = try identity.renewed(by: answer, at: Date())
+                try identity.save(directory: identityDirectory)
+                logger.info("The certificate was renewed.", metadata: ["expires": "\(identity.expires)"])
+            } catch {
+                // A lost link ends this task too. Anything else, a full disk for example, is no reason to lose the link.
+                try Task.checkCancellation()
+                logger.error("The certificate could not be renewed.", metadata: ["cause": "\(error)"])
+                try await Task.sleep(for: .seconds(60))
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+public import FastableCore
+import Synchronization
+
+/// Tells the controller what this node is and runs: every few seconds, and at once when something changed.
+public final class NodeReporter: Sendable {
+    private let current: @Sendable () async -> NodeReport
+    private let calls = Mutex<ControllerCalls?>(nil)
+
+    /// - Parameter current: gathers what is true now.
+    public init(current: @escaping @Sendable () async -> NodeReport) { self.current = current }
+
+    public func facts() async -> NodeFacts { await current().facts }
+
+    /// Sends a report and waits until the controller has it. Without a link this does nothing: the next hello says it all.
+    public func reportNow() async {
+        guard let calls = calls.withLock({ $0 }) else { return }
+        try? await send(over: calls)
+    }
+
+    /// One report in as many parts as it takes: a single message has a limit, the number of containers has not.
+    private func send(over link: ControllerCalls) async throws {
+        let report = await current()
+        var rest = report.containers[...]
+        var continues = false
+        repeat {
+            let part = NodeReport(
+                facts: report.facts, containers: rest.prefix(Limits.containersPerReport).map(\.briefly),
+                continues: continues)
+            _ = try await link.call(.report, part, returning: Empty.self)
+            rest = rest.dropFirst(Limits.containersPerReport)
+            continues = true
+        } while !rest.isEmpty
+    }
+
+    /// Reports until the link fails or the task is cancelled.
+    func run(over link: ControllerCalls) async throws {
+        calls.withLock { $0 = link }
+        defer { calls.withLock { $0 = nil } }
+        while true {
+            try await send(over: link)
+            try await Task.sleep(for: .seconds(Limits.reportIntervalSeconds))
+        }
+    }
+}
+
+extension ContainerStatus {
+    /// The reason may quote a tool's whole output; the report has room for its beginning.
+    fileprivate var briefly: ContainerStatus {
+        var status = self
+        status.reason = String(reason.prefix(Limits.reportReasonCharacters))
+        return status
+    }
+}

@@ -1,0 +1,72 @@
+import FastableCore
+import FastableWire
+import FoundationEssentials
+import NIOCore
+import NodeSandbox
+
+/// Commands: start, follow, ask, kill.
+extension NodeRouter {
+    func startExec(_ call: NodeCall) async throws {
+        let start: ExecStart = try call.arguments()
+        let container = try await sandboxes.ensure(start.container)
+        var command = start.command
+        command.environment = Self.baseEnvironment.merging(container.environment) { $1 }
+            .merging(command.environment) { $1 }
+        let session = try await container.execs.start(
+            exec: start.exec, container: container.id, command: command, user: ExecUser(uid: 0, gid: 0))
+        try await follow(session.events(), call)
+    }
+
+    /// What every program expects to find, under what image, project and command set. Toolchains that `mise` installs live in
+    /// the cache volume and come first.
+    private static let baseEnvironment = [
+        "PATH": "/cache/mise/shims:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
+        "LANG": "C.UTF-8", "MISE_DATA_DIR": "/cache/mise",
+    ]
+
+    func attachExec(_ call: NodeCall) async throws {
+        let attach: ExecAttach = try call.arguments()
+        let session = try await sandboxes.exec(attach.exec, of: attach.project)
+        let reader = session.events(stdoutFrom: attach.stdoutOffset, stderrFrom: attach.stderrOffset)
+        try await follow(reader, call, only: attach.channel, waits: attach.follow)
+    }
+
+    func execStatus(_ call: NodeCall) async throws {
+        try await call.answer { (reference: ExecReference) in
+            try await sandboxes.exec(reference.exec, of: reference.project).status
+        }
+    }
+
+    func killExec(_ call: NodeCall) async throws {
+        try await call.answer { (kill: ExecKill) in
+            // Without a container nothing of it can run any more, which is what was asked for.
+            if let container = await sandboxes.running(kill.project) {
+                try await container.execs.kill(kill.exec, signal: kill.signal)
+            }
+            return Empty()
+        }
+    }
+
+    /// Sends what the exec tells until its end. When the reader goes away, the command goes on: ending it is a wish of its
+    /// own (`exec.kill`), because a lost link must not end what runs.
+    private func follow(
+        _ reader: ExecReader, _ call: NodeCall, only channelWanted: UInt8? = nil, waits: Bool = true
+    ) async throws {
+        defer { reader.close() }
+        while let chunk = try await waits ? reader.next() : reader.nextPresent() {
+            switch chunk {
+            case .started(let container, let stdoutOffset, let stderrOffset):
+                try await call.send(
+                    ExecEvent.started(container: container, stdoutOffset: stdoutOffset, stderrOffset: stderrOffset))
+            case .data(let channel, let bytes):
+                guard channelWanted == nil || channel == channelWanted else { continue }
+                try await call.stream.send(data: bytes, channel: channel)
+            case .gap(let channel, let from, let to):
+                guard channelWanted == nil || channel == channelWanted else { continue }
+                try await call.send(ExecEvent.gap(channel: channel, from: from, to: to))
+            case .finished(let result): try await call.send(ExecEvent.finished(result))
+            }
+        }
+        try? await call.stream.finish()
+    }
+}

@@ -1,0 +1,163 @@
+import FastableCore
+public import FastableWire
+import FoundationEssentials
+public import Logging
+import NIOCore
+import NIOFoundationCompat
+import NodeFiles
+public import NodeSandbox
+
+/// Takes every stream that the controller opens to what answers it.
+public struct NodeRouter: Sendable {
+    let sandboxes: SandboxManager
+    let reporter: NodeReporter
+    let logger: Logger
+    private let workspaces: Workspaces
+
+    public init(sandboxes: SandboxManager, reporter: NodeReporter, logger: Logger) {
+        self.sandboxes = sandboxes
+        self.reporter = reporter
+        self.logger = logger
+        workspaces = Workspaces(sandboxes: sandboxes)
+    }
+
+    /// Serves one stream to its end. Never throws: an error is the stream's answer.
+    public func serve(_ stream: MuxStream) async {
+        do {
+            let opening = Data(buffer: stream.opening)
+            let head = try JSON.decode(NodeRequestHead.self, from: opening)
+            let call = NodeCall(stream: stream, opening: opening, requestID: head.requestID)
+            do {
+                try await route(head.method, call)
+            } catch {
+                await fail(call, head.method, error)
+            }
+        } catch {
+            stream.reset(FastableError.unexpected(error, doing: "reading the request"))
+        }
+    }
+
+    private func route(_ method: NodeMethod, _ call: NodeCall) async throws {
+        switch method {
+        case .hello, .report, .renewCertificate:
+            throw FastableError(.invalid, "‘\(method.rawValue)’ is not for a node to serve.")
+        case .containerEnsure: try await ensure(call)
+        case .containerStatus: try await status(call)
+        case .projectPrepare:
+            try await call.answer { (spec: ContainerSpec) in
+                _ = try await sandboxes.volume(spec)
+                return Empty()
+            }
+        case .projectDelete: try await deleteProject(call)
+        case .execStart: try await startExec(call)
+        case .execAttach: try await attachExec(call)
+        case .execStatus: try await execStatus(call)
+        case .execKill: try await killExec(call)
+        case .fsRead: try await onFiles(call) { try await $0.read($1) }
+        case .fsWrite: try await onFiles(call) { try await $0.write($1) }
+        case .fsEdit: try await onFiles(call) { try await $0.edit($1) }
+        case .fsList: try await onFiles(call) { try await $0.list($1) }
+        case .fsGlob: try await onFiles(call) { try await $0.glob($1) }
+        case .fsGrep: try await onFiles(call) { try await $0.grep($1) }
+        case .fsDelete: try await onFiles(call) { try await $0.delete($1) }
+        case .fileDownload: try await download(call)
+        case .fileUpload: try await upload(call)
+        case .treePush: try await pushTree(call)
+        case .treePull: try await pullTree(call)
+        case .imageList:
+            try await call.answer { (_: Empty) in
+                ImageListResult(images: try sandboxes.images.list())
+            }
+        case .imageAdd: try await addImage(call)
+        case .imageRemove: try await removeImage(call)
+        }
+    }
+
+    private func fail(_ call: NodeCall, _ method: NodeMethod, _ error: any Error) async {
+        let failure = FastableError.unexpected(error, doing: "serving ‘\(method.rawValue)’")
+        if failure.code == .internal {
+            logger.error(
+                "A request failed.",
+                metadata: ["request": "\(call.requestID)", "method": "\(method.rawValue)", "error": "\(failure)"])
+        }
+        do {
+            switch method {
+            // These answer with events or bytes, among which an error has no place.
+            case .execStart, .execAttach, .treePull: call.stream.reset(failure)
+            case .hello, .report, .renewCertificate, .containerEnsure, .containerStatus, .projectPrepare,
+                .projectDelete, .execStatus,
+                .execKill, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fileDownload, .fileUpload,
+                .treePush, .imageList, .imageAdd, .imageRemove:
+                try await call.reply(NodeReply<Empty>.failure(failure))
+            }
+        } catch {
+            // The controller has reset the stream or the link is gone: nobody waits for the answer.
+            call.stream.reset(failure)
+        }
+    }
+
+    // MARK: containers and images
+
+    private func ensure(_ call: NodeCall) async throws {
+        try await call.answer { (spec: ContainerSpec) in
+            _ = try await sandboxes.ensure(spec)
+            return try await status(of: spec.project)
+        }
+        await reporter.reportNow()
+    }
+
+    private func status(_ call: NodeCall) async throws {
+        try await call.answer { (project: ProjectReference) in try await status(of: project.project) }
+    }
+
+    private func status(of project: ProjectID) async throws -> ContainerStatus {
+        if let status = await sandboxes.status(project) { return status }
+        throw FastableError(.notFound, "The node has nothing of the project ‘\(project)’ yet.")
+    }
+
+    private func deleteProject(_ call: NodeCall) async throws {
+        try await call.answer { (project: ProjectReference) in
+            workspaces.forget(project.project)
+            try await sandboxes.delete(project.project)
+            // A call that came meanwhile may have opened it again.
+            workspaces.forget(project.project)
+            return Empty()
+        }
+    }
+
+    /// The report goes out before the answer: who asked may place a project on the new image at once.
+    private func addImage(_ call: NodeCall) async throws {
+        try await call.answer { (image: ImageAdd) in
+            let scheme = "inplace:"
+            guard image.source.hasPrefix(scheme) else { return try await add(image, inPlace: false) }
+            return try await add(
+                ImageAdd(name: image.name, source: "dir:" + image.source.dropFirst(scheme.count)), inPlace: true)
+        }
+    }
+
+    private func add(_ image: ImageAdd, inPlace: Bool) async throws -> ImageInfo {
+        let added = try await sandboxes.images.add(image, inPlace: inPlace)
+        await reporter.reportNow()
+        return added
+    }
+
+    private func removeImage(_ call: NodeCall) async throws {
+        try await call.answer { (image: ImageName) in
+            try await sandboxes.removeImage(image.name)
+            await reporter.reportNow()
+            return Empty()
+        }
+    }
+
+    // MARK: files
+
+    private func onFiles<Arguments: Codable & Sendable, Value: Codable & Sendable>(
+        _ call: NodeCall, _ body: (FileService, Arguments) async throws -> Value
+    ) async throws {
+        try await call.answer { (file: FileCall<Arguments>) in
+            try await body(try await workspaces.files(of: file.project), file.arguments)
+        }
+    }
+
+    func files(of project: ProjectID) async throws -> FileService { try await workspaces.files(of: project) }
+}

@@ -1,0 +1,45 @@
+public import FastableCore
+import Glibc
+import NodeLinux
+
+extension FileService {
+    /// Removes a file, a symbolic link (never what it leads to) or a directory.
+    public func delete(_ request: FileDelete) async throws -> FileDeleteResult {
+        let path = try RootedPath(request.path)
+        guard !path.isRoot else {
+            throw FastableError(
+                .unprocessable, "The workspace itself cannot be deleted; name what is in it.",
+                details: ["field": "path"])
+        }
+        return try await offload { [self] in
+            let removed = try onFile(path, "delete") { () throws(Errno) in
+                try delete(path, recursive: request.recursive ?? false)
+            }
+            return FileDeleteResult(path: path.description, removed: removed)
+        }
+    }
+
+    private func delete(_ path: RootedPath, recursive: Bool) throws(Errno) -> Int {
+        let place = try root.place(of: path)
+        guard let status = place.status else { throw Errno(ENOENT) }
+        guard status.kind == .directory else {
+            try place.directory.removeEntry(place.name)
+            return 1
+        }
+        do throws(Errno) {
+            try place.directory.removeDirectory(place.name)
+            return 1
+        } catch {
+            guard error.number == ENOTEMPTY, recursive else { throw error }
+        }
+        var removal = TreeRemoval()
+        try removal.removeContent(of: try place.directory.openEntry(place.name, O_RDONLY | O_DIRECTORY))
+        do throws(Errno) {
+            try place.directory.removeDirectory(place.name)
+        } catch {
+            // A process put something new into it.
+            throw error.number == ENOTEMPTY ? Errno(EBUSY) : error
+        }
+        return removal.removed + 1
+    }
+}

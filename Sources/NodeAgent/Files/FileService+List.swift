@@ -1,0 +1,62 @@
+public import FastableCore
+import Glibc
+import NodeLinux
+
+extension FileService {
+    /// The entries below a directory, each directory before its content, sorted; hidden ones only on request.
+    public func list(_ request: FileList) async throws -> FileListResult {
+        let path = try RootedPath(request.path ?? ".")
+        let depth = request.depth ?? 1
+        guard (1...Limits.listDepth).contains(depth) else { throw Self.outOfRange("depth", "1 to \(Limits.listDepth)") }
+        return try await offload { [self] in
+            try listNow(path, depth: depth, includeHidden: request.includeHidden ?? false)
+        }
+    }
+
+    func listNow(_ path: RootedPath, depth: Int, includeHidden: Bool) throws -> FileListResult {
+        let top = try directory(path, "list")
+        return try onFile(path, "list") { () throws(Errno) in
+            var walker = TreeWalker(
+                top, depthLimit: depth, includeHidden: includeHidden, pendingLimit: Limits.listEntries + 1)
+            var entries: [FileEntry] = []
+            while let entry = try walker.next() {
+                guard entries.count < Limits.listEntries else {
+                    return FileListResult(path: path.description, entries: entries, truncated: true)
+                }
+                entries.append(FileEntry(entry))
+            }
+            return FileListResult(path: path.description, entries: entries, truncated: walker.isIncomplete)
+        }
+    }
+
+    /// Opens a directory as the top of an operation of its own: nothing leads above it.
+    func directory(_ path: RootedPath, _ what: String) throws -> RootedDirectory {
+        do throws(Errno) {
+            return RootedDirectory(try root.open(path, O_RDONLY | O_DIRECTORY))
+        } catch {
+            if error.number == ENOTDIR, let place = try? root.place(of: path), place.status != nil {
+                throw FastableError(
+                    .unprocessable, "‘\(path)’ is not a directory.", details: ["path": .string(path.description)])
+            }
+            throw error.fileError(path.description, doing: what)
+        }
+    }
+}
+
+extension FileEntry {
+    init(_ entry: TreeWalker.Entry) {
+        let kind: Kind =
+            switch entry.status.kind {
+            case .regular: .file
+            case .directory: .directory
+            case .symlink: .symlink
+            case .other: .other
+            }
+        let octal = String(entry.status.mode, radix: 8)
+        self.init(
+            name: String(decoding: entry.path, as: UTF8.self), kind: kind, sizeBytes: Int(entry.status.size),
+            mode: String(repeating: "0", count: max(0, 4 - octal.count)) + octal,
+            modifiedMilliseconds: entry.status.modified / 1_000_000,
+            symlinkTarget: entry.linkTarget.map { String(decoding: $0, as: UTF8.self) })
+    }
+}

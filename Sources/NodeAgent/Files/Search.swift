@@ -1,0 +1,73 @@
+import CLinux
+import FastableCore
+import FoundationEssentials
+import Glibc
+import NodeLinux
+
+/// One run of ripgrep in an open directory.
+struct Search: Sendable {
+    let top: RootedDirectory
+    let uidBase: UInt32
+    let includeIgnored: Bool
+
+    static let pathOnly = CInt(FST_O_PATH)
+
+    /// - Parameters:
+    ///   - arguments: what to do; none of them is chosen by a caller but within one `--option=value`.
+    ///   - standardInput: read instead of the directory.
+    ///   - consume: gets the output; `false` ends the run.
+    /// - Throws: `invalid` with ripgrep's words for a bad pattern, `timeout`, `limit`.
+    func run(
+        _ arguments: [String], standardInput: OpenFile? = nil,
+        _ consume: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Bool
+    ) async throws {
+        let command = HostCommand(
+            "rg", Self.fixedArguments + (includeIgnored ? ["--no-ignore"] : []) + arguments,
+            inheritedDescriptors: standardInput.map { [.init($0.descriptor.number, as: 0)] } ?? [],
+            workingDirectory: .descriptor(top.descriptor.number),
+            // Only root can become somebody else; tests run as anybody.
+            identity: geteuid() == 0 ? .init(user: uidBase, group: uidBase) : nil,
+            memoryLimitBytes: Limits.searchMemoryBytes)
+        let result: HostCommand.Result
+        do {
+            result = try await command.run(timeout: .seconds(Limits.searchSeconds), consume: consume)
+        } catch let error as FastableError where error.code == .timeout {
+            throw FastableError(
+                .timeout, "The search took longer than \(Limits.searchSeconds) s. Narrow it with ‘path’ or a pattern.",
+                context: error.context, details: ["limit": .integer(Int64(Limits.searchSeconds))])
+        }
+        // The input must stay open until ripgrep has started, and the directory until it has ended.
+        withExtendedLifetime((standardInput, top)) {}
+        try Self.check(result)
+    }
+
+    private static let fixedArguments = [
+        "--no-config", "--no-messages", "--no-ignore-messages", "--no-ignore-global", "--no-require-git", "--hidden",
+        "--glob=!.git", "--sort=path", "--color=never", "--null", "--no-mmap",
+    ]
+
+    private static func check(_ result: HostCommand.Result) throws {
+        switch result.status {
+        // 1: nothing found. 9: ended by us, because it was enough.
+        case .exited(0), .exited(1), .signaled(SIGKILL): return
+        // Files that could not be read also give 2, without a word.
+        case .exited(2) where result.stderr.isEmpty: return
+        case .exited(2):
+            let words = result.errorText.prefix(2000).trimmed
+            throw FastableError(.invalid, "The pattern is not valid: \(words)", details: ["field": "pattern"])
+        case .exited, .signaled:
+            throw FastableError(
+                .limit,
+                "The search needed more memory than it may use. Simplify the pattern, or narrow it with ‘path’.",
+                context: "\(result.status): \(result.errorText.prefix(2000))")
+        }
+    }
+}
+
+extension Substring {
+    fileprivate var trimmed: String {
+        var text = self
+        while text.last?.isWhitespace == true { text.removeLast() }
+        return String(text)
+    }
+}

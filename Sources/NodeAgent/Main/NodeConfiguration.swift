@@ -1,0 +1,102 @@
+import FastableCore
+import FastableDaemon
+
+/// What an operator can tell the node daemon; `join` and `teardown` understand the same settings.
+struct NodeConfiguration: DaemonConfiguration {
+    let instance: String
+    let stateDirectory: String
+    let runDirectory: String
+    let initProgram: String
+    let addressPool: String
+    let resolvers: [String]
+
+    static let instanceSetting = Setting(
+        "instance", .name, default: "main",
+        help: "Name of this node on its host; state, subnets, rules and cgroups carry it.")
+    static let stateSetting = Setting(
+        "state.dir", .absolutePath, defaultDescription: "/var/lib/fastable/<instance>/node",
+        help: "Projects, images and the node's identity."
+    ) { "/var/lib/fastable/\($0[instanceSetting])/node" }
+    static let runSetting = Setting(
+        "run.dir", .absolutePath, defaultDescription: "/run/fastable/<instance>",
+        help: "Sockets and mounts of running containers."
+    ) { "/run/fastable/\($0[instanceSetting])" }
+    static let initSetting = Setting(
+        "container.init", .absolutePath, defaultDescription: "fastable-init beside this program",
+        help: "The program that runs as process 1 of each container."
+    ) { _ in ProgramPath.beside("fastable-init") }
+    static let poolSetting = Setting(
+        "network.pool", .text, default: "10.224.0.0/15",
+        help: "Addresses for containers; each node on the host leases a /20 of it that no route uses.")
+    static let resolverSetting = Setting(
+        "network.resolvers", .list, default: [],
+        help: "Name servers for containers; those of the host unless given. Loopback addresses cannot be reached.")
+
+    static let groups = [
+        SettingGroup("Node", instanceSetting, stateSetting, runSetting, initSetting),
+        SettingGroup("Network", poolSetting, resolverSetting),
+    ]
+
+    static let schema = ConfigurationSchema(
+        program: "fastable-node",
+        summary:
+            "Runs the containers of a build host for its controller. Also: fastable-node join, fastable-node teardown.",
+        groups: groups,
+        examples: [
+            ConfigurationExample("fastable-node join --token-file /root/join-token", "make this host a node"),
+            ConfigurationExample("fastable-node", "run it"),
+            ConfigurationExample(
+                "fastable-node teardown", "remove its containers, rules, mounts and cgroups; data stays"),
+        ])
+
+    init(_ values: ConfigurationValues) throws {
+        instance = values[Self.instanceSetting]
+        stateDirectory = values[Self.stateSetting]
+        runDirectory = values[Self.runSetting]
+        initProgram = values[Self.initSetting]
+        addressPool = values[Self.poolSetting]
+        resolvers = values[Self.resolverSetting]
+    }
+}
+
+/// `fastable-node join`
+struct JoinConfiguration: DaemonConfiguration {
+    let node: NodeConfiguration
+    let tokenFile: String
+    let name: String?
+
+    private static let tokenSetting = Setting(
+        required: "token.file", .absolutePath, help: "File with the token that ‘fastable node token’ printed.")
+    private static let nameSetting = Setting<String?>(
+        optional: "node.name", .text, help: "What to call the node; its host name unless given.")
+
+    static let schema = ConfigurationSchema(
+        program: "fastable-node", summary: "Makes this host a node of the controller that made the join token.",
+        groups: [SettingGroup("Joining", tokenSetting, nameSetting)] + NodeConfiguration.groups)
+
+    init(_ values: ConfigurationValues) throws {
+        node = try NodeConfiguration(values)
+        tokenFile = values[Self.tokenSetting]
+        name = values[Self.nameSetting]
+    }
+}
+
+/// `fastable-node teardown`
+struct TeardownConfiguration: DaemonConfiguration {
+    let node: NodeConfiguration
+    let removesData: Bool
+
+    private static let dataSetting = Setting(
+        "data", .toggle, default: false,
+        help: "Also the projects' files, images and the lease of addresses. Not undone.")
+
+    static let schema = ConfigurationSchema(
+        program: "fastable-node",
+        summary: "Removes this node's containers, network rules, mounts and cgroups. The daemon must not run.",
+        groups: [SettingGroup("What to remove", dataSetting)] + NodeConfiguration.groups)
+
+    init(_ values: ConfigurationValues) throws {
+        node = try NodeConfiguration(values)
+        removesData = values[Self.dataSetting]
+    }
+}

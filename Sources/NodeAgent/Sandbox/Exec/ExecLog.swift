@@ -1,0 +1,141 @@
+package import FastableCore
+package import NIOCore
+
+/// One output stream of an exec as the node has it: which bytes there are, and where. Pure; the session does what it says.
+///
+///     0 ─── floor ─────────────── written ───── head ───── received
+///       dropped    in the spool file     in memory    held back
+///
+/// `floor ≤ written ≤ head ≤ received`, and the file never holds more than `capacity` bytes. Bytes are held back, and
+/// not acknowledged to init, while a reader has not come far enough to let older ones go.
+package struct ExecLog {
+    /// Where a reader finds its next bytes.
+    package enum Place: Equatable {
+        case memory(ByteBuffer)
+        case file(offset: UInt64, count: Int)
+        /// The bytes up to here are gone.
+        case dropped(upTo: UInt64)
+        case nothing
+    }
+
+    /// Bytes with the offset of the first one.
+    package struct Chunk: Equatable {
+        package var offset: UInt64
+        package var bytes: ByteBuffer
+        var end: UInt64 { offset + UInt64(bytes.readableBytes) }
+    }
+
+    package let capacity: Int
+    package private(set) var floor: UInt64
+    package private(set) var written: UInt64
+    package private(set) var head: UInt64
+    package private(set) var received: UInt64
+    package private(set) var acknowledged: UInt64
+    /// Nothing more will come.
+    package private(set) var ended = false
+    /// The file cannot be written: bytes reach only the readers that are there.
+    private var isBroken = false
+    /// Ends at `head`, and begins at `written` or before.
+    private var recent: [Chunk] = []
+    private var heldBack: [Chunk] = []
+    private static let smallBytes = 16 * 1024
+    /// Chunks in memory beside those that are still to be written.
+    private static let recentChunks = 64
+
+    /// A stream whose bytes before `stored` are in the file already, as far as it keeps them.
+    package init(capacity: Int = Limits.execOutputKeptBytes, stored: UInt64 = 0) {
+        self.capacity = capacity
+        floor = stored > UInt64(capacity) ? stored - UInt64(capacity) : 0
+        written = stored
+        head = stored
+        received = stored
+        acknowledged = stored
+    }
+
+    package var isHoldingBack: Bool { !heldBack.isEmpty }
+
+    /// Bytes from init. What came before, and was sent again, is skipped; `invalid` when some are missing.
+    package mutating func receive(_ bytes: ByteBuffer, at offset: UInt64) throws(FastableError) {
+        let known = offset <= received ? received - offset : .max
+        if known != .max, known >= UInt64(bytes.readableBytes) { return }
+        guard known != .max, !ended else {
+            throw FastableError(
+                .invalid, "The container's init skipped some output.", context: "\(offset) ≠ \(received)")
+        }
+        var bytes = bytes
+        bytes.moveReaderIndex(forwardBy: Int(known))
+        let start = received
+        received += UInt64(bytes.readableBytes)
+        if let last = heldBack.indices.last, heldBack[last].bytes.readableBytes < Self.smallBytes {
+            heldBack[last].bytes.writeBuffer(&bytes)
+            return
+        }
+        // A few bytes would keep the whole buffer alive that they were received in.
+        if bytes.readableBytes < Self.smallBytes { bytes = ByteBuffer(bytes.readableBytesView) }
+        heldBack.append(Chunk(offset: start, bytes: bytes))
+    }
+
+    package mutating func end() { ended = true }
+
+    /// Makes bytes readable that the slowest reader has room for (`nil`: there is none). The result is to be written.
+    package mutating func admit(slowest: UInt64?) -> [Chunk] {
+        var admitted: [Chunk] = []
+        while let chunk = heldBack.first {
+            let lowest = chunk.end > UInt64(capacity) ? chunk.end - UInt64(capacity) : 0
+            if let slowest, slowest < lowest { break }
+            heldBack.removeFirst()
+            recent.append(chunk)
+            admitted.append(chunk)
+            head = chunk.end
+            floor = max(floor, lowest)
+        }
+        return isBroken ? [] : admitted
+    }
+
+    /// All that was admitted is in the file; `keepRecent` bytes stay in memory for readers that are nearly there.
+    package mutating func wrote(keepRecent: Int) {
+        written = head
+        trim(keepRecent)
+    }
+
+    /// The file could not be written: nobody can read back what is not in memory.
+    package mutating func writingFailed(keepRecent: Int) {
+        isBroken = true
+        written = head
+        trim(keepRecent)
+        floor = max(floor, recent.first?.offset ?? head)
+    }
+
+    private mutating func trim(_ keepRecent: Int) {
+        while let first = recent.first, first.end <= written,
+            first.end + UInt64(keepRecent) <= head || recent.count > Self.recentChunks
+        {
+            recent.removeFirst()
+        }
+        if isBroken { floor = max(floor, recent.first?.offset ?? head) }
+    }
+
+    /// The offset to acknowledge now, or `nil` while it is not worth a message.
+    package mutating func acknowledgement(step: Int) -> UInt64? {
+        guard written - acknowledged >= UInt64(step) else { return nil }
+        acknowledged = written
+        return written
+    }
+
+    /// A new connection to init, which has everything before `stored` off its hands.
+    package mutating func reconnected(stored: UInt64) { acknowledged = min(stored, written) }
+
+    /// Where the bytes at `cursor` are, at most `count` of them and none behind `limit`.
+    package func place(of cursor: UInt64, upTo limit: UInt64, count: Int) -> Place {
+        let end = min(head, limit)
+        guard cursor < end else { return .nothing }
+        guard cursor >= floor else { return .dropped(upTo: min(floor, end)) }
+        if let first = recent.first, cursor >= first.offset, let chunk = recent.last(where: { $0.offset <= cursor }) {
+            var bytes = chunk.bytes
+            bytes.moveReaderIndex(forwardBy: Int(cursor - chunk.offset))
+            let most = min(UInt64(bytes.readableBytes), end - cursor)
+            return .memory(bytes.readSlice(length: Int(most)) ?? ByteBuffer())
+        }
+        return .file(offset: cursor, count: Int(min(UInt64(count), min(written, end) - cursor)))
+    }
+}

@@ -1,0 +1,65 @@
+public import FastableCore
+public import NIOCore
+
+/// One piece of what an exec tells its readers.
+public enum ExecChunk: Sendable, Equatable {
+    /// The first: the bytes that follow begin at these offsets.
+    case started(container: ContainerID, stdoutOffset: UInt64, stderrOffset: UInt64)
+    /// Bytes of channel 1 (stdout) or 2 (stderr).
+    case data(channel: UInt8, ByteBuffer)
+    /// Bytes of a channel were dropped before this reader came: the next data begins at `to`.
+    case gap(channel: UInt8, from: UInt64, to: UInt64)
+    /// The last.
+    case finished(ExecResult)
+}
+
+/// Follows the output of one exec from given offsets to its end, at its own pace.
+///
+/// While it lives, the exec's output waits for it: when it stays behind by more than `Limits.execOutputKeptBytes`, the
+/// command is slowed down. Let it go, or call `close`, when you do not read on. One task at a time may read.
+public final class ExecReader: Sendable {
+    private let session: ExecSession
+    private let number: Int
+
+    init(session: ExecSession, number: Int) {
+        self.session = session
+        self.number = number
+    }
+
+    deinit { close() }
+
+    /// The next piece, or `nil` after `finished`.
+    ///
+    /// - Throws: `gone` when the container ended first, `limit` when there was no room for the command, `cancelled`, and
+    ///   `unavailable` when the node stops or lost the command.
+    public func next() async throws -> ExecChunk? { try await next(waits: true) }
+
+    /// Like `next`, but `nil` also when the next piece is not there yet.
+    public func nextPresent() async throws -> ExecChunk? { try await next(waits: false) }
+
+    private func next(waits: Bool) async throws -> ExecChunk? {
+        while true {
+            switch session.step(number) {
+            case .chunk(let chunk): return chunk
+            case .end: return nil
+            case .failure(let error): throw error
+            case .file(let channel, let offset, let count):
+                if let chunk = try await session.read(number, channel: channel, offset: offset, count: count) {
+                    return chunk
+                }
+            case .wait:
+                guard waits else { return nil }
+                try await session.wait(number)
+            }
+        }
+    }
+
+    /// Lets the exec go on without this reader.
+    public func close() { session.removeReader(number) }
+}
+
+extension ExecReader: AsyncSequence, AsyncIteratorProtocol {
+    public typealias Element = ExecChunk
+
+    public func makeAsyncIterator() -> ExecReader { self }
+}

@@ -1,0 +1,201 @@
+import CLinux
+import FastableCore
+import FoundationEssentials
+import Glibc
+import Logging
+import NIOCore
+import NodeLinux
+import Synchronization
+
+/// What init says about an exec. All of it happens on the link's event loop.
+extension ExecSession {
+    /// Bytes of a stream: first to the readers that wait, then to the file, then init may forget them.
+    func received(_ bytes: ByteBuffer, channel: UInt8, offset: UInt64) throws(FastableError) {
+        try state.withLock { state throws(FastableError) in try state[channel].receive(bytes, at: offset) }
+        pump(channel)
+    }
+
+    func ended(channel: UInt8) {
+        let isOver = state.withLock { state in
+            state[channel].end()
+            return state.outcome != nil
+        }
+        if isOver { recorder?.record(self) }
+    }
+
+    /// Lets readers have what there is room for, writes it, and acknowledges it.
+    private func pump(_ channel: UInt8) {
+        let (chunks, waiters) = state.withLock { state in
+            let before = state[channel].head
+            let chunks = state[channel].admit(slowest: state.slowest(channel))
+            return (chunks, state[channel].head > before ? state.takeWaiters() : [])
+        }
+        for waiter in waiters { waiter.resume() }
+        let file = channel == 1 ? stdout : stderr
+        var failure: Errno?
+        for chunk in chunks where failure == nil {
+            do throws(Errno) { try file.write(chunk.bytes, at: chunk.offset) } catch { failure = error }
+        }
+        let (stored, isComplete) = state.withLock { state -> (UInt64?, Bool) in
+            if failure == nil {
+                state[channel].wrote(keepRecent: state.recentBytes)
+            } else {
+                state[channel].writingFailed(keepRecent: state.recentBytes)
+            }
+            return (state[channel].acknowledgement(step: Limits.initRingBytes / 4), state.isComplete)
+        }
+        if let failure { link?.logger.error("The output of \(exec) cannot be stored: \(failure)") }
+        if let stored { link?.send(InitRequest.stored(number, channel: channel, upTo: stored)) }
+        // Bytes were held back until after the end.
+        if isComplete, !chunks.isEmpty { recorder?.record(self) }
+    }
+
+    /// A reader has moved: bytes that were held back for it may go on.
+    func schedulePump() {
+        link?.eventLoop.execute {
+            self.pump(1)
+            self.pump(2)
+        }
+    }
+
+    /// A new connection: init sends again what it does not know to be stored.
+    func reconnected(_ held: InitReport.Held) {
+        state.withLock { state in
+            state.stdout.reconnected(stored: held.stdoutStored)
+            state.stderr.reconnected(stored: held.stderrStored)
+        }
+    }
+
+    func exited(_ exit: InitReport.Exit) {
+        conclude(
+            ExecResult(
+                exec: exec, exitCode: exit.bySignal ? nil : exit.value,
+                signal: exit.bySignal ? SignalName.of(exit.value) : nil, timedOut: exit.timedOut,
+                startedAt: Date(timeIntervalSince1970: Double(exit.startedNanoseconds) / 1e9),
+                durationMilliseconds: Double(exit.durationNanoseconds) / 1e6, stdoutBytes: exit.stdoutBytes,
+                stderrBytes: exit.stderrBytes))
+    }
+
+    private func conclude(_ result: ExecResult) {
+        settle { state in
+            var result = result
+            result.stdoutBytes = min(result.stdoutBytes, state.stdout.received)
+            result.stderrBytes = min(result.stderrBytes, state.stderr.received)
+            return .finished(result)
+        }
+    }
+
+    /// It did not start, or nobody will ever know how it ended. What has a result keeps it.
+    func fail(_ error: FastableError) {
+        settle { state in
+            state.stdout.end()
+            state.stderr.end()
+            return .failed(error)
+        }
+    }
+
+    private func settle(_ outcome: (inout ExecState) -> ExecState.Outcome) {
+        let waiters = state.withLock { state in
+            let new = outcome(&state)
+            if state.outcome == nil { state.outcome = new }
+            return state.takeWaiters()
+        }
+        for waiter in waiters { waiter.resume() }
+        recorder?.record(self)
+    }
+
+    /// The daemon stops, or has ended the connection for good: the exec goes on without readers.
+    func interrupt() {
+        let waiters = state.withLock { state in
+            state.isInterrupted = true
+            return state.takeWaiters()
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+}
+
+// MARK: programs that did not start
+
+extension ExecSession {
+    /// A program that cannot be run ends the way a shell tells it: with a line on stderr and status 127 or 126. What lies
+    /// with the container or the node is an error.
+    func failed(stage: UInt8, errno number: Int32) {
+        guard status.running else { return }
+        let problem = Errno(number)
+        switch stage {
+        case FASTABLE_STAGE_EXECUTE:
+            let missing = number == ENOENT || number == ENOTDIR
+            let program = command?.arguments.first.map { " ‘\($0)’" } ?? " the command"
+            conclude(status: missing ? 127 : 126, "cannot run\(program)", problem)
+        case FASTABLE_STAGE_DIRECTORY:
+            let directory = command.map { " ‘\($0.workingDirectory)’" } ?? " of the command"
+            conclude(status: 126, "cannot use the directory\(directory)", problem)
+        default:
+            fail(Self.error(stage: stage, problem))
+        }
+    }
+
+    private func conclude(status: Int32, _ what: String, _ problem: Errno) {
+        let line = ByteBuffer(string: "fastable: \(what): \(Self.text(problem))\n")
+        let start = state.withLock { $0.stderr.received }
+        // The stream is empty here, so this cannot skip anything.
+        try? received(line, channel: 2, offset: start)
+        ended(channel: 1)
+        ended(channel: 2)
+        conclude(
+            ExecResult(
+                exec: exec, exitCode: status, signal: nil, timedOut: false, startedAt: Date(), durationMilliseconds: 0,
+                stdoutBytes: 0, stderrBytes: UInt64(line.readableBytes)))
+    }
+
+    private static func error(stage: UInt8, _ problem: Errno) -> FastableError {
+        let context = "stage \(stage): \(problem)"
+        switch problem.number {
+        case EAGAIN, ENOMEM, EMFILE, ENFILE:
+            return FastableError(
+                .limit, "The container has no room for another process. End some, or raise its limits.",
+                context: context)
+        default:
+            return FastableError(
+                .internal, "The command could not be started. The log of the node has the cause.", context: context)
+        }
+    }
+
+    /// `No such file or directory`.
+    private static func text(_ problem: Errno) -> String {
+        var text = [CChar](repeating: 0, count: 128)
+        guard strerror_r(problem.number, &text, text.count) == 0 else { return "error \(problem.number)" }
+        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    func refused(reason: UInt8) {
+        switch reason {
+        case FASTABLE_REFUSED_LIMIT: fail(Self.tooMany)
+        default:
+            fail(
+                FastableError(
+                    .internal, "The container's init refused the command. The log of the node has the cause.",
+                    context: "reason \(reason)"))
+        }
+    }
+
+    static let tooMany = FastableError(
+        .limit,
+        "\(Limits.execsPerContainer) commands run in this container. Wait until one has ended, or end one.",
+        details: ["limit": .integer(Int64(Limits.execsPerContainer))])
+
+    /// What to keep on disk; `nil` while it runs.
+    var record: ExecRecord? {
+        state.withLock { state in
+            var record = ExecRecord(
+                exec: exec, container: container, stdoutEnd: state.stdout.written, stderrEnd: state.stderr.written,
+                isComplete: state.isComplete && !state.isHoldingBack, writtenMilliseconds: WallClock.nowMilliseconds())
+            switch state.outcome {
+            case nil: return nil
+            case .finished(let result): record.result = result
+            case .failed(let error): record.failure = error
+            }
+            return record
+        }
+    }
+}

@@ -1,0 +1,125 @@
+public import FastableCore
+import NIOCore
+import NodeLinux
+import Synchronization
+
+/// One exec: its output so far, its result once it has ended, and everybody who follows it.
+public final class ExecSession: Sendable {
+    public let exec: ExecID
+    public let container: ContainerID
+    /// Named in the message when it cannot be run.
+    let command: ExecCommand?
+    /// Its number at init, and the way there; absent for an exec that was read from disk.
+    let number: UInt32
+    let link: InitLink?
+    let recorder: ExecRecorder?
+    let stdout: SpoolFile
+    let stderr: SpoolFile
+    let state: Mutex<ExecState>
+
+    /// An exec that init holds, or is about to. Output before the given offsets is on disk.
+    init(
+        exec: ExecID, container: ContainerID, number: UInt32, command: ExecCommand?, store: ExecStore, link: InitLink,
+        recorder: ExecRecorder, stdoutStored: UInt64 = 0, stderrStored: UInt64 = 0
+    ) {
+        self.exec = exec
+        self.container = container
+        self.command = command
+        self.link = link
+        self.recorder = recorder
+        self.number = number
+        stdout = store.spool(exec, "stdout")
+        stderr = store.spool(exec, "stderr")
+        state = Mutex(
+            ExecState(
+                container: container, stdout: ExecLog(stored: stdoutStored), stderr: ExecLog(stored: stderrStored)))
+    }
+
+    /// An exec that has ended, from its record.
+    init(_ record: ExecRecord, store: ExecStore) {
+        exec = record.exec
+        container = record.container
+        command = nil
+        link = nil
+        recorder = nil
+        number = 0
+        stdout = store.spool(record.exec, "stdout")
+        stderr = store.spool(record.exec, "stderr")
+        var state = ExecState(
+            container: record.container, stdout: ExecLog(stored: record.stdoutEnd),
+            stderr: ExecLog(stored: record.stderrEnd))
+        state.stdout.end()
+        state.stderr.end()
+        if let result = record.result {
+            state.outcome = .finished(result)
+        } else {
+            state.outcome = .failed(record.failure ?? Self.lost)
+        }
+        self.state = Mutex(state)
+    }
+
+    /// For readers of an exec whose container is no more.
+    static let lost = FastableError(
+        .gone, "The container ended while the command ran. Run the command again to get a new one.")
+
+    /// Whether it runs, and how it ended. Background processes of an ended command do not count as running.
+    public var status: ExecStatus {
+        state.withLock { state in
+            switch state.outcome {
+            case nil: ExecStatus(exec: exec, running: true, result: nil)
+            case .finished(let result): ExecStatus(exec: exec, running: false, result: result)
+            case .failed: ExecStatus(exec: exec, running: false, result: nil)
+            }
+        }
+    }
+
+    /// Follows the exec: all kept output from the given offsets on, then the result. Any number of readers may.
+    public func events(stdoutFrom: UInt64 = 0, stderrFrom: UInt64 = 0) -> ExecReader {
+        let number = state.withLock { $0.addReader(stdoutFrom: stdoutFrom, stderrFrom: stderrFrom) }
+        return ExecReader(session: self, number: number)
+    }
+}
+
+// MARK: what readers do
+
+extension ExecSession {
+    func step(_ number: Int) -> ExecState.Step {
+        let (step, canAdmit) = state.withLock { ($0.step(number), $0.isHoldingBack) }
+        if canAdmit { schedulePump() }
+        return step
+    }
+
+    func read(_ number: Int, channel: UInt8, offset: UInt64, count: Int) async throws -> ExecChunk? {
+        let file = channel == 1 ? stdout : stderr
+        let bytes: ByteBuffer
+        do {
+            bytes = try await BlockingPool.shared.run { try file.read(at: offset, count: count) }
+        } catch {
+            throw FastableError.unexpected(error, doing: "reading the output of a command")
+        }
+        let (chunk, canAdmit) = state.withLock { state in
+            (state.didRead(number, channel: channel, bytes), state.isHoldingBack)
+        }
+        if canAdmit { schedulePump() }
+        return chunk
+    }
+
+    /// Returns when there may be something new for a reader.
+    func wait(_ number: Int) async throws {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { waiter in
+                let waits = state.withLock { !Task.isCancelled && $0.wait(number, waiter) }
+                if !waits { waiter.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.takeWaiter(number) }?.resume()
+        }
+        try Task.checkCancellation()
+    }
+
+    func removeReader(_ number: Int) {
+        let (reader, canAdmit) = state.withLock { ($0.readers.removeValue(forKey: number), $0.isHoldingBack) }
+        reader?.waiter?.resume()
+        if canAdmit { schedulePump() }
+    }
+}

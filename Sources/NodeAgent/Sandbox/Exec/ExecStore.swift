@@ -1,0 +1,158 @@
+import FastableCore
+import FoundationEssentials
+import Glibc
+import NodeLinux
+import Synchronization
+
+/// The directory of a project's execs: a record per ended exec, a folder with output per exec that printed.
+///
+/// All methods block on the disk; call them on `BlockingPool`.
+final class ExecStore: Sendable {
+    /// What a directory held when the daemon started.
+    struct Contents: Sendable {
+        var complete: Set<ExecID> = []
+        /// Execs that were running, or whose background processes were, when it was last written.
+        var incomplete: Set<ExecID> = []
+    }
+
+    private struct Kept: Sendable {
+        var exec: ExecID
+        var spoolBytes: Int
+    }
+
+    let directory: String
+    /// Complete records, in the order of their ends.
+    private let kept = Mutex<[Kept]>([])
+    private let recordLimit: Int
+    private let spoolLimit: Int
+
+    init(
+        directory: String, recordLimit: Int = Limits.finishedExecsKept, spoolLimit: Int = Limits.finishedExecOutputBytes
+    ) {
+        self.directory = directory
+        self.recordLimit = recordLimit
+        self.spoolLimit = spoolLimit
+    }
+
+    func spool(_ exec: ExecID, _ stream: String) -> SpoolFile {
+        SpoolFile(directory: folder(exec), name: stream, capacity: Limits.execOutputKeptBytes)
+    }
+
+    private func folder(_ exec: ExecID) -> String { directory + "/" + exec.description }
+
+    private func recordPath(_ exec: ExecID) -> String { folder(exec) + ".json" }
+
+    /// Reads the directory, making it when it is not there.
+    func scan() throws(FastableError) -> Contents {
+        if mkdir(directory, 0o700) < 0, errno != EEXIST {
+            throw Self.failure(Errno.last, "create the folder of commands")
+        }
+        guard let stream = opendir(directory) else { throw Self.failure(Errno.last, "read the folder of commands") }
+        defer { closedir(stream) }
+        var contents = Contents()
+        var records: [ExecRecord] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            guard let exec = ExecID(name.hasSuffix(".json") ? String(name.dropLast(5)) : name) else { continue }
+            guard !contents.complete.contains(exec), !contents.incomplete.contains(exec) else { continue }
+            if let record = try read(exec), record.isComplete {
+                contents.complete.insert(exec)
+                records.append(record)
+            } else {
+                contents.incomplete.insert(exec)
+            }
+        }
+        let sorted = records.sorted { $0.writtenMilliseconds < $1.writtenMilliseconds }
+        kept.withLock { $0 = sorted.map { Kept(exec: $0.exec, spoolBytes: $0.spoolBytes) } }
+        return contents
+    }
+
+    /// The record of an exec; `nil` when there is none (any more).
+    func read(_ exec: ExecID) throws(FastableError) -> ExecRecord? {
+        do {
+            let file = try FileDescriptor(opening: recordPath(exec), O_RDONLY | O_NOFOLLOW)
+            let bytes = try file.readAll(limit: 64 * 1024)
+            return try? JSON.decode(ExecRecord.self, from: Data(bytes))
+        } catch {
+            if error.number == ENOENT { return nil }
+            throw Self.failure(error, "read the result of a command")
+        }
+    }
+
+    /// Writes a record completely or not at all, and lets the oldest go when there are too many.
+    func write(_ record: ExecRecord) throws(FastableError) {
+        do {
+            let bytes = try JSON.encode(record)
+            let path = recordPath(record.exec)
+            let temporary = path + ".new"
+            let file = try FileDescriptor(opening: temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o600)
+            try file.writeAll(Array(bytes))
+            try Errno.check { rename(temporary, path) }
+        } catch {
+            throw FastableError.unexpected(error, doing: "writing the result of a command")
+        }
+        if record.isComplete { keep(Kept(exec: record.exec, spoolBytes: record.spoolBytes)) }
+    }
+
+    /// The record says the last word about this exec.
+    func isComplete(_ exec: ExecID) -> Bool { kept.withLock { $0.contains { $0.exec == exec } } }
+
+    /// Completes the record of an exec that ended unseen; the output that is still there stays readable.
+    func conclude(_ exec: ExecID, container: ContainerID) throws(FastableError) {
+        var record =
+            try read(exec)
+            ?? ExecRecord(
+                exec: exec, container: container, failure: ExecSession.lost, stdoutEnd: end(exec, "stdout"),
+                stderrEnd: end(exec, "stderr"), isComplete: true, writtenMilliseconds: 0)
+        record.isComplete = true
+        record.writtenMilliseconds = WallClock.nowMilliseconds()
+        try write(record)
+    }
+
+    /// Where a stream ended, as its file tells; 0 when it may have turned around and nobody knows where.
+    private func end(_ exec: ExecID, _ stream: String) -> UInt64 {
+        guard let file = try? FileDescriptor(opening: folder(exec) + "/" + stream, O_RDONLY | O_NOFOLLOW),
+            let size = try? file.status().size, size < UInt64(Limits.execOutputKeptBytes)
+        else { return 0 }
+        return UInt64(size)
+    }
+
+    private func keep(_ new: Kept) {
+        let (forgotten, emptied) = kept.withLock { kept -> ([ExecID], [ExecID]) in
+            kept.removeAll { $0.exec == new.exec }
+            kept.append(new)
+            let forgotten = kept.prefix(max(0, kept.count - recordLimit)).map(\.exec)
+            kept.removeFirst(forgotten.count)
+            return (forgotten, Self.shrink(&kept, to: spoolLimit))
+        }
+        for exec in forgotten {
+            removeSpool(exec)
+            unlink(recordPath(exec))
+        }
+        for exec in emptied { removeSpool(exec) }
+    }
+
+    /// Takes the output from the oldest until the rest fits, and answers whose.
+    private static func shrink(_ kept: inout [Kept], to limit: Int) -> [ExecID] {
+        var total = kept.reduce(0) { $0 + $1.spoolBytes }
+        var emptied: [ExecID] = []
+        for index in kept.indices where kept[index].spoolBytes > 0 {
+            guard total > limit else { break }
+            total -= kept[index].spoolBytes
+            kept[index].spoolBytes = 0
+            emptied.append(kept[index].exec)
+        }
+        return emptied
+    }
+
+    private func removeSpool(_ exec: ExecID) {
+        for stream in ["stdout", "stderr"] { unlink(folder(exec) + "/" + stream) }
+        rmdir(folder(exec))
+    }
+
+    private static func failure(_ error: Errno, _ what: String) -> FastableError {
+        FastableError(.internal, "The node could not \(what). Its log has the cause.", context: "\(error)")
+    }
+}

@@ -1,0 +1,56 @@
+public import FastableCore
+import Glibc
+import NIOCore
+import NodeLinux
+import Synchronization
+
+extension ExecTable {
+    /// Sends a signal to a command's process group; 9 ends everything that it started, and returns when nothing of it
+    /// is left. An exec that has ended is no error.
+    ///
+    /// - Throws: `notFound`, `unprocessable` for a number that is no signal, `timeout` when processes do not end,
+    ///   `unavailable` and `gone` like `start`.
+    public func kill(_ exec: ExecID, signal: Int32) async throws {
+        guard (1...64).contains(signal) else {
+            throw FastableError(
+                .unprocessable, "\(signal) is not a signal. Use a number from 1 to 64.",
+                details: ["field": .string("signal")])
+        }
+        guard let session = registry[exec] else {
+            _ = try await self.session(exec)
+            return
+        }
+        let problem = try await receipt(session, signal: UInt32(signal))
+        switch problem.number {
+        case 0, ESRCH: return
+        default:
+            throw FastableError(
+                .internal, "The command could not be ended. The log of the node has the cause.", context: "\(problem)")
+        }
+    }
+
+    private func receipt(_ session: ExecSession, signal: UInt32) async throws -> Errno {
+        let number = try await withCheckedThrowingContinuation { (waiter: CheckedContinuation<CInt, any Error>) in
+            let sent = state.withLock { state -> Result<UInt32, FastableError> in
+                do throws(FastableError) { try Self.requireConnection(state) } catch { return .failure(error) }
+                state.lastReceipt &+= 1
+                state.kills[state.lastReceipt] = waiter
+                link.send(InitRequest.kill(session.number, receipt: state.lastReceipt, signal: signal))
+                return .success(state.lastReceipt)
+            }
+            switch sent {
+            case .failure(let error): waiter.resume(throwing: error)
+            case .success(let receipt):
+                link.eventLoop.scheduleTask(in: .seconds(Int64(Limits.execKillSeconds))) { self.giveUp(receipt) }
+            }
+        }
+        return Errno(number)
+    }
+
+    private func giveUp(_ receipt: UInt32) {
+        let waiter = state.withLock { $0.kills.removeValue(forKey: receipt) }
+        waiter?.resume(
+            throwing: FastableError(
+                .timeout, "Processes of the command did not end within \(Limits.execKillSeconds) seconds."))
+    }
+}

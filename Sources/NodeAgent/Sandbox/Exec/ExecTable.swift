@@ -1,0 +1,183 @@
+public import FastableCore
+import Glibc
+public import Logging
+public import NIOCore
+public import NodeLinux
+import Synchronization
+
+/// Whom a command runs as, in the container's own numbers.
+public struct ExecUser: Sendable, Equatable {
+    public var uid: UInt32
+    public var gid: UInt32
+
+    public init(uid: UInt32, gid: UInt32) {
+        self.uid = uid
+        self.gid = gid
+    }
+}
+
+/// The execs of one container: starts them through its init, keeps their output and results on disk, finds them again
+/// after a restart of the daemon.
+public final class ExecTable: Sendable {
+    public let container: ContainerID
+    let socketPath: String
+    let cgroup: NodeLinux.FileDescriptor
+    let store: ExecStore
+    let registry = ExecRegistry()
+    let recorder: ExecRecorder
+    let link: InitLink
+    let state = Mutex(State())
+
+    struct State {
+        enum Phase: Equatable {
+            /// Not connected yet, or waiting for init's greeting.
+            case connecting
+            case connected
+            /// The connection was lost and is sought again.
+            case lost
+            /// The container has ended.
+            case gone
+            case closed
+        }
+
+        var phase = Phase.connecting
+        /// Counts connections: what an older one still says is not heard.
+        var attempt = 0
+        var greeting = Greeting()
+        var lastNumber: UInt32 = 0
+        var lastReceipt: UInt32 = 0
+        var kills: [UInt32: CheckedContinuation<CInt, any Error>] = [:]
+    }
+
+    /// What a new connection has told so far.
+    struct Greeting {
+        var expected: Int?
+        var held: [InitReport.Held] = []
+        var waiter: CheckedContinuation<Void, any Error>?
+    }
+
+    /// - Parameters:
+    ///   - socketPath: where the container's init listens, on the host.
+    ///   - cgroup: the container's cgroup v2 directory, delegated to the container's root (`CgroupTree.delegate`).
+    ///   - execsDirectory: the project's folder for output and results; made when it is missing.
+    ///   - eventLoop: carries the output of all commands and writes it to the page cache; not for other work.
+    public init(
+        container: ContainerID, socketPath: String, cgroup: consuming NodeLinux.FileDescriptor, execsDirectory: String,
+        eventLoop: any EventLoop, logger: Logger
+    ) {
+        self.container = container
+        self.socketPath = socketPath
+        self.cgroup = cgroup
+        store = ExecStore(directory: execsDirectory)
+        link = InitLink(eventLoop: eventLoop, logger: logger)
+        recorder = ExecRecorder(store: store, registry: registry, link: link)
+    }
+
+    deinit { link.close() }
+
+    /// Connects to init and takes over what it holds. Call once before anything else, for a new container as well as
+    /// for one that was running when the daemon ended.
+    ///
+    /// - Throws: `gone` when the container has ended, `unavailable` when it does not answer.
+    public func recover() async throws {
+        let contents = try await BlockingPool.shared.run { [store] in try store.scan() }
+        do { try await connect() } catch {
+            let error = FastableError.unexpected(error, doing: "connecting to the container")
+            if error.code == .gone {
+                containerEnded()
+                try await conclude(contents.incomplete)
+            }
+            throw error
+        }
+        do { try await conclude(contents.incomplete) } catch {
+            // The container answers, which matters more; the next start completes the records.
+            link.logger.error("Records of lost commands cannot be completed: \(error)")
+        }
+    }
+
+    /// Completes the records of execs that nobody holds any more: their container ended while no daemon watched.
+    private func conclude(_ incomplete: Set<ExecID>) async throws {
+        let lost = incomplete.filter { registry[$0] == nil }
+        guard !lost.isEmpty else { return }
+        try await BlockingPool.shared.run { [store, container] in
+            for exec in lost.sorted() { try store.conclude(exec, container: container) }
+        }
+    }
+
+    /// Commands that run now.
+    public var runningCount: Int { registry.runningCount }
+
+    /// Starts a command. That it cannot be run is not an error here: it then ends with status 127 or 126.
+    ///
+    /// - Throws: `gone` when the container has ended or is another one, `limit`, `unprocessable` when the command is
+    ///   malformed, `conflict` when the id was used before, `unavailable` while the container does not answer.
+    public func start(
+        exec: ExecID, container: ContainerID, command: ExecCommand, user: ExecUser
+    ) async throws -> ExecSession {
+        guard container == self.container else { throw Self.gone }
+        let spawn = try InitRequest.Spawn(exec: exec, command: command, user: user)
+        return try state.withLock { state in
+            try Self.requireConnection(state)
+            guard registry.runningCount < Limits.execsPerContainer else { throw ExecSession.tooMany }
+            repeat { state.lastNumber &+= 1 } while registry[state.lastNumber] != nil || state.lastNumber == 0
+            let session = ExecSession(
+                exec: exec, container: container, number: state.lastNumber, command: command, store: store, link: link,
+                recorder: recorder)
+            guard registry.add(session) else {
+                throw FastableError(.conflict, "A command with the id \(exec) exists already. Use a new id.")
+            }
+            // Within the lock: a request must not slip onto a connection whose greeting has not seen it.
+            link.send(InitRequest.open(session.number, spawn))
+            return session
+        }
+    }
+
+    static func requireConnection(_ state: State) throws(FastableError) {
+        switch state.phase {
+        case .connected: return
+        case .gone, .closed: throw gone
+        case .connecting, .lost:
+            throw noAnswer
+        }
+    }
+
+    static let gone = FastableError(.gone, "The container has ended. Run the command again to get a new one.")
+
+    /// An exec of this project, running or ended; `notFound` when there is none or its record was given up for newer
+    /// ones.
+    public func session(_ exec: ExecID) async throws -> ExecSession {
+        if let session = registry[exec] { return session }
+        let record = try await BlockingPool.shared.run { [store] in try store.read(exec) }
+        if let session = registry[exec] { return session }
+        guard let record else {
+            throw FastableError(
+                .notFound, "There is no command \(exec). Results of the last \(Limits.finishedExecsKept) are kept.")
+        }
+        return ExecSession(record, store: store)
+    }
+
+    /// Whether an exec runs, and how it ended.
+    public func status(_ exec: ExecID) async throws -> ExecStatus { try await session(exec).status }
+
+    /// Lets go of the container: commands run on, and another table can recover them. Readers end with `unavailable`,
+    /// or with `gone` when the caller has ended the container.
+    public func close(containerEnded: Bool = false) async {
+        let wasOpen = state.withLock { state in
+            defer { state.phase = .closed }
+            return state.phase != .closed
+        }
+        guard wasOpen else { return }
+        if containerEnded { self.containerEnded() }
+        await recorder.finish()
+        disconnect()
+    }
+
+    /// Cuts the connection to init, as a fault would; it is sought again. For tests.
+    package func dropConnection() { link.close() }
+
+    /// Ends as the death of the daemon would: nothing is finished. For tests.
+    package func abandon() {
+        state.withLock { $0.phase = .closed }
+        disconnect()
+    }
+}

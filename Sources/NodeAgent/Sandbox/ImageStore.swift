@@ -1,0 +1,225 @@
+public import FastableCore
+import FoundationEssentials
+import Glibc
+import NodeLinux
+
+/// The images of a node: root file systems that containers share read-only.
+///
+/// An image is prepared beside the others and gets its name in one step, so a name always stands for a complete image.
+public struct ImageStore: Sendable {
+    private let directory: String
+
+    package init(directory: String) { self.directory = directory }
+
+    /// All images, by name.
+    public func list() throws -> [ImageInfo] {
+        try Directories.names(directory).filter { !$0.hasPrefix(".") }.compactMap { try load($0)?.info }
+    }
+
+    /// One image; `not_found` names those that there are.
+    public func image(_ name: String) throws -> StoredImage {
+        try Self.check(name)
+        if let image = try load(name) { return image }
+        let known = try list().map { "‘\($0.name)’" }.joined(separator: ", ")
+        throw FastableError(
+            .notFound,
+            "The node has no image ‘\(name)’. " + (known.isEmpty ? "Add one with ‘image add’." : "It has \(known)."),
+            details: ["image": .string(name)])
+    }
+
+    /// Registers an image under a new name: copies a directory, unpacks an OCI layout or pulls from a registry.
+    ///
+    /// - Parameter inPlace: a directory is used where it is, instead of being copied; it must not change any more.
+    /// - Throws: `conflict` when the name is taken, `invalid` for a bad name or source, `unprocessable` when the source holds no
+    ///   root file system.
+    public func add(_ request: ImageAdd, inPlace: Bool = false) async throws -> ImageInfo {
+        let source = try ImageSource(request.source)
+        if inPlace, case .directory(let path) = source, try isInPlace(request.name) {
+            return try await point(request.name, at: path, source: request.source)
+        }
+        return try await register(request.name, source: request.source) { draft in
+            switch source {
+            case .directory(let path) where inPlace: return (path, .init())
+            case .directory(let path):
+                try Self.checkDirectory(path)
+                try await Self.run(
+                    "cp", ["-a", "--reflink=auto", "--", path + "/.", draft + "/rootfs"], "copy the image")
+                return ("rootfs", .init())
+            case .layout(let path, let tag): return try await unpack(path, tag, draft)
+            case .registry(let reference):
+                try await pull(reference, draft)
+                return try await unpack(draft + "/layout", "image", draft)
+            }
+        }
+    }
+
+    /// Whether there is such an image and it is used where it is.
+    private func isInPlace(_ name: String) throws -> Bool {
+        try Self.check(name)
+        return try load(name).map { !$0.rootfs.hasPrefix(path(name) + "/") } ?? false
+    }
+
+    /// Gives the name of an image that is used in place to another directory: containers made from now on begin from it, and
+    /// those that run keep what they have.
+    private func point(_ name: String, at rootfs: String, source: String) async throws -> ImageInfo {
+        try Self.checkDirectory(rootfs)
+        let info = ImageInfo(name: name, source: source, sizeBytes: try await Self.size(rootfs), addedAt: Date())
+        let image = StoredImage(info: info, rootfs: rootfs, environment: [:], workingDirectory: "/")
+        try AtomicFile.write(path(name) + "/image.json", Array(try JSON.encodePretty(image)))
+        return info
+    }
+
+    /// Registers a root file system by moving it here, which takes no time on the same file system. The directory is gone
+    /// from its old place afterwards.
+    public func adopt(_ rootfs: String, name: String, source: String) async throws -> ImageInfo {
+        try await register(name, source: source) { draft in
+            try Self.checkDirectory(rootfs)
+            if rename(rootfs, draft + "/rootfs") < 0 {
+                guard errno == EXDEV else {
+                    throw FastableError.system(errno, cannot: "move the image", context: rootfs)
+                }
+                try await Self.run("mv", ["-T", "--", rootfs, draft + "/rootfs"], "move the image")
+            }
+            return ("rootfs", .init())
+        }
+    }
+
+    /// Removes an image and its files; one that is used in place only loses its name.
+    ///
+    /// - Parameter users: projects whose containers are built on it; `conflict` when there are any.
+    package func remove(_ name: String, users: [ProjectID]) async throws {
+        _ = try image(name)
+        guard users.isEmpty else {
+            throw FastableError(
+                .conflict,
+                "The image ‘\(name)’ is used by \(users.count) project\(users.count == 1 ? "" : "s") on the node. Delete them first.",
+                details: ["projects": .array(users.prefix(20).map { .string($0.description) })])
+        }
+        let leaving = directory + "/.removed-" + UUID().uuidString
+        guard rename(path(name), leaving) == 0 else {
+            throw FastableError.system(errno, cannot: "remove the image ‘\(name)’")
+        }
+        try await Directories.removeTree(leaving, timeout: .seconds(Limits.imageAddSeconds))
+    }
+
+    /// Removes what a crash left of images that were being added or removed.
+    package func removeDrafts() async throws {
+        for name in Directories.names(directory) where name.hasPrefix(".") {
+            try await Directories.removeTree(directory + "/" + name, timeout: .seconds(Limits.imageAddSeconds))
+        }
+    }
+
+    /// `invalid` unless the name has 1 to 63 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first.
+    static func check(_ name: String) throws {
+        let isPlain: (Unicode.Scalar) -> Bool = { ("a"..."z").contains($0) || ("0"..."9").contains($0) }
+        let scalars = name.unicodeScalars
+        let fits = scalars.allSatisfy { isPlain($0) || "._-".unicodeScalars.contains($0) }
+        guard fits, scalars.first.map(isPlain) ?? false, scalars.count <= Limits.nameBytes else {
+            throw FastableError(
+                .invalid,
+                "‘\(name)’ cannot name an image. Use 1 to \(Limits.nameBytes) lower-case letters, digits, ‘.’, ‘-’ and ‘_’.",
+                details: ["field": .string("name")])
+        }
+    }
+}
+
+extension ImageStore {
+    private func path(_ name: String) -> String { directory + "/" + name }
+
+    private func load(_ name: String) throws -> StoredImage? {
+        guard let bytes = try SmallFile.read(path(name) + "/image.json", atMost: 1024 * 1024) else { return nil }
+        var image = try JSON.decode(StoredImage.self, from: Data(bytes))
+        if !image.rootfs.hasPrefix("/") { image.rootfs = path(name) + "/" + image.rootfs }
+        return image
+    }
+
+    /// `fill` prepares the draft directory and says where in it, or elsewhere, the root file system is.
+    private func register(
+        _ name: String, source: String, fill: (String) async throws -> (rootfs: String, settings: StoredImage.Settings)
+    ) async throws -> ImageInfo {
+        try Self.check(name)
+        try Directories.make(directory, mode: 0o700)
+        guard !Directories.exists(path(name)) else { throw Self.taken(name) }
+        let draft = directory + "/.draft-" + UUID().uuidString
+        try Directories.make(draft, mode: 0o700)
+        do {
+            let (rootfs, settings) = try await fill(draft)
+            let full = rootfs.hasPrefix("/") ? rootfs : draft + "/" + rootfs
+            try Self.checkDirectory(full)
+            let info = ImageInfo(name: name, source: source, sizeBytes: try await Self.size(full), addedAt: Date())
+            let image = StoredImage(
+                info: info, rootfs: rootfs, environment: settings.environment,
+                workingDirectory: settings.workingDirectory)
+            try AtomicFile.write(draft + "/image.json", Array(try JSON.encodePretty(image)))
+            // A rename replaces an empty directory only, and an image's is not: the second of two that come at once fails.
+            guard rename(draft, path(name)) == 0 else {
+                throw errno == ENOTEMPTY || errno == EEXIST
+                    ? Self.taken(name) : .system(errno, cannot: "keep the image")
+            }
+            return info
+        } catch {
+            try? await Directories.removeTree(draft, timeout: .seconds(Limits.imageAddSeconds))
+            throw error
+        }
+    }
+
+    private static func taken(_ name: String) -> FastableError {
+        FastableError(
+            .conflict, "The node has an image ‘\(name)’ already. Remove it first, or use another name.",
+            details: ["image": .string(name)])
+    }
+
+    /// A root file system has at least a place for programs.
+    private static func checkDirectory(_ path: String) throws {
+        let names = Directories.names(path)
+        guard names.contains("bin") || names.contains("usr") else {
+            throw FastableError(
+                .unprocessable, "There is no root file system: a directory with ‘bin’ or ‘usr’ was expected.",
+                context: path)
+        }
+    }
+
+    private func pull(_ reference: String, _ draft: String) async throws {
+        // Debian's package brings a policy file; without one the tool would refuse every image.
+        let policy = Directories.exists("/etc/containers/policy.json") ? [] : ["--insecure-policy"]
+        try await Self.run(
+            "skopeo", policy + ["copy", "--quiet", "docker://" + reference, "oci:\(draft)/layout:image"],
+            "pull the image ‘\(reference)’", temporary: draft)
+    }
+
+    private func unpack(
+        _ layout: String, _ tag: String, _ draft: String
+    ) async throws -> (rootfs: String, settings: StoredImage.Settings) {
+        guard Directories.exists(layout + "/index.json") else {
+            throw FastableError(
+                .unprocessable, "There is no OCI image layout: a directory with ‘index.json’ was expected.",
+                context: layout)
+        }
+        let bundle = draft + "/bundle"
+        try await Self.run(
+            "umoci", ["unpack", "--image", layout + ":" + tag, bundle], "unpack the image", temporary: draft)
+        guard rename(bundle + "/rootfs", draft + "/rootfs") == 0 else {
+            throw FastableError.system(errno, cannot: "keep the unpacked image", context: bundle)
+        }
+        let configuration = try SmallFile.read(bundle + "/config.json", atMost: 4 * 1024 * 1024)
+        for leftover in [bundle, draft + "/layout"] {
+            try await Directories.removeTree(leftover, timeout: .seconds(Limits.imageAddSeconds))
+        }
+        return ("rootfs", try StoredImage.Settings(bundleConfiguration: Data(configuration ?? Array("{}".utf8))))
+    }
+
+    private static func size(_ path: String) async throws -> Int {
+        let result = try await HostCommand("du", ["-s", "-x", "--block-size=1", "--", path])
+            .runChecked("measure the image", timeout: .seconds(Limits.imageAddSeconds))
+        return result.text.split(whereSeparator: \.isWhitespace).first.flatMap { Int($0) } ?? 0
+    }
+
+    private static func run(
+        _ tool: String, _ arguments: [String], _ what: String, temporary: String? = nil
+    ) async throws {
+        var environment = HostCommand.minimalEnvironment
+        if let temporary { environment["TMPDIR"] = temporary }
+        try await HostCommand(tool, arguments, environment: environment)
+            .runChecked(what, timeout: .seconds(Limits.imageAddSeconds))
+    }
+}

@@ -1,0 +1,99 @@
+import FastableCore
+import Glibc
+import NodeLinux
+
+/// What a host must offer. Each check that fails says what is missing and how to get it.
+package struct Preflight {
+    let configuration: SandboxConfiguration
+
+    package init(_ configuration: SandboxConfiguration) { self.configuration = configuration }
+
+    /// Oldest kernel whose overlay takes id-mapped lower layers.
+    static let kernel = (major: 5, minor: 19)
+
+    /// Throws the first problem. Answers the runtime's version.
+    package func run() async throws -> String {
+        try Self.checkUser(geteuid())
+        try Self.checkKernel(Self.kernelRelease())
+        try checkDirectories()
+        try checkInit()
+        for (tool, option) in [("ip", "-V"), ("nft", "--version"), ("nsenter", "--version")] {
+            try await HostCommand(tool, [option]).runChecked("run ‘\(tool)’")
+        }
+        return try await RuncRuntime(program: configuration.runtime, stateDirectory: configuration.paths.runtime)
+            .version()
+    }
+
+    package static func checkUser(_ user: UInt32) throws {
+        guard user != 0 else { return }
+        throw FastableError(
+            .forbidden,
+            "fastable-node must run as root: it makes namespaces, mounts and network links. Start it with sudo.")
+    }
+
+    static func kernelRelease() -> String {
+        var facts = utsname()
+        uname(&facts)
+        return withUnsafeBytes(of: &facts.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    }
+
+    /// Reads `6.1.0-18-amd64`.
+    package static func checkKernel(_ release: String) throws {
+        let numbers = release.split { !$0.isNumber }.prefix(2).compactMap { Int($0) }
+        if numbers.count == 2, (numbers[0], numbers[1]) >= (kernel.major, kernel.minor) { return }
+        throw FastableError(
+            .unavailable,
+            "The kernel \(release) is too old: containers need Linux \(kernel.major).\(kernel.minor) or newer. On Debian 11: "
+                + "apt-get install -t bullseye-backports linux-image-amd64")
+    }
+
+    private func checkDirectories() throws {
+        for (name, path) in [("state", configuration.paths.state), ("run", configuration.paths.run)] {
+            do {
+                try Directories.make(path, mode: 0o711)
+                try AtomicFile.write(path + "/.writable", [])
+                unlink(path + "/.writable")
+            } catch {
+                throw FastableError(
+                    .unavailable,
+                    "The node cannot write to its \(name) directory \(path). Check its owner, its disk and its configuration.",
+                    context: "\(error)")
+            }
+        }
+        try checkSpace(configuration.paths.state)
+    }
+
+    private func checkSpace(_ path: String) throws {
+        let free = DiskSpace(path)?.freeBytes ?? Int.max
+        guard free < Limits.nodeDiskFreeBytesLeast else { return }
+        let megabyte = 1024 * 1024
+        throw FastableError(
+            .unavailable,
+            "The disk of \(path) has only \(free / megabyte) MiB left. Free at least \(Limits.nodeDiskFreeBytesLeast / megabyte) MiB."
+        )
+    }
+
+    private func checkInit() throws {
+        guard access(configuration.initProgram, R_OK) == 0 else {
+            throw FastableError(
+                .unavailable,
+                "The program fastable-init is not at \(configuration.initProgram). Install it beside fastable-node, or set its path."
+            )
+        }
+    }
+}
+
+/// The size of a file system.
+public struct DiskSpace: Sendable {
+    public let totalBytes: Int
+    /// What a program without privileges could still use.
+    public let freeBytes: Int
+
+    /// Of the file system that a path is on; `nil` when the path does not exist.
+    public init?(_ path: String) {
+        var facts = statvfs()
+        guard statvfs(path, &facts) == 0 else { return nil }
+        totalBytes = Int(facts.f_blocks) * Int(facts.f_frsize)
+        freeBytes = Int(facts.f_bavail) * Int(facts.f_frsize)
+    }
+}

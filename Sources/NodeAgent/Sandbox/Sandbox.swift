@@ -1,0 +1,382 @@
+import FastableCore
+import FoundationEssentials
+import Logging
+import NodeLinux
+
+/// One project on this node. Performs what `SandboxStateMachine` decides.
+actor Sandbox {
+    nonisolated let project: ProjectID
+    nonisolated let slot: Slot
+    private let host: SandboxHost
+    private let logger: Logger
+    private var machine = SandboxStateMachine()
+    private var record: ProjectRecord
+    private var running: Running?
+    /// The last start and the last removal of a container. Both end by themselves: each of their steps has a deadline.
+    private var start: Task<RunningContainer, any Error>?
+    private var removal: Task<Void, Never>?
+    private var deletion: Task<Void, any Error>?
+    /// An incarnation that could not be removed. Its user ids, address and files must not serve another before it is gone.
+    private var remains: (container: ContainerID, process: ProcessIdentity?)?
+    private var volumeMade = false
+    private var isDeleted = false
+    private var timer: Task<Void, Never>?
+
+    private struct Running {
+        let container: RunningContainer
+        let process: ProcessIdentity
+        let watch: ExitWatch
+        let imageEnvironment: [String: String]
+    }
+
+    init(_ record: ProjectRecord, slot: Slot, host: SandboxHost) {
+        project = record.spec.project
+        self.slot = slot
+        self.host = host
+        self.record = record
+        var logger = host.logger
+        logger[metadataKey: "project"] = "\(record.spec.project)"
+        self.logger = logger
+    }
+
+    // MARK: what others want
+
+    /// The running container, made or started when there is none. Callers that come meanwhile share one start.
+    func ensure(_ spec: ContainerSpec) async throws -> RunningContainer {
+        while true {
+            try checkNotDeleted()
+            switch machine.ensure(new: ContainerID(), now: .now) {
+            case .use: return try await use(spec)
+            case .start(let id):
+                let task = Task { try await perform(id, spec) }
+                start = task
+                watchDeadline()
+                return try await task.value
+            case .join:
+                guard let start else { throw lostTrack }
+                return try await start.value
+            case .waitForEnd: await endOfRemoval()
+            case .refuse(let error): throw error
+            }
+        }
+    }
+
+    /// The container as it runs, with what the wish may change without a new one.
+    private func use(_ spec: ContainerSpec) async throws -> RunningContainer {
+        guard let running else { throw lostTrack }
+        let limits = try spec.limits.validated()
+        if limits != record.spec.limits {
+            try await host.runtime.update(running.container.id, limits: limits, limitsSwap: host.cgroups.limitsSwap)
+            record.spec.limits = limits
+            try await save()
+        }
+        var container = running.container
+        container.environment = running.imageEnvironment.merging(spec.environment) { $1 }
+        return container
+    }
+
+    private var lostTrack: FastableError {
+        FastableError(.internal, "The node lost track of the container. Try again.", context: "\(machine.state)")
+    }
+
+    /// Ids and addresses of a deleted project go to another one: nothing may be made under them any more.
+    private func checkNotDeleted() throws {
+        guard isDeleted || machine.publicState == .deleting else { return }
+        throw FastableError(.conflict, "The project is being deleted from the node.", retryAfterSeconds: 1)
+    }
+
+    /// Ends the container; the project's files stay.
+    func stop(reason: String) async {
+        switch machine.stop(reason: reason, now: .now) {
+        case .cancelStart:
+            start?.cancel()
+            watchDeadline()
+        case .stop(let id): remove(id)
+        case .waitForEnd, .nothing: break
+        }
+        await endOfRemoval()
+    }
+
+    /// Lets go of the container, which runs on.
+    func release() async { await running.take()?.container.execs.close() }
+
+    /// A command of this project, running or ended.
+    func exec(_ exec: ExecID) async throws -> ExecSession {
+        if let running { return try await running.container.execs.session(exec) }
+        let store = ExecStore(directory: host.paths.project(project).execs)
+        guard let record = try await BlockingPool.shared.run({ try store.read(exec) }) else {
+            throw FastableError(.notFound, "There is no command \(exec) in this project.")
+        }
+        return ExecSession(record, store: store)
+    }
+
+    /// Removes container and files.
+    func delete() async throws {
+        let task: Task<Void, any Error>
+        switch machine.delete(now: .now) {
+        case .join:
+            guard let deletion else { return }
+            return try await deletion.value
+        case .cancelStartThenRemove:
+            start?.cancel()
+            task = Task { try await performDeletion(nil) }
+        case .remove(let id): task = Task { try await performDeletion(id) }
+        }
+        deletion = task
+        watchDeadline()
+        try await task.value
+    }
+
+    /// The project's files, made on first use.
+    func volume() async throws -> ProjectVolume {
+        try checkNotDeleted()
+        if !volumeMade {
+            let record = record
+            try await BlockingPool.shared.run { [host, slot, project] in
+                try host.ledger.save(record)
+                try host.makeVolume(host.paths.project(project), slot: slot)
+            }
+            volumeMade = true
+        }
+        return ProjectVolume(project: project, paths: host.paths.project(project), uidBase: slot.uidBase)
+    }
+
+    var image: String { record.image }
+    var current: RunningContainer? { running?.container }
+    var container: ContainerID? { machine.container }
+
+    func status() -> ContainerStatus {
+        ContainerStatus(
+            project: project, state: machine.publicState, container: machine.container, image: record.image,
+            startedAt: running == nil ? nil : record.startedAt, reason: machine.reason, limits: record.spec.limits,
+            runningExecs: running?.container.execs.runningCount ?? 0)
+    }
+
+    // MARK: what happens
+
+    private func perform(_ id: ContainerID, _ spec: ContainerSpec) async throws -> RunningContainer {
+        do {
+            // What is left of the last incarnation goes first, also when it took too long.
+            await removal?.value
+            try await clearRemains()
+            let began = ContinuousClock.now
+            let running = try await bringUp(id, spec)
+            guard machine.started(id) == .serve else {
+                await running.container.execs.close(containerEnded: true)
+                // The steps back must be taken although this task may have been cancelled.
+                let failure = await Task { [host, slot] in
+                    await host.dismantle(id, slot: slot, process: running.process)
+                }.value
+                if failure != nil { remains = (id, running.process) }
+                throw FastableError(.cancelled, "The container was stopped while it started.")
+            }
+            self.running = running
+            record.startedAt = Date()
+            record.process = running.process
+            try await keep(id, running)
+            logger.info(
+                "container started", metadata: ["container": "\(id)", "took": "\(ContinuousClock.now - began)"])
+            return running.container
+        } catch {
+            let failure = FastableError.unexpected(error, doing: "starting the container")
+            machine.startFailed(id, reason: failure.message)
+            logger.error("container did not start", metadata: ["container": "\(id)", "error": "\(failure)"])
+            try? await save()
+            throw startError(failure)
+        }
+    }
+
+    /// A container that is not on record would not be found again; and its end is not heard while it is still being made.
+    private func keep(_ id: ContainerID, _ running: Running) async throws {
+        do { try await save() } catch {
+            exited(id)
+            throw error
+        }
+        guard running.process.isAlive else {
+            exited(id)
+            throw FastableError(.unavailable, "The container ended right after its start.", retryAfterSeconds: 1)
+        }
+    }
+
+    /// A start that was cut short says so, and not that one of its steps was cancelled.
+    private func startError(_ error: FastableError) -> FastableError {
+        guard error.code == .cancelled else { return error }
+        switch machine.state {
+        case .failed(let reason): return FastableError(.timeout, reason, context: error.context)
+        case .absent, .creating, .running, .stopping, .stopped, .deleting:
+            return FastableError(.unavailable, "The container was stopped while it started.", retryAfterSeconds: 1)
+        }
+    }
+
+    private func bringUp(_ id: ContainerID, _ spec: ContainerSpec) async throws -> Running {
+        let limits = try spec.limits.validated()
+        _ = try host.images.image(spec.image)
+        let volume = try await volume()
+        if record.image != spec.image { try resetLayer(volume.paths) }
+        record.spec = spec
+        record.spec.limits = limits
+        record.image = spec.image
+        record.container = id
+        record.process = nil
+        try await save()
+        let process = try await host.build(record.spec, as: id, slot: slot)
+        do {
+            return try await connect(id, process, volume)
+        } catch {
+            await Task { _ = await host.dismantle(id, slot: slot, process: process) }.value
+            throw error
+        }
+    }
+
+    private func connect(
+        _ id: ContainerID, _ process: ProcessIdentity, _ volume: ProjectVolume
+    ) async throws -> Running {
+        let execs = try await host.connect(
+            id, slot: slot, process: process, execs: volume.paths.execs)
+        let watch = try ExitWatch(process) { [weak self] in
+            Task { await self?.exited(id) }
+        }
+        let environment = try host.images.image(record.image).environment
+        let container = RunningContainer(
+            id: id, volume: volume, execs: execs, environment: environment.merging(record.spec.environment) { $1 })
+        return Running(container: container, process: process, watch: watch, imageEnvironment: environment)
+    }
+
+    /// The changes of the root file system were made on another image and fit to nothing else.
+    private func resetLayer(_ project: ProjectPaths) throws {
+        for directory in [project.upper, project.work] where Directories.exists(directory) {
+            try host.discard(directory)
+        }
+        Task { [host] in try? await host.emptyTrash() }
+    }
+
+    private func exited(_ id: ContainerID) {
+        let reason = "Its first process ended unexpectedly. It is made again on next use; files are kept."
+        guard let id = machine.exited(id, reason: reason, now: .now) else { return }
+        logger.warning("container ended by itself", metadata: ["container": "\(id)"])
+        remove(id)
+    }
+
+    /// Removes the incarnation that the machine says must go.
+    private func remove(_ id: ContainerID) {
+        let ending = running.take()
+        watchDeadline()
+        removal = Task { [previous = removal] in
+            await previous?.value
+            await ending?.container.execs.close(containerEnded: true)
+            let failure = await host.dismantle(id, slot: slot, process: ending?.process)
+            if let failure {
+                remains = (id, ending?.process)
+                machine.removalFailed(id, reason: failure.message)
+            } else {
+                machine.removed(id)
+            }
+            record.process = nil
+            try? await save()
+        }
+    }
+
+    private func performDeletion(_ id: ContainerID?) async throws {
+        do {
+            _ = await start?.result
+            await removal?.value
+            let ending = running.take()
+            await ending?.container.execs.close(containerEnded: true)
+            if let id {
+                try await clearRemains()
+                remains = (id, ending?.process)
+            }
+            try await clearRemains()
+            try await host.removeVolume(project)
+            isDeleted = true
+            machine.deleted()
+        } catch {
+            let failure = FastableError.unexpected(error, doing: "deleting the project")
+            machine.deletionFailed(reason: failure.message)
+            try? await save()
+            throw failure
+        }
+    }
+
+    /// Tries again to remove what an earlier removal left; throws when it still cannot be removed.
+    private func clearRemains() async throws {
+        guard let left = remains else { return }
+        if let failure = await host.dismantle(left.container, slot: slot, process: left.process) { throw failure }
+        remains = nil
+    }
+
+    private func endOfRemoval() async {
+        _ = await start?.result
+        await removal?.value
+    }
+
+    private func save() async throws {
+        record.state = machine.publicState
+        record.reason = machine.reason
+        let record = record
+        try await BlockingPool.shared.run { [host] in try host.ledger.save(record) }
+    }
+
+    /// Wakes when the state that has just been entered has lasted too long.
+    private func watchDeadline() {
+        timer?.cancel()
+        guard let deadline = machine.deadline else { return }
+        timer = Task {
+            try? await Task.sleep(until: deadline, clock: .continuous)
+            if !Task.isCancelled { deadlinePassed() }
+        }
+    }
+
+    private func deadlinePassed() {
+        switch machine.deadlinePassed(now: .now) {
+        case .cancelStart: start?.cancel()
+        case .nothing: break
+        }
+        watchDeadline()
+    }
+
+    // MARK: after a restart of the daemon
+
+    /// Takes up what an earlier run left. `live` are the containers that the runtime says are running.
+    func recover(live: Set<ContainerID>) async {
+        volumeMade = true
+        guard let id = record.container, record.state == .running else {
+            return recordFound(record.state == .failed ? record.reason : nil)
+        }
+        guard let process = record.process, process.isAlive, live.contains(id) else {
+            _ = await host.dismantle(id, slot: slot, process: nil)
+            record.process = nil
+            return recordFound(nil)
+        }
+        if await adopt(id, process) { return machine.adopted(id) }
+        _ = await host.dismantle(id, slot: slot, process: process)
+        record.process = nil
+        recordFound(nil)
+    }
+
+    /// Connects to a container that runs. What may pass, such as a full disk or a busy init, is tried again: a container is
+    /// only given up when it is gone or stays deaf.
+    private func adopt(_ id: ContainerID, _ process: ProcessIdentity) async -> Bool {
+        for attempt in 1...Limits.containerAdoptionAttempts {
+            do {
+                running = try await connect(id, process, try await volume())
+                return true
+            } catch {
+                logger.error(
+                    "a container does not answer",
+                    metadata: ["container": "\(id)", "attempt": "\(attempt)", "error": "\(error)"])
+                if (error as? FastableError)?.code == .gone { return false }
+                try? await Task.sleep(for: .seconds(attempt))
+            }
+        }
+        return false
+    }
+
+    private func recordFound(_ failure: String?) {
+        if let failure {
+            machine.found(failed: failure)
+        } else if record.container != nil {
+            machine.found(stopped: "The host or the node was restarted. It is made again on next use; files are kept.")
+        }
+    }
+}

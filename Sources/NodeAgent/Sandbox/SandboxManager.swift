@@ -1,0 +1,224 @@
+public import FastableCore
+import FoundationEssentials
+public import Logging
+public import NIOCore
+import NodeLinux
+
+/// All containers of a node. The only door to them for the rest of the daemon.
+public actor SandboxManager {
+    private let host: SandboxHost
+    private let registry: BlockRegistry
+    private let logger: Logger
+    /// Name and version of the OCI runtime: `runc 1.1.5`.
+    public nonisolated let runtimeVersion: String
+    private var sandboxes: [ProjectID: Sandbox] = [:]
+    private var isClosed = false
+
+    public nonisolated var images: ImageStore { host.images }
+    public nonisolated var cgroupMode: CgroupMode { host.cgroups.mode }
+    /// The addresses and ids of this instance.
+    public nonisolated var block: InstanceBlock { host.block }
+
+    /// Checks the host, leases the instance's block and loads the firewall. Call `recover` next.
+    ///
+    /// - Throws: `unavailable`, `forbidden`, `invalid` or `conflict`, saying what the operator should do.
+    public init(_ configuration: SandboxConfiguration, group: any EventLoopGroup, logger: Logger) async throws {
+        runtimeVersion = try await Preflight(configuration).run()
+        let paths = configuration.paths
+        registry = BlockRegistry(paths: paths)
+        let block = try await Self.lease(registry, configuration)
+        let resolvers = try configuration.resolvers.map { try $0.map(Self.resolver) } ?? Resolvers.ofHost()
+        if resolvers.isEmpty {
+            logger.warning("containers have no name server: those of the host listen on its loopback interface only")
+        }
+        let rules = FirewallRules(
+            instance: paths.instance, block: block, resolvers: resolvers,
+            denied: try configuration.deniedNetworks.map(Self.network))
+        let cgroups = try CgroupTree(ownMount: paths.cgroupMount)
+        host = SandboxHost(
+            paths: paths, block: block, images: ImageStore(directory: paths.images),
+            runtime: RuncRuntime(program: configuration.runtime, stateDirectory: paths.runtime),
+            cgroups: cgroups, network: Network(),
+            firewall: Firewall(rules: rules, forwarding: Forwarding(note: paths.blocks + "/ip_forward")),
+            resolvers: resolvers, ledger: ProjectLedger(paths: paths),
+            connector: InitConnector(cgroups: cgroups, eventLoops: group, logger: logger), logger: logger)
+        self.logger = logger
+        try Directories.install(configuration.initProgram, at: paths.initProgram)
+        try Directories.make(paths.projects, mode: 0o700)
+        try await host.firewall.apply()
+    }
+
+    // MARK: containers
+
+    /// The project's running container; it is made, with its files, when there is none.
+    ///
+    /// - Throws: `not_found` for an unknown image, `limit` when the node is full, `conflict` while the project is being deleted,
+    ///   `timeout`, `unavailable` or `internal` when it cannot be started; the status then says why.
+    public func ensure(_ spec: ContainerSpec) async throws -> RunningContainer {
+        try await sandbox(for: spec).ensure(spec)
+    }
+
+    /// The project's files; they are made when there are none. No container is started.
+    public func volume(_ spec: ContainerSpec) async throws -> ProjectVolume {
+        try await sandbox(for: spec).volume()
+    }
+
+    /// The files of a project that this node has; `not_found` for another.
+    public func volume(of project: ProjectID) async throws -> ProjectVolume {
+        guard let sandbox = sandboxes[project] else {
+            throw FastableError(.notFound, "The node has no files of the project ‘\(project)’.")
+        }
+        return try await sandbox.volume()
+    }
+
+    /// The container if it runs now.
+    public func running(_ project: ProjectID) async -> RunningContainer? {
+        await sandboxes[project]?.current
+    }
+
+    /// `nil` for a project that this node never had.
+    public func status(_ project: ProjectID) async -> ContainerStatus? { await sandboxes[project]?.status() }
+
+    public func statuses() async -> [ContainerStatus] {
+        var statuses: [ContainerStatus] = []
+        for (_, sandbox) in sandboxes.sorted(by: { $0.key < $1.key }) { statuses.append(await sandbox.status()) }
+        return statuses
+    }
+
+    /// A command of a project, running or ended, also when its container is no more. `not_found` when there is none.
+    public func exec(_ exec: ExecID, of project: ProjectID) async throws -> ExecSession {
+        guard let sandbox = sandboxes[project] else {
+            throw FastableError(.notFound, "The project has no container on this node.")
+        }
+        return try await sandbox.exec(exec)
+    }
+
+    /// Ends the container and keeps the files. Nothing happens when there is none.
+    public func stop(_ project: ProjectID, reason: String) async { await sandboxes[project]?.stop(reason: reason) }
+
+    /// Removes container and files. A project that the node does not have is fine.
+    public func delete(_ project: ProjectID) async throws {
+        guard let sandbox = sandboxes[project] else { return }
+        try await sandbox.delete()
+        if sandboxes[project] === sandbox { sandboxes[project] = nil }
+    }
+
+    /// Removes an image from the node; `conflict` while a project uses it.
+    public func removeImage(_ name: String) async throws {
+        var users: [ProjectID] = []
+        for sandbox in sandboxes.values {
+            if await sandbox.image == name { users.append(sandbox.project) }
+        }
+        try await host.images.remove(name, users: users.sorted())
+    }
+
+    // MARK: the daemon's own life
+
+    /// Takes up the containers of an earlier run of the daemon and removes what is left of others. Call once, at start.
+    public func recover() async throws {
+        let (records, broken) = try await BlockingPool.shared.run { [host] in host.ledger.load() }
+        for name in broken {
+            logger.error(
+                "a project's record cannot be read; its files are left alone", metadata: ["project": "\(name)"])
+        }
+        let live = Set(try await host.runtime.list().filter(\.isRunning).map(\.container))
+        for record in records {
+            sandboxes[record.spec.project] = Sandbox(record, slot: try host.block.slot(record.slot), host: host)
+        }
+        let all = Array(sandboxes.values)
+        await Self.forEach(all) { await $0.recover(live: live) }
+        await removeLeftovers()
+        try? await host.emptyTrash()
+        try? await host.images.removeDrafts()
+    }
+
+    /// Puts the firewall in force again when somebody flushed it, or when Docker was started since. Cheap; call every few seconds.
+    public func checkNetwork() async throws { try await host.firewall.check() }
+
+    /// Lets go of the containers, which run on: for the end of the daemon. `recover` takes them up again.
+    public func close() async {
+        isClosed = true
+        await Self.forEach(Array(sandboxes.values)) { await $0.release() }
+    }
+
+    /// Removes containers, network rules, mounts and control groups. Projects and images stay on disk.
+    public func tearDownAll() async throws {
+        isClosed = true
+        await Self.forEach(Array(sandboxes.values)) {
+            await $0.stop(reason: "The node was taken down; files are kept.")
+        }
+        await host.removeLeftovers(keeping: [], slots: [])
+        try await host.removeEverything()
+    }
+
+    /// Gives the instance's addresses and ids back. Only after `tearDownAll`, and when the projects' files are removed too.
+    public func releaseBlock() throws { try registry.release() }
+
+    private func removeLeftovers() async {
+        var containers: Set<ContainerID> = []
+        var slots: Set<Slot> = []
+        for sandbox in sandboxes.values {
+            guard let container = await sandbox.container else { continue }
+            containers.insert(container)
+            slots.insert(sandbox.slot)
+        }
+        await host.removeLeftovers(keeping: containers, slots: slots)
+    }
+
+    /// A few at a time: each takes processes of the host.
+    private static func forEach(_ sandboxes: [Sandbox], _ body: @escaping @Sendable (Sandbox) async -> Void) async {
+        await withTaskGroup(of: Void.self) { group in
+            var rest = sandboxes[...]
+            for sandbox in rest.prefix(Limits.containersStoppedAtOnce) { group.addTask { await body(sandbox) } }
+            rest = rest.dropFirst(Limits.containersStoppedAtOnce)
+            while await group.next() != nil, let sandbox = rest.popFirst() { group.addTask { await body(sandbox) } }
+        }
+    }
+
+    private func sandbox(for spec: ContainerSpec) throws -> Sandbox {
+        guard !isClosed else {
+            throw FastableError(.unavailable, "The node is going down. Try again later.", retryAfterSeconds: 5)
+        }
+        if let known = sandboxes[spec.project] { return known }
+        let taken = Set(sandboxes.values.map(\.slot.index))
+        let free = (0..<Limits.projectsPerNode).first { !taken.contains($0) } ?? Limits.projectsPerNode
+        let record = ProjectRecord(
+            spec: spec, slot: free, image: spec.image, state: .absent, reason: "There was no container yet.")
+        let made = Sandbox(record, slot: try host.block.slot(free), host: host)
+        sandboxes[spec.project] = made
+        return made
+    }
+
+    // MARK: settings
+
+    private static func lease(
+        _ registry: BlockRegistry, _ configuration: SandboxConfiguration
+    ) async throws -> InstanceBlock {
+        let pool = try network(configuration.addressPool)
+        let routes = try await NetworkTools.routes()
+        return try await BlockingPool.shared.run {
+            try registry.lease(pool: pool) { block in
+                !routes.contains { route in
+                    guard let network = IPv4Network(route.dst), network.prefix > 0 else { return false }
+                    return network.overlaps(block.network) && !(route.dev ?? "").hasPrefix(block.interfacePrefix)
+                }
+            }
+        }
+    }
+
+    private static func network(_ text: String) throws -> IPv4Network {
+        guard let network = IPv4Network(text) else {
+            throw FastableError(.invalid, "‘\(text)’ is not a range of IPv4 addresses. Write it like 10.224.0.0/15.")
+        }
+        return network
+    }
+
+    private static func resolver(_ text: String) throws -> IPv4Address {
+        guard let address = IPv4Address(text), !address.isLoopback else {
+            throw FastableError(
+                .invalid,
+                "‘\(text)’ cannot be a name server for containers. Give the IPv4 address of one that they can reach.")
+        }
+        return address
+    }
+}

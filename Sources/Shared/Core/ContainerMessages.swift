@@ -1,0 +1,189 @@
+public import FoundationEssentials
+
+/// What the controller wants a project's container to be. The node keeps it on its own disk.
+public struct ContainerSpec: Codable, Sendable, Equatable {
+    public var project: ProjectID
+    public var workspace: WorkspaceID
+    public var image: String
+    public var limits: ResourceLimits
+    /// Environment of every exec, under what the exec itself sets.
+    public var environment: [String: String]
+
+    public init(
+        project: ProjectID, workspace: WorkspaceID, image: String, limits: ResourceLimits = ResourceLimits(),
+        environment: [String: String] = [:]
+    ) {
+        self.project = project
+        self.workspace = workspace
+        self.image = image
+        self.limits = limits
+        self.environment = environment
+    }
+}
+
+/// The states of the design's section 7. This release uses the first four and `failed`.
+public enum ContainerState: String, Codable, Sendable, CaseIterable {
+    case absent, creating, running, suspended, stopped, archived, deleting, failed
+}
+
+public struct ContainerStatus: Codable, Sendable, Equatable {
+    public var project: ProjectID
+    public var state: ContainerState
+    /// The incarnation; `nil` while there is none.
+    public var container: ContainerID?
+    public var image: String
+    public var startedAt: Date?
+    /// Why it is in this state, and what to do when it failed.
+    public var reason: String
+    public var limits: ResourceLimits
+    public var runningExecs: Int
+
+    public init(
+        project: ProjectID, state: ContainerState, container: ContainerID?, image: String, startedAt: Date?,
+        reason: String, limits: ResourceLimits, runningExecs: Int
+    ) {
+        self.project = project
+        self.state = state
+        self.container = container
+        self.image = image
+        self.startedAt = startedAt
+        self.reason = reason
+        self.limits = limits
+        self.runningExecs = runningExecs
+    }
+}
+
+public struct ProjectReference: Codable, Sendable {
+    public var project: ProjectID
+    public init(project: ProjectID) { self.project = project }
+}
+
+/// Starts a command; the node makes the container first when there is none.
+public struct ExecStart: Codable, Sendable {
+    public var exec: ExecID
+    public var container: ContainerSpec
+    public var command: ExecCommand
+    public init(exec: ExecID, container: ContainerSpec, command: ExecCommand) {
+        self.exec = exec
+        self.container = container
+        self.command = command
+    }
+}
+
+public struct ExecCommand: Codable, Sendable, Equatable {
+    /// The program and its arguments. A shell command is `["/bin/bash", "-c", text]`, see `shell(_:)`.
+    public var arguments: [String]
+    /// Absolute path in the container.
+    public var workingDirectory: String
+    public var environment: [String: String]
+    public var timeoutMilliseconds: Int
+
+    public init(
+        arguments: [String], workingDirectory: String = "/workspace", environment: [String: String] = [:],
+        timeoutMilliseconds: Int = Limits.execTimeoutDefaultSeconds * 1000
+    ) {
+        self.arguments = arguments
+        self.workingDirectory = workingDirectory
+        self.environment = environment
+        self.timeoutMilliseconds = timeoutMilliseconds
+    }
+
+    /// A shell command line. `fastable-init` takes `/bin/sh` in images without bash.
+    public static func shell(_ text: String) -> [String] { ["/bin/bash", "-c", text] }
+}
+
+/// Follows an exec from given offsets.
+public struct ExecAttach: Codable, Sendable {
+    public var project: ProjectID
+    public var exec: ExecID
+    public var stdoutOffset: UInt64
+    public var stderrOffset: UInt64
+    /// `false` ends the stream after the bytes that are there now; `finished` comes only when the command has ended.
+    public var follow: Bool
+    /// The only channel whose bytes are wanted; `nil` for both.
+    public var channel: UInt8?
+
+    public init(
+        project: ProjectID, exec: ExecID, stdoutOffset: UInt64 = 0, stderrOffset: UInt64 = 0, follow: Bool = true,
+        channel: UInt8? = nil
+    ) {
+        self.project = project
+        self.exec = exec
+        self.stdoutOffset = stdoutOffset
+        self.stderrOffset = stderrOffset
+        self.follow = follow
+        self.channel = channel
+    }
+}
+
+public struct ExecReference: Codable, Sendable {
+    public var project: ProjectID
+    public var exec: ExecID
+    public init(project: ProjectID, exec: ExecID) {
+        self.project = project
+        self.exec = exec
+    }
+}
+
+/// Ends an exec and all its descendants.
+public struct ExecKill: Codable, Sendable {
+    public var project: ProjectID
+    public var exec: ExecID
+    /// Sent to the command's process group first; 9 ends the whole tree at once.
+    public var signal: Int32
+    public init(project: ProjectID, exec: ExecID, signal: Int32) {
+        self.project = project
+        self.exec = exec
+        self.signal = signal
+    }
+}
+
+/// Control messages of an exec stream. The bytes themselves are data frames; their offsets follow by counting.
+public enum ExecEvent: Codable, Sendable, Equatable {
+    /// Bytes that follow begin at these offsets.
+    case started(container: ContainerID, stdoutOffset: UInt64, stderrOffset: UInt64)
+    /// Bytes of a stream were dropped before this reader could have them: the next data frame begins at `to`.
+    case gap(channel: UInt8, from: UInt64, to: UInt64)
+    /// The last event.
+    case finished(ExecResult)
+}
+
+/// How a command ended.
+public struct ExecResult: Codable, Sendable, Equatable {
+    public var exec: ExecID
+    /// `nil` when a signal ended it.
+    public var exitCode: Int32?
+    /// The signal that ended it: `SIGKILL`.
+    public var signal: String?
+    /// `true` when the deadline ended it, with all its descendants.
+    public var timedOut: Bool
+    public var startedAt: Date
+    public var durationMilliseconds: Double
+    public var stdoutBytes: UInt64
+    public var stderrBytes: UInt64
+
+    public init(
+        exec: ExecID, exitCode: Int32?, signal: String?, timedOut: Bool, startedAt: Date, durationMilliseconds: Double,
+        stdoutBytes: UInt64, stderrBytes: UInt64
+    ) {
+        self.exec = exec
+        self.exitCode = exitCode
+        self.signal = signal
+        self.timedOut = timedOut
+        self.startedAt = startedAt
+        self.durationMilliseconds = durationMilliseconds
+        self.stdoutBytes = stdoutBytes
+        self.stderrBytes = stderrBytes
+    }
+}
+
+public struct ExecStatus: Codable, Sendable {
+    public var exec: ExecID
+    public var running: Bool
+    public var result: ExecResult?
+    public init(exec: ExecID, running: Bool, result: ExecResult?) {
+        self.exec = exec
+        self.running = running
+        self.result = result
+    }
+}

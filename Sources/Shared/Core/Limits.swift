@@ -1,0 +1,243 @@
+/// Every bound of the product in one place. Hitting one gives `limit` or `too_large` and names it.
+///
+/// Units stand in the names. `LimitsTests` asserts the relations between them.
+public enum Limits {
+    // MARK: the link
+
+    /// Largest payload of one frame. One WebSocket message carries one frame.
+    public static let framePayloadBytes = 256 * 1024
+    /// Raw data is sent in pieces of at most this, so that a small message never waits behind a large frame.
+    public static let frameChunkBytes = 64 * 1024
+    /// Bytes that may be in flight on one stream in one direction before the receiver gives credit.
+    public static let streamWindowBytes = 1024 * 1024
+    /// Streams that may be open on one link, counted per opener.
+    public static let streamsPerLink = 4096
+    /// Largest control message (JSON).
+    public static let controlMessageBytes = 256 * 1024
+    /// A link that was silent for this long is pinged.
+    public static let pingIntervalSeconds = 5
+    /// A link that was silent for this long is dead.
+    public static let linkSilenceSeconds = 15
+    /// Bytes of one link that senders may hand over before they wait for the network.
+    public static let linkSendBufferBytes = 1024 * 1024
+    /// Events of one stream that wait for its reader. Small data is joined, so that only a hostile peer gets here.
+    public static let streamQueuedEvents = 65_536
+    /// Answers (pong, credit, refusal) that wait for the network. A peer that asks and never reads gets here.
+    public static let linkQueuedControlFrames = 16_384
+    /// Closed streams whose late frames are ignored; a frame for an older one is a protocol violation.
+    public static let linkRecentStreams = 8192
+    /// Connecting, TLS and upgrade together must be done in this time.
+    public static let linkConnectSeconds = 10
+    /// How long a closing link may take to say goodbye.
+    public static let linkCloseSeconds = 2
+    /// Connections that one node listener holds, handshakes included.
+    public static let linksPerListener = 4096
+    /// First and longest pause before a node dials again; full jitter in between.
+    public static let reconnectFirstMilliseconds = 100
+    public static let reconnectLongestMilliseconds = 10_000
+    /// A node reports its facts and containers this often, and at once when they change.
+    public static let reportIntervalSeconds = 3
+    public static let networkCheckSeconds = 10
+    /// Containers in one part of a report, and how much of each one's reason.
+    public static let containersPerReport = 100
+    public static let reportReasonCharacters = 400
+    /// How often a restarted daemon tries to reach a container that runs, with growing pauses.
+    public static let containerAdoptionAttempts = 5
+    /// Largest answer of a node to one call; above `controlMessageBytes` it travels as bytes.
+    public static let callReplyBytes = 32 * 1024 * 1024
+    /// Longest wait for the answer to a short control call.
+    public static let controlCallSeconds = 15
+
+    // MARK: exec
+
+    public static let execTimeoutDefaultSeconds = 120
+    public static let execTimeoutLongestSeconds = 900
+    /// Bytes of one output stream that `fastable-init` holds until the node has stored them.
+    public static let initRingBytes = 256 * 1024
+    /// Bytes of one output stream that the node keeps per exec; older bytes are dropped once no reader needs them.
+    public static let execOutputKeptBytes = 16 * 1024 * 1024
+    /// Bytes of stdout and of stderr in one tool answer; the middle of longer output is cut.
+    public static let toolOutputBytes = 128 * 1024
+    public static let execsPerContainer = 256
+    /// Output of one stream that stays in memory for readers that are close behind.
+    public static let execRecentBytes = 256 * 1024
+    /// Output that a reader who is further behind gets at once.
+    public static let execReadBytes = 128 * 1024
+    /// Output of finished execs that a node keeps, per project; the oldest goes first.
+    public static let finishedExecOutputBytes = 512 * 1024 * 1024
+    /// How long the end of a killed command is waited for.
+    public static let execKillSeconds = 10
+    /// How long a container's init may take to tell what it holds.
+    public static let initGreetingSeconds = 10
+    /// First and longest pause before a container's init is connected to again.
+    public static let initReconnectFirstMilliseconds = 10
+    public static let initReconnectLongestMilliseconds = 1000
+    /// Finished execs whose result a node keeps, per project, newest first.
+    public static let finishedExecsKept = 512
+    public static let execArgumentBytes = 128 * 1024
+    public static let execEnvironmentEntries = 256
+    /// Arguments of one command.
+    public static let execArguments = 4096
+
+    // MARK: files
+
+    /// Longest text that one `fs.read` gives.
+    public static let fileReadBytes = 1024 * 1024
+    /// Largest content of one `fs.write` in JSON; larger files go through the raw file route.
+    public static let fileWriteBytes = 8 * 1024 * 1024
+    /// Largest file that `fs.edit` opens.
+    public static let fileEditBytes = 16 * 1024 * 1024
+    public static let fileEditsPerCall = 256
+    /// Bytes of the snippet that an edit answers, and of each line that it suggests.
+    public static let editSnippetBytes = 8 * 1024
+    /// So much of a file is looked through for lines like the one that was not found.
+    public static let editHintBytes = 4 * 1024 * 1024
+    public static let rawFileBytes = 10 * 1024 * 1024 * 1024
+    public static let pathBytes = 4096
+    public static let listEntries = 10_000
+    public static let globResults = 10_000
+    public static let grepMatches = 2_000
+    public static let grepLineBytes = 2_000
+    public static let searchSeconds = 30
+    public static let searchPatternBytes = 16 * 1024
+    /// Larger files are not searched.
+    public static let searchFileBytes = 64 * 1024 * 1024
+    /// Memory of the program that searches.
+    public static let searchMemoryBytes = 512 * 1024 * 1024
+    /// `fs.read` looks no further into a file than this; larger files have no digest and no line count.
+    public static let fileScanBytes = 512 * 1024 * 1024
+    public static let listDepth = 64
+    /// Extended headers of one entry of a tar archive.
+    public static let tarHeaderBytes = 1024 * 1024
+    public static let treeFiles = 1_000_000
+    /// Entries of one directory, with those around it, that a tree may have to be packed.
+    public static let directoryEntries = 200_000
+    /// Bytes of one tar archive that is pushed.
+    public static let treeBytes = 20 * 1024 * 1024 * 1024
+
+    // MARK: doors
+
+    /// Largest JSON body of a REST or MCP request.
+    public static let requestBodyBytes = 16 * 1024 * 1024
+    public static let requestsPerTokenInFlight = 256
+    /// Connections to the API at a time; further ones wait to be accepted.
+    public static let apiConnections = 4096
+    /// A connection that is silent for this long, outside of an answer, is closed.
+    public static let apiIdleSeconds = 75
+    /// Largest header of a request; all together may be twice as large.
+    public static let requestHeaderBytes = 32 * 1024
+    public static let requestHeaders = 128
+    public static let jsonDepth = 64
+
+    // MARK: containers and nodes
+
+    public static let containerCPUs = 1.0
+    public static let containerMemoryBytes = 1024 * 1024 * 1024
+    public static let containerPIDs = 512
+    public static let containerCPUsHighest = 2.0
+    public static let containerMemoryBytesHighest = 4 * 1024 * 1024 * 1024
+    public static let containerPIDsHighest = 4096
+    /// Network slots, and with them projects, of one node instance.
+    public static let projectsPerNode = 1000
+    /// From the wish for a container to its init's first answer, and from the end of one to the last trace of it.
+    public static let containerStartSeconds = 60
+    public static let containerStopSeconds = 60
+    public static let projectDeleteSeconds = 900
+    /// Open files of one process in a container.
+    public static let containerOpenFiles = 65_536
+    /// Containers that are stopped at a time when a node goes down.
+    public static let containersStoppedAtOnce = 8
+    public static let imageAddSeconds = 3600
+    /// A node with less space in its state directory makes no containers.
+    public static let nodeDiskFreeBytesLeast = 256 * 1024 * 1024
+    public static let hostCommandOutputBytes = 1024 * 1024
+    public static let hostCommandSeconds = 30
+    /// Workspaces that a node keeps open between calls; each costs a descriptor.
+    public static let openWorkspaces = 256
+    /// Threads of one daemon that wait in system calls.
+    public static let blockingThreads = 512
+    public static let projectsPerWorkspace = 10_000
+    public static let nameBytes = 63
+
+    // MARK: identity
+
+    public static let nodeCertificateSeconds = 7 * 24 * 3600
+    public static let joinTokenSeconds = 3600
+    public static let authoritySeconds = 10 * 365 * 24 * 3600
+    /// How far a certificate is dated back, for hosts whose clocks are a little behind.
+    public static let certificateBackdateSeconds = 60
+    /// Longest PEM text of a key, a certificate or a signing request.
+    public static let certificateTextBytes = 16 * 1024
+    public static let joinTokenBytes = 2048
+
+    // MARK: daemons
+
+    public static let configurationFileBytes = 1024 * 1024
+    /// Longest message and longest value of a log record; the rest is cut and its length told.
+    public static let logValueBytes = 4096
+    /// A daemon that was told to stop cancels its work after this time …
+    public static let gracefulShutdownSeconds = 30
+    /// … and leaves after this much more, whatever still runs.
+    public static let cancellationSeconds = 5
+
+    // MARK: placement
+
+    /// The memory limits of a node's projects may add up to this many times its memory: few reach theirs at once.
+    public static let placementMemoryOvercommit = 16.0
+    /// The same for CPUs, which are shared by time and only become slower.
+    public static let placementCPUOvercommit = 100.0
+    /// Sum of the process limits of a node's projects; half of what a kernel can number.
+    public static let placementPIDsPerNode = 2_000_000
+    /// A node with less free disk gets no new project.
+    public static let placementDiskFreeBytes = 1024 * 1024 * 1024
+    /// A node that was silent for longer gets no new project, also when its link is still up.
+    public static let placementReportAgeSeconds = 60
+
+    // MARK: store
+
+    /// Rows in one page of a list.
+    public static let pageRows = 500
+    /// Writes that wait for the database at the same time; more are refused.
+    public static let storeWritesWaiting = 10_000
+    /// Writes that share one transaction.
+    public static let storeWritesPerTransaction = 256
+    /// Largest detail of an audit event, as JSON. It holds any command that can be run.
+    public static let auditDetailBytes = 512 * 1024
+    public static let tokensPerWorkspace = 1000
+    public static let gitURLBytes = 2048
+    public static let gitBranchBytes = 250
+
+    // MARK: operations
+
+    /// Values (members, elements, scalars) of one JSON request.
+    public static let jsonValues = 100_000
+    /// Content of `fs.write` up to this size goes to the node in one message, larger content as a stream of bytes. A
+    /// message has room for it also when every byte must be escaped.
+    public static let inlineWriteBytes = 32 * 1024
+    /// Characters of a command that its audit record keeps.
+    public static let auditCommandCharacters = 512
+    /// Characters of a path that its audit record keeps.
+    public static let auditPathCharacters = 1024
+    /// Outcomes that wait to be written; a request that ends while there are more waits for them.
+    public static let auditOutcomesWaiting = 5000
+    /// Series of one metric.
+    public static let metricSeries = 1000
+    /// Projects, and tokens, that the controller keeps in memory to spare the database.
+    public static let cachedRecords = 10_000
+    /// How long a token is taken for good without asking the database again.
+    public static let principalCacheSeconds = 5
+    /// A node has this long for a short answer, and beyond its own deadline of a longer work.
+    public static let nodeAnswerSeconds = 30
+    /// A node has this long to tell the end of a command after the command's own deadline.
+    public static let execAnswerSlackSeconds = 10
+    /// Cloning a git repository into a new project.
+    public static let gitCloneSeconds = 600
+    /// Characters of git's message that an error carries.
+    public static let gitMessageCharacters = 2000
+    /// Pause between two rounds of cleaning up.
+    public static let housekeepingSeconds = 300
+    /// How long a command's result can be asked for by its id.
+    public static let execRecordDays = 7
+    /// Longest life of a token that expires.
+    public static let tokenSecondsHighest = 10 * 365 * 24 * 3600
+}

@@ -1,0 +1,243 @@
+public import FoundationEssentials
+
+/// The version of the node link. One step apart works together, so that a fleet can be upgraded while it runs.
+///
+/// History:
+/// - 1 (2026-11-21): first version. Containers, execs, files, trees, images, certificate renewal.
+public enum LinkVersion {
+    public static let current = 1
+    public static let oldest = 1
+
+    /// The version both ends speak, or `nil` when there is none.
+    public static func negotiate(peerOldest: Int, peerCurrent: Int) -> Int? {
+        let common = min(current, peerCurrent)
+        return common >= max(oldest, peerOldest) && peerOldest <= peerCurrent ? common : nil
+    }
+}
+
+/// What a stream of the link asks for. The name stands in the stream's opening message, so a new method needs no new frame.
+public enum NodeMethod: String, Codable, Sendable, CaseIterable {
+    /// First stream of a link, opened by the node: `NodeHello` → `NodeWelcome`.
+    case hello = "node.hello"
+    /// Opened by the node at two thirds of its certificate's life: `CertificateRequest` → `CertificateAnswer`.
+    case renewCertificate = "certificate.renew"
+    /// Opened by the node every few seconds: `NodeReport` → `Empty`.
+    case report = "node.report"
+
+    case containerEnsure = "container.ensure"
+    case containerStatus = "container.status"
+    /// Makes the project's directories on the node, without a container: files can be used then.
+    case projectPrepare = "project.prepare"
+    case projectDelete = "project.delete"
+
+    /// `ExecStart` → `ExecEvent` messages and data on channels 1 (stdout) and 2 (stderr).
+    case execStart = "exec.start"
+    /// `ExecAttach` → like `exec.start`, from given offsets.
+    case execAttach = "exec.attach"
+    case execStatus = "exec.status"
+    case execKill = "exec.kill"
+
+    case fsRead = "fs.read"
+    case fsWrite = "fs.write"
+    case fsEdit = "fs.edit"
+    case fsList = "fs.list"
+    case fsGlob = "fs.glob"
+    case fsGrep = "fs.grep"
+    case fsDelete = "fs.delete"
+    /// Raw bytes of a file to the controller: `FileDownload` → `FileDownloadHead`, then data on channel 1.
+    case fileDownload = "file.download"
+    /// Raw bytes of a file to the node: `FileUpload`, then data on channel 0 and end → `FileWriteResult`.
+    case fileUpload = "file.upload"
+    /// A tar archive to the node, unpacked below a path: `TreePush`, data on channel 0, end → `TreeResult`.
+    case treePush = "tree.push"
+    /// A tree as a tar archive to the controller: `TreePull` → data on channel 1, end.
+    case treePull = "tree.pull"
+
+    case imageList = "image.list"
+    case imageAdd = "image.add"
+    case imageRemove = "image.remove"
+}
+
+/// The opening message of every stream: which method, with which arguments.
+public struct NodeRequest<Arguments: Codable & Sendable>: Codable, Sendable {
+    public var method: NodeMethod
+    /// Goes into the logs of both ends.
+    public var requestID: RequestID
+    public var arguments: Arguments
+
+    public init(method: NodeMethod, requestID: RequestID, arguments: Arguments) {
+        self.method = method
+        self.requestID = requestID
+        self.arguments = arguments
+    }
+}
+
+/// The opening message without its arguments: what the router reads first.
+public struct NodeRequestHead: Codable, Sendable {
+    public var method: NodeMethod
+    public var requestID: RequestID
+}
+
+/// One control message back: a value or an error. Exactly one closes each unary call.
+public enum NodeReply<Value: Codable & Sendable>: Codable, Sendable {
+    case success(Value)
+    case failure(FastableError)
+
+    enum CodingKeys: String, CodingKey { case ok, error }
+
+    public init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        if let error = try fields.decodeIfPresent(FastableError.self, forKey: .error) {
+            self = .failure(error)
+        } else {
+            self = .success(try fields.decode(Value.self, forKey: .ok))
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var fields = encoder.container(keyedBy: CodingKeys.self)
+        switch self {
+        case .success(let value): try fields.encode(value, forKey: .ok)
+        case .failure(let error): try fields.encode(error, forKey: .error)
+        }
+    }
+
+    public func get() throws -> Value {
+        switch self {
+        case .success(let value): return value
+        case .failure(let error): throw error
+        }
+    }
+}
+
+/// Nothing to say.
+public struct Empty: Codable, Sendable, Equatable {
+    public init() {}
+}
+
+/// Which cgroup tree the host has: it decides how limits are set.
+public enum CgroupMode: String, Codable, Sendable { case v2, hybrid, v1 }
+
+/// What a node says when it connects.
+public struct NodeHello: Codable, Sendable {
+    public var oldestVersion: Int
+    public var currentVersion: Int
+    /// Rises with every connection of this node and is kept on its disk: a lower one is an old link and is fenced.
+    public var generation: UInt64
+    public var facts: NodeFacts
+
+    public init(generation: UInt64, facts: NodeFacts) {
+        self.oldestVersion = LinkVersion.oldest
+        self.currentVersion = LinkVersion.current
+        self.generation = generation
+        self.facts = facts
+    }
+}
+
+/// What a node is: for placement and for `fastable node show`.
+public struct NodeFacts: Codable, Sendable, Equatable {
+    public var programVersion: String
+    public var hostName: String
+    public var kernel: String
+    public var cgroup: CgroupMode
+    /// The OCI runtime and its version: `runc 1.1.5`.
+    public var runtime: String
+    public var cpus: Int
+    public var memoryBytes: Int
+    public var diskBytes: Int
+    public var diskFreeBytes: Int
+    public var images: [String]
+
+    public init(
+        programVersion: String, hostName: String, kernel: String, cgroup: CgroupMode, runtime: String, cpus: Int,
+        memoryBytes: Int, diskBytes: Int, diskFreeBytes: Int, images: [String]
+    ) {
+        self.programVersion = programVersion
+        self.hostName = hostName
+        self.kernel = kernel
+        self.cgroup = cgroup
+        self.runtime = runtime
+        self.cpus = cpus
+        self.memoryBytes = memoryBytes
+        self.diskBytes = diskBytes
+        self.diskFreeBytes = diskFreeBytes
+        self.images = images
+    }
+}
+
+public struct NodeWelcome: Codable, Sendable {
+    public var version: Int
+    public var nodeID: NodeID
+
+    public init(version: Int, nodeID: NodeID) {
+        self.version = version
+        self.nodeID = nodeID
+    }
+}
+
+/// Sent by the node every few seconds.
+public struct NodeReport: Codable, Sendable {
+    public var facts: NodeFacts
+    public var containers: [ContainerStatus]
+    /// These containers come on top of those of the part before; otherwise they are all, or the first part.
+    public var continues: Bool
+
+    public init(facts: NodeFacts, containers: [ContainerStatus], continues: Bool = false) {
+        self.facts = facts
+        self.containers = containers
+        self.continues = continues
+    }
+}
+
+public struct CertificateRequest: Codable, Sendable {
+    /// PEM of the signing request.
+    public var signingRequest: String
+    public init(signingRequest: String) { self.signingRequest = signingRequest }
+}
+
+public struct CertificateAnswer: Codable, Sendable {
+    /// PEM of the certificate.
+    public var certificate: String
+    /// PEM of the authority's certificate.
+    public var authority: String
+    public init(certificate: String, authority: String) {
+        self.certificate = certificate
+        self.authority = authority
+    }
+}
+
+/// An image that a node can start containers from.
+public struct ImageInfo: Codable, Sendable, Equatable {
+    public var name: String
+    /// Where it came from: a directory, an OCI directory, a registry reference.
+    public var source: String
+    public var sizeBytes: Int
+    public var addedAt: Date
+
+    public init(name: String, source: String, sizeBytes: Int, addedAt: Date) {
+        self.name = name
+        self.source = source
+        self.sizeBytes = sizeBytes
+        self.addedAt = addedAt
+    }
+}
+
+public struct ImageAdd: Codable, Sendable {
+    public var name: String
+    /// `dir:/path/to/rootfs`, `oci:/path/to/layout[:tag]` or `docker://registry/name:tag`.
+    public var source: String
+    public init(name: String, source: String) {
+        self.name = name
+        self.source = source
+    }
+}
+
+public struct ImageName: Codable, Sendable {
+    public var name: String
+    public init(name: String) { self.name = name }
+}
+
+public struct ImageListResult: Codable, Sendable {
+    public var images: [ImageInfo]
+    public init(images: [ImageInfo]) { self.images = images }
+}

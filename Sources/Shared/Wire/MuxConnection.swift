@@ -1,0 +1,102 @@
+import FastableCore
+public import NIOCore
+import NIOWebSocket
+
+/// One link: many flow-controlled streams over one channel. `LinkDialer` and `LinkListener` make them.
+public final class MuxConnection: Sendable {
+    private let core: MuxCore
+    private let channel: any Channel
+
+    private init(core: MuxCore, channel: any Channel) {
+        self.core = core
+        self.channel = channel
+    }
+
+    /// Turns a channel that carries WebSocket frames into a link. Call it on the channel's event loop.
+    ///
+    /// TLS and the upgrade are behind the channel already; tests use plain sockets.
+    package static func attach(
+        to channel: any Channel, role: MuxRole, settings: MuxSettings = MuxSettings()
+    ) throws -> MuxConnection {
+        let core = MuxCore(role: role, settings: settings)
+        let decoder = WebSocketFrameDecoder(maxFrameSize: settings.framePayloadBytes + FrameHeader.byteCount)
+        try channel.pipeline.syncOperations.addHandlers([
+            ByteToMessageHandler(decoder),
+            MuxChannelHandler(core: core, role: role, payloadLimit: settings.framePayloadBytes),
+        ])
+        return MuxConnection(core: core, channel: channel)
+    }
+
+    /// Runs until the link is over; `accept` is called in a child task for every stream that the peer opens.
+    ///
+    /// When the link ends, the child tasks are cancelled and awaited. Returns after `close` or when its task is cancelled
+    /// (which closes the link); throws `unavailable` when the link was lost or the peer closed it.
+    public func run(accept: @escaping @Sendable (MuxStream) async -> Void) async throws {
+        try core.claimRun()
+        await withTaskCancellationHandler {
+            await withDiscardingTaskGroup { group in
+                while let (id, opening) = await core.nextArrived() {
+                    let stream = MuxStream(id: id, opening: opening, core: core)
+                    group.addTask { await accept(stream) }
+                }
+                group.cancelAll()
+            }
+        } onCancel: {
+            core.close(reason: "The program is stopping.")
+        }
+        try? await channel.closeFuture.get()
+        if let error = core.failure { throw error }
+    }
+
+    /// Opens a stream. It returns at once: the peer's refusal, if any, comes as the stream's error.
+    ///
+    /// Throws `unavailable` when the link is down, `limit` when too many streams are open, `too_large`.
+    public nonisolated(nonsending) func open(_ opening: ByteBuffer) async throws -> MuxStream {
+        try Task.checkCancellation()
+        return MuxStream(id: try core.open(opening), opening: opening, core: core)
+    }
+
+    /// Ends the link and all its streams; the peer is told the reason. Returns at once.
+    public func close(reason: String) {
+        core.close(reason: reason)
+    }
+
+    /// When something last came from the peer; at first, when the link was made.
+    public var lastHeard: ContinuousClock.Instant { core.change { state, _ in state.machine.lastHeard } }
+
+    /// Whether streams can be opened. A link that is lost is noticed after `Limits.linkSilenceSeconds` at the latest.
+    public var isOpen: Bool { core.change { state, _ in state.machine.ended == nil } }
+
+    /// Streams of both ends for which the program still holds a handle.
+    public var streamCount: Int { core.change { state, _ in state.machine.streamCount } }
+
+    /// Completes when the channel is closed.
+    package func waitUntilClosed() async {
+        try? await channel.closeFuture.get()
+    }
+
+    /// Cuts the network without a goodbye, as a crash of the peer would.
+    package func sever() {
+        channel.close(mode: .all, promise: nil)
+    }
+}
+
+extension MuxCore {
+    /// Why the link ended, unless this end closed it.
+    fileprivate var failure: FastableError? {
+        change { state, _ in
+            switch state.machine.ended {
+            case .none, .locally: nil
+            case .broken(let error), .violated(let error): error
+            }
+        }
+    }
+
+    fileprivate func claimRun() throws {
+        let isFirst = change { state, _ in
+            defer { state.isRunning = true }
+            return !state.isRunning
+        }
+        if !isFirst { throw FastableError(.conflict, "The link is running already.") }
+    }
+}

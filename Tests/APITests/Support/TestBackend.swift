@@ -1,0 +1,164 @@
+import ControllerAPI
+import ControllerDomain
+import ControllerServices
+import FastableCore
+import FoundationEssentials
+import NIOCore
+import Synchronization
+
+/// A small catalogue and a file store in memory behind the real doors.
+final class TestBackend: APIBackend {
+    typealias Handler = @Sendable (JSONValue, OperationContext) async throws -> JSONValue
+
+    static let token = "fst_" + String(repeating: "a", count: 43)
+    static let readerToken = "fst_" + String(repeating: "b", count: 43)
+    static let exec = ExecID()
+
+    let operations: [Operation]
+    let probe = Probe()
+    let files = Mutex<[String: [UInt8]]>([:])
+    let storeWritable = Mutex(true)
+    /// What `pullTree` and `execOutput` give, one piece after the other.
+    let pieces = Mutex<[ByteBuffer]>([])
+    private let handlers: [String: Handler]
+
+    init() {
+        let entries = TestOperations.all(probe)
+        operations = entries.map(\.operation).sorted { $0.name < $1.name }
+        handlers = Dictionary(uniqueKeysWithValues: entries.map { ($0.operation.name, $0.handler) })
+    }
+
+    func run(_ name: String, input: Data, context: OperationContext) async throws -> Data {
+        guard let operation = operations.first(where: { $0.name == name }), let handler = handlers[name] else {
+            throw FastableError.missing(.operation, name)
+        }
+        try Access.authorize(context.principal, operation.scope)
+        let value = try JSONParser.parse(input)
+        try operation.inputSchema.validate(value)
+        return try JSON.encode(try await handler(value, context))
+    }
+
+    func authenticate(_ token: Secret?) async throws -> Principal {
+        let scopes: [String: Set<Scope>] = [Self.token: [.admin], Self.readerToken: [.filesRead]]
+        guard let scopes = token.flatMap({ scopes[$0.reveal()] }) else {
+            throw FastableError(.unauthenticated, "No token.")
+        }
+        return Principal(token: Self.tokenID, workspace: Self.workspace, name: "test", scopes: scopes)
+    }
+
+    private static let tokenID = TokenID()
+    private static let workspace = WorkspaceID()
+
+    // MARK: execs
+
+    func execStatus(_ exec: ExecID, context: OperationContext) async throws -> ExecReport {
+        guard exec == Self.exec else { throw FastableError.missing(.exec, exec.description) }
+        let report: JSONValue = [
+            "execId": .string(exec.description), "project": .string(ProjectID().description),
+            "node": .string(NodeID().description), "running": true,
+        ]
+        return try JSON.decode(from: try JSON.encode(report))
+    }
+
+    func execOutput(
+        _ exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, context: OperationContext
+    ) async throws -> ExecBytes {
+        guard exec == Self.exec else { throw FastableError.missing(.exec, exec.description) }
+        probe.note("\(stream.rawValue) \(offset) \(follow)")
+        let all = pieces.withLock { $0 }
+        return ExecBytes(
+            firstOffset: max(offset, 4),
+            bytes: PieceSequence(pieces: all, ending: follow ? .never : .ends, probe: probe))
+    }
+
+    // MARK: files
+
+    func download(
+        _ file: FileDownload, of project: String, context: OperationContext
+    ) async throws -> FileBytes {
+        guard project == "demo" else { throw FastableError.missing(.project, project) }
+        guard let bytes = files.withLock({ $0[file.path] }) else {
+            throw FastableError(.notFound, "There is no file ‘\(file.path)’.")
+        }
+        let size = Int64(bytes.count)
+        let offset = file.offset ?? 0
+        guard offset <= size else {
+            throw FastableError(.unprocessable, "Beyond the end.", details: ["field": "offset"])
+        }
+        let length = min(file.length ?? .max, size - offset)
+        let part = ByteBuffer(bytes: bytes[Int(offset)..<Int(offset + length)])
+        return FileBytes(
+            head: FileDownloadHead(sizeBytes: size, offset: offset, length: length, modifiedMilliseconds: 77),
+            bytes: PieceSequence(pieces: length > 0 ? [part] : [], ending: .ends, probe: probe))
+    }
+
+    func upload(
+        _ file: FileUpload, to project: String, bytes: ByteSequence, context: OperationContext
+    ) async throws -> FileWriteResult {
+        guard !file.path.hasPrefix("..") else { throw FastableError(.forbidden, "Outside.") }
+        probe.note("ifMatch \(file.ifMatch ?? "nil") executable \(file.executable ?? false)")
+        var content: [UInt8] = []
+        for try await part in bytes { content.append(contentsOf: part.readableBytesView) }
+        let whole = content
+        let existed = files.withLock { $0.updateValue(whole, forKey: file.path) != nil }
+        return FileWriteResult(path: file.path, sha256: "", sizeBytes: content.count, created: !existed)
+    }
+
+    func pushTree(
+        _ tree: TreePush, to project: String, archive: ByteSequence, context: OperationContext
+    ) async throws -> TreeResult {
+        var size = 0
+        for try await part in archive { size += part.readableBytes }
+        return TreeResult(files: tree.replace == true ? 2 : 1, sizeBytes: Int64(size))
+    }
+
+    func pullTree(_ tree: TreePull, of project: String, context: OperationContext) async throws -> ByteSequence {
+        PieceSequence(pieces: pieces.withLock { $0 }, ending: tree.path == "broken" ? .fails : .ends, probe: probe)
+    }
+
+    // MARK: the system
+
+    func enroll(_ request: Data, remoteAddress: String, requestID: RequestID) async throws -> Data {
+        let value = try JSONParser.parse(request)
+        guard value["tokenID"] == "good" else { throw FastableError(.unauthenticated, "The join token is not valid.") }
+        return try JSON.encode(["from": remoteAddress])
+    }
+
+    func readiness() async -> Readiness { Readiness(storeWritable: storeWritable.withLock { $0 }, nodesConnected: 1) }
+    func metricsText() async -> String { "fastable_up 1\n" }
+}
+
+/// Gives its pieces, and then ends, fails, or stays silent until it is cancelled.
+struct PieceSequence: AsyncSequence, Sendable {
+    enum Ending { case ends, fails, never }
+
+    let pieces: [ByteBuffer]
+    let ending: Ending
+    let probe: Probe
+
+    struct AsyncIterator: AsyncIteratorProtocol {
+        var rest: ArraySlice<ByteBuffer>
+        let ending: Ending
+        let probe: Probe
+
+        mutating func next() async throws -> ByteBuffer? {
+            if let piece = rest.popFirst() { return piece }
+            switch ending {
+            case .ends: return nil
+            case .fails: throw FastableError(.unavailable, "The link is lost.")
+            case .never:
+                do {
+                    try await Task.sleep(for: .seconds(60))
+                } catch {
+                    probe.note("source cancelled")
+                    throw error
+                }
+                return nil
+            }
+        }
+    }
+
+    func makeAsyncIterator() -> AsyncIterator {
+        AsyncIterator(rest: pieces[...], ending: ending, probe: probe)
+    }
+}

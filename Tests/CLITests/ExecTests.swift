@@ -1,0 +1,131 @@
+import FastableCore
+import Foundation
+import Testing
+
+@Suite("fastable exec", .serialized, .timeLimit(.minutes(2)))
+struct ExecTests {
+    @Test func exitsAsTheCommandDid() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            for (command, status) in [
+                ("exit 0", 0), ("exit 7", 7), ("exit 255", 255), ("timeout", 124), ("signal SIGKILL", 137),
+                ("signal SIGTERM", 143), ("signal SIGSYS", 159), ("signal SIG34", 162), ("nothing", 127),
+            ] as [(String, Int32)] {
+                let plain = try await world.cli(["exec", "shop", "--", command])
+                #expect(plain.status == status, "\(command): \(plain)")
+                #expect(plain.errors.isEmpty && plain.output.isEmpty)
+                let json = try await world.cli(["exec", "shop", "--json", "--", command])
+                #expect(json.status == status, "\(command): \(json)")
+                #expect(try json.json()["execId"]?.string?.hasPrefix("exe_") == true)
+            }
+        }
+    }
+
+    @Test func failsWith125WhenFastableFails() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let command = ["exec", "shop", "--", "exit 0"]
+            #expect(
+                try await world.cli(command, environment: ["FASTABLE_API_URL": "http://127.0.0.1:9"])
+                    .failed(125, saying: "127.0.0.1:9"))
+            #expect(try await world.cli(["exec", "ghost", "--", "exit 0"]).failed(125, saying: "ghost"))
+            #expect(try await world.cli(command, environment: CLIWorld.loggedOut).failed(125, saying: "login"))
+            let long = try await world.cli(["exec", "shop", "--timeout", "901", "--", "exit 0"])
+            #expect(long.failed(125, saying: "900"), "\(long)")
+            let full = try FileHandle(forWritingTo: URL(fileURLWithPath: "/dev/full"))
+            let result = try await world.start(["exec", "shop", "--", "print"], output: full).result()
+            #expect(result.status == 125)
+            #expect(result.errorText.contains("write the output"), "\(result.errorText)")
+        }
+    }
+
+    @Test func keepsTheStreamsApartByteForByte() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let small = try await world.cli(["exec", "shop", "--", "print"])
+            #expect(small.text == "out\n")
+            #expect(small.errorText == "err\n")
+            let large = try await world.cli(["exec", "shop", "--", "bytes"])
+            #expect(large.status == 0)
+            #expect(large.output == FakeExec.stdout)
+            #expect(large.errors == FakeExec.stderr)
+        }
+    }
+
+    @Test func givesTheCommandAsItWasTyped() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            _ = try await world.cli(
+                [
+                    "exec", "shop", "--cwd", "api", "--env", "A=1=2", "--env", "B=", "--env", "A=3", "--timeout", "5",
+                    "--",
+                    "node", "--json", "a b", "",
+                ])
+            _ = try await world.cli(["exec", "shop", "--", "npm ci && npm test"])
+            let starts = world.node.starts
+            try #require(starts.count == 2)
+            #expect(starts[0].command.arguments == ["node", "--json", "a b", ""])
+            #expect(starts[0].command.workingDirectory == "/workspace/api")
+            #expect(starts[0].command.environment == ["A": "3", "B": ""])
+            #expect(starts[0].command.timeoutMilliseconds == 5000)
+            #expect(starts[1].command.arguments == ExecCommand.shell("npm ci && npm test"))
+            #expect(try await world.cli(["exec", "shop", "--env", "A", "--", "x"]).status == 64)
+        }
+    }
+
+    @Test func outputComesWhileTheCommandRuns() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let process = try world.start(["exec", "shop", "--", "wait"])
+            try await process.waitForOutput("ready\n")
+            #expect(world.node.kills.isEmpty)
+
+            process.send(signal: SIGINT)
+            let result = try await process.result()
+            #expect(result.status == 130, "the command was ended by SIGINT")
+            #expect(result.text == "ready\n")
+            #expect(world.node.kills.map(\.signal) == [2])
+            #expect(world.node.kills.first?.exec == world.node.starts.first?.exec)
+        }
+    }
+
+    @Test func theSecondInterruptEndsItAndKillsTheCommand() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let process = try world.start(["exec", "shop", "--", "stubborn"])
+            try await process.waitForOutput("ready\n")
+            process.send(signal: SIGINT)
+            try await process.waitForOutput("got 2\n")
+            process.send(signal: SIGINT)
+            let result = try await process.result()
+            #expect(result.status == 130)
+            try await eventually("the command is killed") { world.node.kills.map(\.signal) == [2, 9] }
+        }
+    }
+
+    @Test(arguments: [SIGTERM, SIGHUP, SIGKILL])
+    func whenTheProgramDiesTheCommandIsKilled(signal: Int32) async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let process = try world.start(["exec", "shop", "--", "stubborn"])
+            try await process.waitForOutput("ready\n")
+            process.send(signal: signal)
+            #expect(try await process.result().status == 128 + signal)
+            try await eventually("the command is killed") { world.node.kills.map(\.signal) == [9] }
+        }
+    }
+
+    /// `fastable exec shop -- endless | head`
+    @Test func aReaderThatGoesAwayEndsItQuietly() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let process = try world.start(["exec", "shop", "--", "endless"])
+            try await process.waitForOutput("more\n")
+            process.stopReading()
+            let result = try await process.result()
+            #expect(result.status == 141)
+            #expect(result.errors.isEmpty, "\(result.errorText)")
+            try await eventually("the command is killed") { world.node.kills.map(\.signal) == [9] }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+import FastableCore
+import Foundation
+import Testing
+
+@Suite("fastable fs, push and pull", .serialized, .timeLimit(.minutes(2)))
+struct FileTests {
+    @Test func filesGoThereAndBackAsTheyAre() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let contents: [Data] = [
+                Data(), Data("text\nwithout an end".utf8), Data("with one\n".utf8), Data([0, 255, 10, 0]),
+                FakeExec.stdout.prefix(300_000),
+            ]
+            for (index, content) in contents.enumerated() {
+                try await world.cli(["fs", "write", "shop", "f\(index)"], input: content).requireSuccess()
+                #expect(world.node.files["f\(index)"] == content)
+                guard index < 4 else { continue }
+                #expect(try await world.cli(["fs", "read", "shop", "f\(index)"]).requireSuccess().output == content)
+            }
+            let again = try await world.cli(["fs", "write", "shop", "f1", "--content", "x"]).requireSuccess()
+            #expect(again.text == "Wrote f1, 1 B.\n")
+            let part = try await world.cli(["fs", "read", "shop", "f1", "--limit", "1"])
+            #expect(part.text == "x")
+            #expect(part.errorText.contains("--offset 2"))
+        }
+    }
+
+    @Test func searchesEditsAndDeletes() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            try await world.cli(["fs", "write", "shop", "app.py", "--content", "a\ndebug = True\n"]).requireSuccess()
+            let list = try await world.cli(["fs", "ls", "shop"]).requireSuccess().text
+            #expect(list.contains("app.py") && list.contains("0644"))
+            let glob = try await world.cli(["fs", "glob", "shop", "*.py"]).requireSuccess()
+            #expect(glob.text == "app.py\n")
+            #expect(glob.errorText.contains("there are more"))
+            let grep = try await world.cli(["fs", "grep", "shop", "debug"]).requireSuccess()
+            #expect(grep.text == "app.py:2:debug = True\n")
+            #expect(try await world.cli(["fs", "grep", "shop", "nothing"]).requireSuccess().output.isEmpty)
+
+            let edit = ["fs", "edit", "shop", "app.py", "--old", "debug = True", "--new", "debug = False"]
+            #expect(try await world.cli(edit).requireSuccess().text.hasPrefix("Replaced 1 in app.py, line 1:"))
+            #expect(world.node.files["app.py"] == Data("a\ndebug = False\n".utf8))
+            let missing = try await world.cli(edit)
+            #expect(missing.status == 1)
+            #expect(missing.errorText.hasSuffix("\n  3: debug = true\n  4: next\n"), "\(missing.errorText)")
+
+            try await world.cli(["fs", "rm", "shop", "app.py"]).requireSuccess()
+            #expect(try await world.cli(["fs", "rm", "shop", "app.py"]).failed(1, saying: "app.py"))
+            #expect(try await world.cli(["fs", "read", "shop", "app.py"]).failed(1, saying: "app.py"))
+        }
+    }
+
+    @Test func aTreeGoesThereAndBack() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let files = FileManager.default
+            let source = world.folder + "/source"
+            try files.createDirectory(atPath: source + "/deep/er", withIntermediateDirectories: true)
+            try FakeExec.stdout.write(to: URL(fileURLWithPath: source + "/deep/er/large.bin"))
+            try Data("hello\n".utf8).write(to: URL(fileURLWithPath: source + "/.hidden"))
+            try Data("#!/bin/sh\n".utf8).write(to: URL(fileURLWithPath: source + "/run me"))
+            try files.setAttributes([.posixPermissions: 0o755], ofItemAtPath: source + "/run me")
+            try files.createSymbolicLink(atPath: source + "/link", withDestinationPath: ".hidden")
+
+            let pushed = try await world.cli(["push", "shop", source, "--to", "a+b c/ü", "--replace"]).requireSuccess()
+            #expect(pushed.text.hasPrefix("Pushed 3 files, 4.8 MiB") || pushed.text.contains("MiB"), "\(pushed.text)")
+            #expect(world.node.pushes == [TreePush(path: "a+b c/ü", replace: true)])
+
+            let target = world.folder + "/target/new"
+            try await world.cli(["pull", "shop", target, "--from", "a+b c/ü"]).requireSuccess()
+            #expect(world.node.pulls.map(\.path) == ["a+b c/ü"])
+            #expect(files.contentsEqual(atPath: source, andPath: target))
+            #expect(try files.destinationOfSymbolicLink(atPath: target + "/link") == ".hidden")
+            #expect(files.isExecutableFile(atPath: target + "/run me"))
+
+            let json = try await world.cli(["push", "shop", source, "--json"]).requireSuccess().json()
+            #expect(json["files"]?.integer == 3)
+            let pulled = try await world.cli(["pull", "shop", target, "--json"]).requireSuccess().json()
+            #expect(pulled["bytes"]?.integer ?? 0 > 5_000_000)
+        }
+    }
+
+    @Test func treesThatFailSayWhy() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let source = world.folder + "/source"
+            try FileManager.default.createDirectory(atPath: source, withIntermediateDirectories: true)
+            for index in 0..<4 {
+                try FakeExec.stdout.write(to: URL(fileURLWithPath: source + "/\(index)"))
+            }
+            #expect(try await world.cli(["push", "shop", world.folder + "/nothing"]).failed(1, saying: "nothing"))
+            let ghost = try await world.cli(["push", "ghost", source])
+            #expect(ghost.failed(1, saying: "ghost"), "\(ghost)")
+            let forbidden = try await world.cli(["push", "shop", source, "--to", "forbidden"])
+            #expect(forbidden.failed(77, saying: "Not there"), "\(forbidden)")
+            #expect(try await world.cli(["pull", "ghost", world.folder + "/t"]).failed(1, saying: "ghost"))
+
+            try await world.cli(["push", "shop", source]).requireSuccess()
+            let broken = try await world.cli(["pull", "shop", world.folder + "/t", "--from", "broken"])
+            #expect(broken.status == 69, "\(broken)")
+            #expect(broken.errorText.contains("lost before its answer was complete"), "\(broken.errorText)")
+            // A file stands where the directory should be made.
+            let occupied = try await world.cli(["pull", "shop", world.tokenFile])
+            #expect(occupied.failed(1), "\(occupied)")
+        }
+    }
+}

@@ -1,0 +1,71 @@
+import FastableCore
+import FastableWire
+import Foundation
+import NIOCore
+import NIOFoundationCompat
+
+/// A command at the fake node. What it does is told by its command line.
+struct FakeExec: Sendable {
+    let node: FakeNode
+    let call: FakeCall
+
+    /// Five megabytes with every byte value in them, and no period that a buffer size divides.
+    static let stdout = Data((0..<5_000_011).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 11) })
+    static let stderr = Data((0..<1_000_003).map { UInt8(truncatingIfNeeded: $0 &* 17 &+ $0 >> 9) })
+
+    func run() async throws {
+        let start: ExecStart = try call.arguments()
+        let signals = node.started(start)
+        try await send(.started(container: ContainerID(), stdoutOffset: 0, stderrOffset: 0))
+        let words = (start.command.arguments.last ?? "").split(separator: " ").map(String.init)
+        switch words.first {
+        case "exit": try await finish(start, code: Int32(words[1]))
+        case "signal": try await finish(start, signal: words[1])
+        case "timeout": try await finish(start, signal: "SIGKILL", timedOut: true)
+        case "print":
+            try await write("out\n", 1)
+            try await write("err\n", 2)
+            try await finish(start, code: 0)
+        case "bytes":
+            async let first: Void = write(Self.stdout, 1)
+            async let second: Void = write(Self.stderr, 2)
+            _ = try await (first, second)
+            try await finish(start, code: 0)
+        case "endless":
+            while true { try await write("more\n", 1) }
+        case "wait", "stubborn":
+            try await write("ready\n", 1)
+            try await wait(start, signals, ends: words.first == "wait")
+        default: try await finish(start, code: 127)
+        }
+    }
+
+    private func wait(_ start: ExecStart, _ signals: AsyncStream<Int32>, ends: Bool) async throws {
+        for await signal in signals {
+            if signal == 9 { return try await finish(start, signal: "SIGKILL") }
+            if ends { return try await finish(start, signal: "SIGINT") }
+            try await write("got \(signal)\n", 1)
+        }
+    }
+
+    private func write(_ text: String, _ channel: UInt8) async throws { try await write(Data(text.utf8), channel) }
+
+    private func write(_ bytes: Data, _ channel: UInt8) async throws {
+        try await call.stream.send(data: ByteBuffer(data: bytes), channel: channel)
+    }
+
+    private func finish(
+        _ start: ExecStart, code: Int32? = nil, signal: String? = nil, timedOut: Bool = false
+    ) async throws {
+        try await send(
+            .finished(
+                ExecResult(
+                    exec: start.exec, exitCode: code, signal: signal, timedOut: timedOut, startedAt: Date(),
+                    durationMilliseconds: 1, stdoutBytes: 0, stderrBytes: 0)))
+        try await call.stream.finish()
+    }
+
+    private func send(_ event: ExecEvent) async throws {
+        try await call.stream.send(message: ByteBuffer(data: try JSON.encode(event)))
+    }
+}

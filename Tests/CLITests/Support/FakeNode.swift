@@ -1,0 +1,254 @@
+import FastableCore
+import FastableWire
+import Foundation
+import NIOCore
+import NIOFoundationCompat
+import Synchronization
+
+/// A node without containers: its files are in memory, and its commands are a few that tests need.
+final class FakeNode: Sendable {
+    struct Kill: Sendable, Equatable {
+        var exec: ExecID
+        var signal: Int32
+    }
+
+    private struct State {
+        var files: [String: Data] = [:]
+        var archive = Data()
+        var pushes: [TreePush] = []
+        var pulls: [TreePull] = []
+        var starts: [ExecStart] = []
+        var kills: [Kill] = []
+        var signals: [ExecID: AsyncStream<Int32>.Continuation] = [:]
+        var images: [ImageInfo] = []
+    }
+
+    private let state = Mutex(State())
+
+    static let facts = NodeFacts(
+        programVersion: "1", hostName: "host", kernel: "6.1", cgroup: .v2, runtime: "runc 1.1.5", cpus: 4,
+        memoryBytes: 1 << 33, diskBytes: 1 << 40, diskFreeBytes: 1 << 39, images: ["vibn-dev"])
+
+    var starts: [ExecStart] { state.withLock { $0.starts } }
+    var kills: [Kill] { state.withLock { $0.kills } }
+    var pushes: [TreePush] { state.withLock { $0.pushes } }
+    var pulls: [TreePull] { state.withLock { $0.pulls } }
+    var files: [String: Data] { state.withLock { $0.files } }
+
+    func serve(_ stream: MuxStream) async {
+        do {
+            let opening = Data(buffer: stream.opening)
+            let method = try JSON.decode(NodeRequestHead.self, from: opening).method
+            do {
+                try await serve(method, FakeCall(stream: stream, opening: opening))
+            } catch let error as FastableError where method != .execStart {
+                try await FakeCall(stream: stream, opening: opening).reply(NodeReply<Empty>.failure(error))
+            }
+        } catch {
+            stream.reset(FastableError.unexpected(error, doing: "pretending"))
+        }
+    }
+
+    private func serve(_ method: NodeMethod, _ call: FakeCall) async throws {
+        switch method {
+        case .projectPrepare, .projectDelete: try await call.answer { (_: JSONValue) in Empty() }
+        case .containerEnsure, .containerStatus:
+            try await call.answer { (arguments: JSONValue) in
+                ContainerStatus(
+                    project: arguments["project"]?.string.flatMap(ProjectID.init) ?? ProjectID(), state: .running,
+                    container: ContainerID(), image: "vibn-dev", startedAt: Date(), reason: "It runs.",
+                    limits: ResourceLimits(), runningExecs: 0)
+            }
+        case .execStart: try await FakeExec(node: self, call: call).run()
+        case .execKill: try await call.answer { self.kill($0) }
+        case .treePush: try await push(call)
+        case .treePull: try await pull(call)
+        case .imageList:
+            try await call.answer { (_: Empty) in ImageListResult(images: self.state.withLock { $0.images }) }
+        case .imageAdd: try await call.answer { self.addImage($0) }
+        case .imageRemove: try await call.answer { self.removeImage($0) }
+        case .fileUpload: try await upload(call)
+        case .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete:
+            try await files(method, call)
+        case .execAttach, .execStatus, .fileDownload, .hello, .report, .renewCertificate:
+            throw FastableError(.invalid, "‘\(method.rawValue)’ is not pretended.")
+        }
+    }
+
+    // MARK: commands
+
+    func started(_ start: ExecStart) -> AsyncStream<Int32> {
+        let (signals, continuation) = AsyncStream.makeStream(of: Int32.self)
+        state.withLock { state in
+            state.starts.append(start)
+            state.signals[start.exec] = continuation
+        }
+        return signals
+    }
+
+    private func kill(_ kill: ExecKill) -> Empty {
+        state.withLock { state in
+            state.kills.append(Kill(exec: kill.exec, signal: kill.signal))
+            _ = state.signals[kill.exec]?.yield(kill.signal)
+        }
+        return Empty()
+    }
+
+    // MARK: files
+
+    private func files(_ method: NodeMethod, _ call: FakeCall) async throws {
+        switch method {
+        case .fsRead: try await call.answer { (file: FileCall<FileRead>) in try self.read(file.arguments) }
+        case .fsWrite:
+            try await call.answer { (file: FileCall<FileWrite>) in
+                let write = file.arguments
+                let bytes =
+                    write.encoding == .base64 ? Data(base64Encoded: write.content) ?? Data() : Data(write.content.utf8)
+                return self.store(bytes, at: write.path)
+            }
+        case .fsEdit: try await call.answer { (file: FileCall<FileEdit>) in try self.edit(file.arguments) }
+        case .fsList: try await call.answer { (_: FileCall<FileList>) in self.list() }
+        case .fsGlob:
+            try await call.answer { (file: FileCall<FileGlob>) in
+                let ending = file.arguments.pattern.split(separator: "*").last ?? ""
+                return FileGlobResult(paths: self.files.keys.filter { $0.hasSuffix(ending) }.sorted(), truncated: true)
+            }
+        case .fsGrep: try await call.answer { (file: FileCall<FileGrep>) in self.grep(file.arguments.pattern) }
+        default:
+            try await call.answer { (file: FileCall<FileDelete>) in
+                let path = file.arguments.path
+                guard self.state.withLock({ $0.files.removeValue(forKey: path) }) != nil else {
+                    throw FastableError(.notFound, "There is no file ‘\(path)’.")
+                }
+                return FileDeleteResult(path: path, removed: 1)
+            }
+        }
+    }
+
+    private func store(_ bytes: Data, at path: String) -> FileWriteResult {
+        let old = state.withLock { $0.files.updateValue(bytes, forKey: path) }
+        return FileWriteResult(
+            path: path, sha256: String(repeating: "0", count: 64), sizeBytes: bytes.count, created: old == nil)
+    }
+
+    private func content(_ path: String) throws -> Data {
+        guard let bytes = files[path] else { throw FastableError(.notFound, "There is no file ‘\(path)’.") }
+        return bytes
+    }
+
+    private func read(_ read: FileRead) throws -> FileReadResult {
+        let bytes = try content(read.path)
+        let text = String(data: bytes, encoding: .utf8)
+        return FileReadResult(
+            path: read.path, kind: .file, content: text ?? bytes.base64EncodedString(),
+            encoding: text == nil ? .base64 : .utf8, sizeBytes: bytes.count, firstLine: read.offset ?? 1, lineCount: 1,
+            truncated: read.limit != nil)
+    }
+
+    private func edit(_ edit: FileEdit) throws -> FileEditResult {
+        let text = String(decoding: try content(edit.path), as: UTF8.self)
+        guard let change = edit.edits.first, text.contains(change.oldString) else {
+            throw FastableError(
+                .notFound, "The text does not stand in ‘\(edit.path)’.",
+                details: ["nearest": [["line": 3, "text": "debug = true\nnext"]]])
+        }
+        _ = store(Data(text.replacing(change.oldString, with: change.newString).utf8), at: edit.path)
+        return FileEditResult(
+            path: edit.path, sha256: String(repeating: "0", count: 64), replacements: 1, firstLine: 1,
+            snippet: change.newString)
+    }
+
+    private func list() -> FileListResult {
+        FileListResult(
+            path: ".",
+            entries: files.sorted { $0.key < $1.key }.map {
+                FileEntry(
+                    name: $0.key, kind: .file, sizeBytes: $0.value.count, mode: "0644", modifiedMilliseconds: 0,
+                    symlinkTarget: nil)
+            }, truncated: false)
+    }
+
+    private func grep(_ pattern: String) -> FileGrepResult {
+        let matches = files.sorted { $0.key < $1.key }.flatMap { path, bytes in
+            String(decoding: bytes, as: UTF8.self).split(separator: "\n").enumerated()
+                .filter { $0.element.contains(pattern) }
+                .map { FileGrepResult.Match(path: path, line: $0.offset + 1, text: String($0.element)) }
+        }
+        return FileGrepResult(matches: matches, filesWithMatches: 1, truncated: false)
+    }
+
+    // MARK: bytes
+
+    private func upload(_ call: FakeCall) async throws {
+        let file: FileCall<FileUpload> = try call.arguments()
+        try await call.reply(.success(store(try await call.bytes(), at: file.arguments.path)))
+    }
+
+    private func push(_ call: FakeCall) async throws {
+        let tree: FileCall<TreePush> = try call.arguments()
+        if tree.arguments.path == "forbidden" { throw FastableError(.forbidden, "Not there.") }
+        let archive = try await call.bytes()
+        state.withLock { state in
+            state.archive = archive
+            state.pushes.append(tree.arguments)
+        }
+        try await call.reply(.success(TreeResult(files: 3, sizeBytes: Int64(archive.count))))
+    }
+
+    private func pull(_ call: FakeCall) async throws {
+        let tree: FileCall<TreePull> = try call.arguments()
+        let archive = state.withLock { state in
+            state.pulls.append(tree.arguments)
+            return state.archive
+        }
+        if tree.arguments.path == "broken" {
+            try await call.stream.send(data: ByteBuffer(data: archive.prefix(archive.count / 2)), channel: 1)
+            throw CancellationError()
+        }
+        try await call.stream.send(data: ByteBuffer(data: archive), channel: 1)
+        try await call.stream.finish()
+    }
+
+    // MARK: images
+
+    private func addImage(_ image: ImageAdd) -> ImageInfo {
+        let info = ImageInfo(name: image.name, source: image.source, sizeBytes: 5_000_000, addedAt: Date())
+        state.withLock { $0.images.append(info) }
+        return info
+    }
+
+    private func removeImage(_ image: ImageName) -> Empty {
+        state.withLock { state in state.images.removeAll { $0.name == image.name } }
+        return Empty()
+    }
+}
+
+/// One request at the fake node.
+struct FakeCall: Sendable {
+    let stream: MuxStream
+    let opening: Data
+
+    func arguments<Arguments: Codable & Sendable>() throws -> Arguments {
+        try JSON.decode(NodeRequest<Arguments>.self, from: opening).arguments
+    }
+
+    func answer<Arguments: Codable & Sendable, Value: Codable & Sendable>(
+        _ body: (Arguments) throws -> Value
+    ) async throws {
+        try await reply(.success(try body(try arguments())))
+    }
+
+    func reply(_ reply: NodeReply<some Codable & Sendable>) async throws {
+        try await stream.send(message: ByteBuffer(data: try JSON.encode(reply)))
+        try await stream.finish()
+    }
+
+    /// All that the controller sends.
+    func bytes() async throws -> Data {
+        var all = Data()
+        while let event = try await stream.next() {
+            if case .data(_, let part) = event { all.append(Data(buffer: part)) }
+        }
+        return all
+    }
+}

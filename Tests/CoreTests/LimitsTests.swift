@@ -1,0 +1,63 @@
+import FastableCore
+import Testing
+
+/// The relations between limits; each line says which promise would break.
+@Suite struct LimitsTests {
+    @Test func theLink() {
+        // A full frame must fit into an empty window, or a stream could never send it.
+        #expect(Limits.framePayloadBytes <= Limits.streamWindowBytes)
+        // A control message is one frame.
+        #expect(Limits.controlMessageBytes <= Limits.framePayloadBytes)
+        // Two pings can be lost before a link counts as dead.
+        #expect(Limits.linkSilenceSeconds >= 3 * Limits.pingIntervalSeconds)
+        #expect(Limits.reconnectFirstMilliseconds < Limits.reconnectLongestMilliseconds)
+    }
+
+    @Test func exec() {
+        #expect(Limits.execTimeoutDefaultSeconds <= Limits.execTimeoutLongestSeconds)
+        #expect(Limits.execTimeoutLongestSeconds == 900)
+        // What a tool answer shows must still be there when the command ends.
+        #expect(Limits.toolOutputBytes <= Limits.execOutputKeptBytes)
+        #expect(Limits.initRingBytes <= Limits.execOutputKeptBytes)
+        // The arguments travel in one control message, with room for the rest of it.
+        #expect(Limits.execArgumentBytes <= Limits.controlMessageBytes / 2)
+        // A container's commands must fit on its node's link.
+        #expect(Limits.execsPerContainer < Limits.streamsPerLink)
+    }
+
+    @Test func files() {
+        // The text of a write, with a third for base64, fits into a request.
+        #expect(Limits.fileWriteBytes * 4 / 3 < Limits.requestBodyBytes)
+        #expect(Limits.fileReadBytes <= Limits.fileEditBytes)
+        #expect(Limits.fileEditBytes <= Limits.rawFileBytes)
+        #expect(Limits.grepLineBytes * 2 < Limits.controlMessageBytes)
+    }
+
+    @Test func containers() throws {
+        #expect(Limits.containerCPUs <= Limits.containerCPUsHighest)
+        #expect(Limits.containerMemoryBytes <= Limits.containerMemoryBytesHighest)
+        #expect(Limits.containerPIDs <= Limits.containerPIDsHighest)
+        _ = try ResourceLimits().validated()
+        #expect(Limits.nameBytes <= 63)
+    }
+
+    @Test func identity() {
+        // A join token must not outlive the certificate it brings, nor that the authority.
+        #expect(Limits.joinTokenSeconds < Limits.nodeCertificateSeconds)
+        #expect(Limits.nodeCertificateSeconds < Limits.authoritySeconds)
+        #expect(Limits.certificateBackdateSeconds * 100 < Limits.nodeCertificateSeconds)
+        // An answer with two certificates, or a request with a signing request, is one control message.
+        #expect(2 * Limits.certificateTextBytes < Limits.controlMessageBytes)
+    }
+
+    @Test(arguments: [
+        ResourceLimits(cpus: 0), ResourceLimits(cpus: -1), ResourceLimits(cpus: .nan), ResourceLimits(cpus: 2.01),
+        ResourceLimits(memoryBytes: 0), ResourceLimits(memoryBytes: .max), ResourceLimits(pids: 0),
+        ResourceLimits(pids: 4097),
+    ])
+    func limitsOutOfRangeNameTheField(limits: ResourceLimits) {
+        let error = #expect(throws: FastableError.self) { _ = try limits.validated() }
+        #expect(error?.code == .unprocessable)
+        #expect(["cpus", "memoryBytes", "pids"].contains(error?.details["field"]?.string))
+    }
+}

@@ -1,0 +1,57 @@
+import FastableCore
+import Glibc
+import NodeFiles
+import NodeLinux
+import Testing
+
+@Suite(.enabled(if: getuid() == 0, "needs root")) struct DiskFullTests {
+    /// A workspace on a filesystem of 512 KiB.
+    private func withSmallDisk(_ body: (Workspace) async throws -> Void) async throws {
+        let workspace = try Workspace()
+        try await HostCommand("mount", ["-t", "tmpfs", "-o", "size=512k", "tmpfs", workspace.path]).runChecked("mount")
+        do {
+            let small = try Workspace(service: workspace.path)
+            try await body(small)
+        } catch {
+            try await HostCommand("umount", ["-l", workspace.path]).runChecked("unmount")
+            throw error
+        }
+        try await HostCommand("umount", ["-l", workspace.path]).runChecked("unmount")
+    }
+
+    @Test func oldFileStays() async throws {
+        try await withSmallDisk { workspace in
+            let service = workspace.service
+            _ = try await service.write(FileWrite(path: "file", content: "precious"))
+            let big = String(repeating: "x", count: 1_000_000)
+            let attempts: [() async throws -> Void] = [
+                { _ = try await service.write(FileWrite(path: "file", content: big)) },
+                { _ = try await service.write(FileWrite(path: "new", content: big)) },
+                {
+                    _ = try await service.edit(
+                        FileEdit(path: "file", edits: [.init(oldString: "precious", newString: big)]))
+                },
+                {
+                    let sink = try await service.upload(FileUpload(path: "file"))
+                    for _ in 0..<10 { try await sink.write([UInt8](repeating: 1, count: 100_000)) }
+                    _ = try await sink.finish()
+                },
+                {
+                    let sink = try await service.pushTree(TreePush())
+                    try await sink.write(Archive.file("file", big) + Archive.end)
+                    _ = try await sink.finish()
+                },
+            ]
+            for attempt in attempts {
+                let error = try await expectError { try await attempt() }
+                #expect(error.code == .limit, "\(error)")
+                #expect(error.message.contains("No space is left"))
+                #expect(try await service.read(FileRead(path: "file")).text == "precious")
+                #expect(try await service.list(FileList(includeHidden: true)).entries.map(\.name) == ["file"])
+            }
+            // What was begun takes no space, and a full disk can be emptied.
+            _ = try await service.write(FileWrite(path: "fits", content: String(repeating: "x", count: 400_000)))
+            _ = try await service.delete(FileDelete(path: "fits"))
+        }
+    }
+}

@@ -1,0 +1,66 @@
+import FastableCore
+import Glibc
+import NodeFiles
+import NodeLinux
+import Testing
+
+@Suite struct GlobPatternTests {
+    @Test(arguments: [
+        ("*.c", "a.c", true), ("*.c", "d/a.c", true), ("*.c", "a.cc", false), ("/*.c", "d/a.c", false),
+        ("d/*.c", "d/a.c", true), ("d/*.c", "d/e/a.c", false), ("d/**", "d/e/a.c", true), ("d/**", "d", false),
+        ("**/a.c", "a.c", true), ("d/**/a.c", "d/a.c", true), ("d/**/a.c", "d/e/f/a.c", true), ("a?c", "abc", true),
+        ("a?c", "a/c", false), ("[ab].c", "b.c", true), ("[!ab].c", "b.c", false), ("[!ab].c", "c.c", true),
+        ("[a-c]x", "bx", true), ("[]]x", "]x", true), ("{a,b*}.c", "bcd.c", true), ("{a,b}.c", "c.c", false),
+        ("{a,}x", "x", true), ("\\*", "*", true), ("\\*", "a", false), ("!*.c", "a.c", false), ("!*.c", "a.h", true),
+        ("*", ".hidden", true), ("**", "a/b/c", true), ("a**b", "axxb", true), ("a**b", "a/b", false),
+        ("src/{a,b}/**/*.{ts,tsx}", "src/b/x/y.tsx", true), ("?", "ü", true), ("*.c", "", false),
+    ]) func matches(_ pattern: String, _ path: String, _ expected: Bool) throws {
+        #expect(try GlobPattern(pattern, field: "pattern").matches(path) == expected)
+    }
+
+    @Test func hostilePatternsAreLinear() throws {
+        let pattern = try GlobPattern(String(repeating: "*a", count: 200) + "b", field: "pattern")
+        let alternatives = try GlobPattern(String(repeating: "{a,aa,*}", count: 100) + "b", field: "pattern")
+        let path = String(repeating: "a", count: 2000)
+        let started = ContinuousClock.now
+        #expect(!pattern.matches(path))
+        #expect(!alternatives.matches(path))
+        #expect(.now - started < .seconds(20))
+    }
+
+    /// Whatever pattern there is, ripgrep's `--glob` must agree.
+    @Test func agreesWithRipgrep() async throws {
+        let workspace = try Workspace()
+        var generator = SeededGenerator()
+        let names = ["a", "b", "ab", "a.c", "b.c", "[x]", "a-b", "{y}"]
+        var files: Set<String> = []
+        for _ in 0..<80 {
+            let depth = Int.random(in: 0...3, using: &generator)
+            let directories = (0..<depth).map { _ in ["d", "e", "ab"].randomElement(using: &generator) ?? "d" }
+            let name = (names.randomElement(using: &generator) ?? "a") + ".f"
+            files.insert((directories + [name]).joined(separator: "/"))
+        }
+        for file in files { try workspace.put("", file) }
+        let pieces = [
+            "*", "**", "/", "a", "b", "?", ".f", "{a,b}", "[ab]", "[!a]", "d", "**/", "/**", "\\[", "-", ".c", "e",
+        ]
+        var compared = 0
+        for _ in 0..<400 {
+            let pattern = (0..<Int.random(in: 1...5, using: &generator)).map { _ in
+                pieces.randomElement(using: &generator) ?? "*"
+            }.joined()
+            guard let ours = try? GlobPattern(pattern, field: "pattern") else { continue }
+            // There a class matches a slash, too; it is no name character here.
+            if pattern.contains("[!") || pattern.contains("***") { continue }
+            let direct = try await HostCommand(
+                "rg", ["--no-config", "--files", "--glob=\(pattern)"], workingDirectory: .path(workspace.path)
+            ).run()
+            guard direct.stderr.isEmpty else { continue }
+            let expected = Set(direct.text.split(separator: "\n").map(String.init))
+            let actual = files.filter { ours.matches($0) }
+            #expect(actual == expected, "‘\(pattern)’, seed \(generator.seed)")
+            compared += 1
+        }
+        #expect(compared > 200)
+    }
+}

@@ -1,0 +1,212 @@
+import FastableCore
+import Glibc
+import NodeFiles
+import NodeLinux
+import Testing
+
+/// Paths that try to lead out of the workspace, each with every operation.
+@Suite struct PathAttackTests {
+    struct Attack: Sendable, CustomTestStringConvertible {
+        var path: String
+        var code: FastableError.Code
+        /// The last part is a symbolic link: deleting removes the link, which is right.
+        var endsInLink = false
+        var testDescription: String { path.count < 80 ? path : "\(path.prefix(40))… (\(path.utf8.count) bytes)" }
+    }
+
+    static let attacks: [Attack] = [
+        // Upwards.
+        Attack(path: "..", code: .forbidden),
+        Attack(path: "../outside/secret", code: .forbidden),
+        Attack(path: "../../../../../../etc/passwd", code: .forbidden),
+        Attack(path: "dir/../../outside/secret", code: .forbidden),
+        Attack(path: "dir/..", code: .forbidden),
+        Attack(path: "./../outside/secret", code: .forbidden),
+        Attack(path: "dir/./.././../outside/secret", code: .forbidden),
+        Attack(path: "dir//..//..//outside/secret", code: .forbidden),
+        Attack(path: "missing/../../outside/secret", code: .forbidden),
+        Attack(path: "/workspace/..", code: .forbidden),
+        Attack(path: "/workspace/../outside/secret", code: .forbidden),
+        Attack(path: "/workspace//../../etc/passwd", code: .forbidden),
+        Attack(path: "/workspace/dir/../../../etc/passwd", code: .forbidden),
+        // Absolute.
+        Attack(path: "/", code: .forbidden),
+        Attack(path: "//", code: .forbidden),
+        Attack(path: "/etc/passwd", code: .forbidden),
+        Attack(path: "//etc/passwd", code: .forbidden),
+        Attack(path: "//workspace/file", code: .forbidden),
+        Attack(path: "/./workspace/file", code: .forbidden),
+        Attack(path: "/workspacex", code: .forbidden),
+        Attack(path: "/workspace.evil/secret", code: .forbidden),
+        Attack(path: "/WORKSPACE/file", code: .forbidden),
+        Attack(path: "/proc/self/environ", code: .forbidden),
+        Attack(path: "/proc/self/root/etc/passwd", code: .forbidden),
+        Attack(path: "/proc/1/root/etc/passwd", code: .forbidden),
+        Attack(path: "/proc/self/fd/0", code: .forbidden),
+        Attack(path: "/dev/null", code: .forbidden),
+        Attack(path: "/dev/kmsg", code: .forbidden),
+        // Symbolic links.
+        Attack(path: "to-file", code: .forbidden, endsInLink: true),
+        Attack(path: "to-file-relative", code: .forbidden, endsInLink: true),
+        Attack(path: "to-directory", code: .forbidden, endsInLink: true),
+        Attack(path: "to-directory/secret", code: .forbidden),
+        Attack(path: "to-directory/sub/secret", code: .forbidden),
+        Attack(path: "to-directory-relative/secret", code: .forbidden),
+        Attack(path: "/workspace/to-directory/secret", code: .forbidden),
+        Attack(path: "chain-1/secret", code: .forbidden),
+        Attack(path: "dir/up/outside/secret", code: .forbidden),
+        Attack(path: "to-slash/etc/passwd", code: .forbidden),
+        Attack(path: "to-slash", code: .forbidden, endsInLink: true),
+        Attack(path: "to-parent/outside/secret", code: .forbidden),
+        Attack(path: "to-proc-root/etc/passwd", code: .forbidden),
+        Attack(path: "to-proc-cwd", code: .forbidden, endsInLink: true),
+        Attack(path: "through-mount-point/secret", code: .forbidden),
+        Attack(path: "to-other-mount/secret", code: .forbidden),
+        Attack(path: "inside-then-out/secret", code: .forbidden),
+        Attack(path: "to-missing-outside", code: .forbidden, endsInLink: true),
+        Attack(path: "to-missing-outside-relative", code: .forbidden, endsInLink: true),
+        Attack(path: "to-missing-directory/new", code: .forbidden),
+        Attack(path: "loop", code: .forbidden, endsInLink: true),
+        Attack(path: "ping/file", code: .forbidden),
+        Attack(path: "to-cgroup/cgroup.procs", code: .forbidden),
+        // No paths at all.
+        Attack(path: "", code: .invalid),
+        Attack(path: "file\0", code: .invalid),
+        Attack(path: "\0../outside/secret", code: .invalid),
+        Attack(path: String(repeating: "x", count: 256), code: .invalid),
+        Attack(path: String(repeating: "ü", count: 128), code: .invalid),
+        Attack(path: String(repeating: "a/", count: 3000), code: .invalid),
+        Attack(path: String(repeating: "../", count: 2000) + "etc/passwd", code: .invalid),
+    ]
+
+    private static func prepare() throws -> Workspace {
+        let workspace = try Workspace()
+        try workspace.put("inside\n", "file")
+        try workspace.put("inside\n", "dir/file")
+        let outside = workspace.outside
+        for (name, target) in [
+            "to-file": "\(outside)/secret", "to-file-relative": "../outside/secret", "to-directory": outside,
+            "to-directory-relative": "../outside", "chain-1": "chain-2", "chain-2": "dir/chain-3",
+            "dir/chain-3": "../../outside", "dir/up": "../..", "to-slash": "/", "to-parent": "..",
+            "to-proc-root": "/proc/self/root", "to-proc-cwd": "/proc/self/cwd",
+            "through-mount-point": "/workspace/../outside", "to-other-mount": "/workspace-of-others",
+            "inside-then-out": "/workspace/to-directory", "to-missing-outside": "\(outside)/new",
+            "to-missing-outside-relative": "../outside/new", "to-missing-directory": "../outside/new-directory",
+            "loop": "loop", "ping": "pong", "pong": "ping", "to-cgroup": "/sys/fs/cgroup",
+        ] { try workspace.link(target, name) }
+        return workspace
+    }
+
+    @Test func thereAreEnoughAttacks() { #expect(Self.attacks.count >= 40) }
+
+    @Test(arguments: attacks) func everyOperationRefuses(_ attack: Attack) async throws {
+        let workspace = try Self.prepare()
+        let before = try workspace.outsideState()
+        let namesBefore = try workspace.names()
+        let service = workspace.service
+        let path = attack.path
+        var attempts: [(String, () async throws -> Void)] = [
+            ("read", { _ = try await service.read(FileRead(path: path)) }),
+            ("write", { _ = try await service.write(FileWrite(path: path, content: "evil")) }),
+            ("write new", { _ = try await service.write(FileWrite(path: path, content: "evil", ifMatch: "")) }),
+            (
+                "edit",
+                {
+                    _ = try await service.edit(
+                        FileEdit(path: path, edits: [.init(oldString: "canary", newString: "x")]))
+                }
+            ),
+            ("list", { _ = try await service.list(FileList(path: path)) }),
+            ("glob", { _ = try await service.glob(FileGlob(pattern: "*", path: path)) }),
+            ("grep", { _ = try await service.grep(FileGrep(pattern: ".", path: path)) }),
+            ("download", { _ = try await service.download(FileDownload(path: path)) }),
+            ("upload", { _ = try await service.upload(FileUpload(path: path)).finish() }),
+            ("push", { _ = try await service.pushTree(TreePush(path: path, replace: true)).finish() }),
+            ("pull", { _ = try await service.pullTree(TreePull(path: path)).next() }),
+        ]
+        if !attack.endsInLink {
+            attempts.append(("delete", { _ = try await service.delete(FileDelete(path: path, recursive: true)) }))
+        }
+        for (name, attempt) in attempts {
+            let error = try await expectError { try await attempt() }
+            #expect(error.code == attack.code, "\(name): \(error)")
+            #expect(!error.message.contains(Workspace.canary))
+            #expect(!error.message.contains(workspace.base) || path.contains(workspace.base))
+        }
+        #expect(try workspace.outsideState() == before)
+        #expect(try workspace.names() == namesBefore)
+    }
+
+    @Test func hostPathsOfTheWorkspaceAreAbsolutePathsToo() async throws {
+        let workspace = try Self.prepare()
+        for path in [workspace.path, workspace.path + "/file", workspace.outside + "/secret"] {
+            let error = try await expectError { try await workspace.service.read(FileRead(path: path)) }
+            #expect(error.code == .forbidden)
+        }
+    }
+
+    @Test func deletingALinkLeavesItsTarget() async throws {
+        let workspace = try Self.prepare()
+        let before = try workspace.outsideState()
+        for attack in Self.attacks where attack.endsInLink {
+            let result = try await workspace.service.delete(FileDelete(path: attack.path, recursive: true))
+            #expect(result.removed == 1)
+            #expect(!workspace.exists(attack.path))
+        }
+        #expect(try workspace.outsideState() == before)
+    }
+
+    @Test func deletingATreeDoesNotFollowItsLinks() async throws {
+        let workspace = try Self.prepare()
+        let before = try workspace.outsideState()
+        try workspace.link(workspace.outside, "dir/out")
+        try workspace.link("../../outside", "dir/deep/out")
+        _ = try await workspace.service.delete(FileDelete(path: "dir", recursive: true))
+        #expect(!workspace.exists("dir"))
+        #expect(try workspace.outsideState() == before)
+    }
+
+    @Test func specialFilesDoNotHoldAnyoneUp() async throws {
+        let workspace = try Workspace()
+        try Errno.check { mkfifo(workspace.path + "/fifo", 0o666) }
+        if Workspace.isRoot { try Errno.check { mknod(workspace.path + "/zero", S_IFCHR | 0o666, 0x105) } }
+        for name in ["fifo"] + (Workspace.isRoot ? ["zero"] : []) {
+            let service = workspace.service
+            let attempts: [() async throws -> Void] = [
+                { _ = try await service.read(FileRead(path: name)) },
+                { _ = try await service.write(FileWrite(path: name, content: "x")) },
+                { _ = try await service.edit(FileEdit(path: name, edits: [.init(oldString: "a", newString: "b")])) },
+                { _ = try await service.download(FileDownload(path: name)) },
+                { _ = try await service.upload(FileUpload(path: name)).finish() },
+                { _ = try await service.grep(FileGrep(pattern: "x", path: name)) },
+            ]
+            for attempt in attempts {
+                let error = try await expectError { try await attempt() }
+                #expect(error.code == .unprocessable, "\(error)")
+            }
+            #expect(try workspace.status(name).kind == .other)
+        }
+    }
+
+    @Test func linksInsideAreFollowed() async throws {
+        let workspace = try Workspace()
+        try workspace.put("one\n", "src/file")
+        try workspace.link("src", "relative")
+        try workspace.link("/workspace/src", "absolute")
+        try workspace.link("../absolute/file", "links/to-file")
+        try workspace.link("/workspace/links/to-file", "far")
+        for path in ["relative/file", "absolute/file", "links/to-file", "far", "/workspace/far"] {
+            #expect(try await workspace.service.read(FileRead(path: path)).text == "one\n")
+        }
+        // Writing goes to the file that the link leads to, and the link stays.
+        _ = try await workspace.service.write(FileWrite(path: "far", content: "two\n"))
+        #expect(try workspace.text("src/file") == "two\n")
+        #expect(try workspace.status("far").kind == .symlink)
+        _ = try await workspace.service.write(FileWrite(path: "absolute/new", content: "x"))
+        #expect(try workspace.text("src/new") == "x")
+        // A link to what is still missing makes it there.
+        try workspace.link("/workspace/src/later", "dangling")
+        _ = try await workspace.service.write(FileWrite(path: "dangling", content: "y"))
+        #expect(try workspace.text("src/later") == "y")
+    }
+}

@@ -1,0 +1,124 @@
+import FastableCore
+import Foundation
+import NIOHTTP1
+import Testing
+
+@Suite(
+    "What a container cannot see", .serialized,
+    .enabled(if: Installation.missing == nil, "\(Installation.missing ?? "")"))
+struct IsolationTests {
+    private func output(_ host: Installation, _ project: String, _ command: String) async throws -> String {
+        let answer = try await host.exec(project, command)
+        return (answer["stdout"]?.string ?? "") + (answer["stderr"]?.string ?? "")
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func neitherTheHostNorAnotherProject() async throws {
+        try await Installation.with { host in
+            try await host.tool("projects_create", ["name": "a"])
+            try await host.tool("projects_create", ["name": "b"])
+            try await host.tool("fs.write", ["project": "a", "path": "secret.txt", "content": "of project a"])
+
+            let processes = try await output(
+                host, "b", "ls -d /proc/[0-9]* | wc -l; cat /proc/1/cmdline | tr '\\0' ' '")
+            #expect((Int(processes.split(separator: "\n").first.map(String.init) ?? "") ?? 99) < 10)
+            #expect(processes.contains("fastable-init"))
+
+            let files = try await output(
+                host, "b", "ls /workspace /cache; cat /etc/shadow /var/lib/fastable/*/* 2>&1; ls /")
+            #expect(!files.contains("of project a") && !files.contains("secret.txt"))
+
+            let users = try await output(host, "b", "cat /proc/self/uid_map; id -u")
+            #expect(!users.contains(" 0          0 "), "root of the container must not be root of the host")
+            #expect(users.hasSuffix("0\n"))
+
+            let hostAddress = try await output(host, "b", "ip route | sed -n 's/default via \\([0-9.]*\\).*/\\1/p'")
+                .trimmingCharacters(in: .whitespacesAndNewlines)
+            #expect(!hostAddress.isEmpty)
+            let port = try host.apiURL().split(separator: ":").last.map(String.init) ?? "0"
+            for address in [hostAddress, "127.0.0.1", "169.254.169.254", "10.0.0.1", "192.168.0.1", "172.17.0.1"] {
+                let answer = try await host.exec("b", "nc -w 2 \(address) \(port) </dev/null; echo status $?")
+                #expect(answer["stdout"]?.string != "status 0\n", "\(address) must not be reachable")
+            }
+
+            let other = try await output(host, "a", "ip -4 addr show eth0 | sed -n 's/.*inet \\([0-9.]*\\).*/\\1/p'")
+                .trimmingCharacters(in: .whitespacesAndNewlines)
+            #expect(!other.isEmpty)
+            let listener = Task {
+                try await host.exec("a", "nc -l -p 8000 -w 10 </dev/null || true", timeoutSeconds: 15)
+            }
+            try await Task.sleep(for: .seconds(1))
+            let reach = try await host.exec("b", "nc -w 2 \(other) 8000 </dev/null; echo status $?")
+            #expect(reach["stdout"]?.string != "status 0\n", "another project must not be reachable")
+            listener.cancel()
+        }
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func commandsHaveAnOrdinaryEnvironment() async throws {
+        try await Installation.with { host in
+            try await host.tool("projects_create", ["name": "p"])
+            let answer = try await host.tool(
+                "shell.exec", ["project": "p", "cmd": ["env"], "env": ["LANG": "C", "OWN": "1"]])
+            let lines = Set((answer["stdout"]?.string ?? "").split(separator: "\n").map(String.init))
+            #expect(lines.isSuperset(of: ["HOME=/root", "LANG=C", "OWN=1"]))
+            #expect(lines.contains { $0.hasPrefix("PATH=") && $0.hasSuffix(":/usr/bin:/sbin:/bin") })
+        }
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func privilegesAreGone() async throws {
+        try await Installation.with { host in
+            try await host.tool("projects_create", ["name": "p"])
+            for attempt in [
+                "mount -t tmpfs none /tmp", "unshare -U true", "unshare -m true", "hostname other",
+                "echo 1 > /proc/sys/kernel/panic", "echo c > /proc/sysrq-trigger", "kill -9 1 && ! kill -0 1",
+                "touch /sys/kernel/x", "date -s 2001-01-01; test $(date +%Y) = 2001",
+                "cat /proc/kcore | head -c 1 | grep -q .",
+                "g=/sys/fs/cgroup; test -d $g/pids && g=$g/pids; echo 0 > $g/cgroup.procs", "ip link set eth0 down",
+                "ip addr add 10.0.0.9/8 dev eth0",
+            ] {
+                let answer = try await host.exec("p", "(\(attempt)) >/dev/null 2>&1; echo $?")
+                #expect(answer["stdout"]?.string != "0\n", "‘\(attempt)’ must fail")
+            }
+            let status = try await output(host, "p", "grep -E 'NoNewPrivs|Seccomp:' /proc/self/status | tr -d '\\t '")
+            #expect(status == "NoNewPrivs:1\nSeccomp:2\n")
+        }
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func aTimeoutEndsEveryDescendant() async throws {
+        try await Installation.with { host in
+            try await host.tool("projects_create", ["name": "p"])
+            let escape = "setsid sh -c 'trap \"\" TERM HUP INT; setsid sleep 4242 & sleep 4242' & sleep 4242"
+            let answer = try await host.exec("p", escape, timeoutSeconds: 1)
+            #expect(answer["timedOut"]?.bool == true)
+            #expect(answer["exitCode"] == .null)
+            #expect(answer["signal"]?.string == "SIGKILL")
+            let left = try await output(
+                host, "p", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep 4242' || true")
+            // The search itself is one process whose command line holds the text.
+            #expect((Int(left.trimmingCharacters(in: .whitespacesAndNewlines)) ?? 9) <= 1)
+            #expect(try await output(host, "p", "ls /proc | grep -c '^[0-9]'").first != nil)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func pathsOutsideTheWorkspaceAreForbidden() async throws {
+        try await Installation.with { host in
+            try await host.tool("projects_create", ["name": "p"])
+            _ = try await host.exec("p", "ln -s /etc out; ln -s ../../.. up; ln -s /proc/self/root magic; mkdir d")
+            for path in ["../x", "/etc/passwd", "out/passwd", "up/etc/passwd", "magic/etc/passwd", "d/../../x"] {
+                for (tool, more) in [("fs.read", [:]), ("fs.write", ["content": "x"]), ("fs.delete", [:])]
+                    as [(String, [String: JSONValue])]
+                {
+                    var input: [String: JSONValue] = ["project": "p", "path": .string(path)]
+                    input.merge(more) { $1 }
+                    let answer = try await host.request(
+                        .POST, "/api/tools/\(tool)", body: try JSON.encode(JSONValue.object(input)))
+                    #expect(answer.status == 403, "\(tool) \(path): \(String(decoding: answer.body, as: UTF8.self))")
+                }
+            }
+        }
+    }
+}

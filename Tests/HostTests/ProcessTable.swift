@@ -1,0 +1,38 @@
+import Foundation
+import Synchronization
+
+/// The daemons of one test, by name.
+final class ProcessTable: Sendable {
+    private let running = Mutex<[String: Int32]>([:])
+
+    func start(_ name: String, _ program: URL, _ arguments: [String], log: URL) throws {
+        let process = Process()
+        process.executableURL = program
+        process.arguments = arguments
+        if !FileManager.default.fileExists(atPath: log.path) {
+            _ = FileManager.default.createFile(atPath: log.path, contents: nil)
+        }
+        let file = try FileHandle(forWritingTo: log)
+        try file.seekToEnd()
+        process.standardOutput = file
+        process.standardError = file
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        running.withLock { $0[name] = process.processIdentifier }
+    }
+
+    func kill(_ name: String) { end(name, with: SIGKILL) }
+
+    func stop(_ name: String) { end(name, with: SIGTERM) }
+
+    private func end(_ name: String, with signal: Int32) {
+        guard let pid = running.withLock({ $0.removeValue(forKey: name) }) else { return }
+        Glibc.kill(pid, signal)
+        for _ in 0..<1500 {
+            // Foundation reaps its children, so the number goes away when the process does.
+            if Glibc.kill(pid, 0) != 0 { return }
+            usleep(20_000)
+        }
+        Glibc.kill(pid, SIGKILL)
+    }
+}

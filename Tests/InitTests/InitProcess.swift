@@ -1,0 +1,155 @@
+import CLinux
+import FastableCore
+import Foundation
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import NodeLinux
+import NodeSandbox
+import Synchronization
+import Testing
+
+/// A real `fastable-init` as process 1 of a pid namespace, with a cgroup and a folder of its own; everything goes at the end.
+final class InitProcess: Sendable {
+    static let available = getuid() == 0 && access("/usr/bin/unshare", X_OK) == 0
+    private static let counter = Atomic<Int>(0)
+
+    let container = ContainerID()
+    let folder: String
+    /// In the host's pid namespace.
+    let pid: Int32
+    let unshare: Int32
+    let group: String
+    let tree: CgroupTree
+    let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
+
+    var socket: String { folder + "/init.sock" }
+    var execs: String { folder + "/execs" }
+    var cgroup: String { tree.root + "/" + group }
+
+    /// Runs `body` with an init, and removes it and all that it started.
+    static func with<Result>(
+        root: String? = nil, _ body: (InitProcess) async throws -> Result
+    ) async throws -> Result {
+        let process = try await InitProcess(root: root)
+        do {
+            let result = try await body(process)
+            await process.remove()
+            return result
+        } catch {
+            await process.remove()
+            throw error
+        }
+    }
+
+    /// The same with a table that has been connected.
+    static func withTable<Result>(
+        root: String? = nil, _ body: (ExecTable, InitProcess) async throws -> Result
+    ) async throws -> Result {
+        try await with(root: root) { process in
+            let table = try await process.table()
+            do {
+                let result = try await body(table, process)
+                await table.close()
+                return result
+            } catch {
+                await table.close()
+                throw error
+            }
+        }
+    }
+
+    private init(root: String?) async throws {
+        let number = Self.counter.add(1, ordering: .relaxed).newValue
+        group = "fastable-inittests-\(getpid())-\(number)"
+        tree = try CgroupTree(ownMount: NSTemporaryDirectory() + "/fastable-inittests-cgroup2")
+        var template = Array((NSTemporaryDirectory() + "/fbinit-XXXXXX").utf8CString)
+        guard mkdtemp(&template) != nil else { throw Errno.last }
+        folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+
+        let listener = try InitSocket.listen(at: folder + "/init.sock")
+        var arguments = ["/usr/bin/unshare", "--pid", "--fork", "--kill-child"]
+        arguments += root.map { ["--root=\($0)", "/fastable-init"] } ?? ["--mount-proc", Self.program()]
+        unshare = try Self.spawn(arguments, listener: listener)
+        pid = try await Self.child(of: unshare)
+        _ = try tree.delegate(group, to: 0, process: pid, descendants: 1000)
+    }
+
+    func table() async throws -> ExecTable {
+        let table = ExecTable(
+            container: container, socketPath: socket, cgroup: try tree.open(group), execsDirectory: execs,
+            eventLoop: eventLoop, logger: Logger(label: "init-tests") { _ in SwiftLogNoOpLogHandler() })
+        try await table.recover()
+        return table
+    }
+
+    /// An ended exec as a daemon sees it that was started after everything.
+    func readBack(_ exec: ExecID) async throws -> ExecSession {
+        let table = ExecTable(
+            container: ContainerID(), socketPath: socket, cgroup: try tree.open(group), execsDirectory: execs,
+            eventLoop: eventLoop, logger: Logger(label: "init-tests") { _ in SwiftLogNoOpLogHandler() })
+        return try await table.session(exec)
+    }
+
+    func remove() async {
+        try? tree.kill(group)
+        kill(pid, SIGKILL)
+        kill(unshare, SIGKILL)
+        var status: Int32 = 0
+        waitpid(unshare, &status, 0)
+        try? tree.remove(group)
+        // An abandoned table may still be writing.
+        for _ in 0..<100 {
+            do { return try FileManager.default.removeItem(atPath: folder) } catch { usleep(10_000) }
+        }
+    }
+
+    /// Beside the test program, or where `FASTABLE_BIN_DIR` says.
+    static func program() -> String {
+        if let folder = ProcessInfo.processInfo.environment["FASTABLE_BIN_DIR"] { return folder + "/fastable-init" }
+        let program = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+        for start in CommandLine.arguments + [program] {
+            let candidate = URL(fileURLWithPath: start).deletingLastPathComponent().path + "/fastable-init"
+            if access(candidate, X_OK) == 0 { return candidate }
+        }
+        return "fastable-init-was-not-built"
+    }
+
+    private static func spawn(_ arguments: [String], listener: borrowing NodeLinux.FileDescriptor) throws -> Int32 {
+        let null = try NodeLinux.FileDescriptor(opening: "/dev/null", O_RDWR)
+        let sources = [null.number, null.number, null.number, listener.number]
+        var strings: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
+        defer { for string in strings { free(string) } }
+        var environment: [UnsafeMutablePointer<CChar>?] = [nil]
+        var pidfd: CInt = -1
+        let pid = strings.withUnsafeMutableBufferPointer { strings in
+            environment.withUnsafeMutableBufferPointer { environment in
+                sources.withUnsafeBufferPointer { sources in
+                    [CInt(0), 1, 2, 3].withUnsafeBufferPointer { targets in
+                        var request = fst_spawn_request()
+                        request.path = UnsafePointer(strings[0])
+                        request.arguments = UnsafePointer(strings.baseAddress)
+                        request.environment = UnsafePointer(environment.baseAddress)
+                        request.sources = sources.baseAddress
+                        request.targets = targets.baseAddress
+                        request.descriptor_count = 4
+                        request.working_directory = -1
+                        return fst_spawn(&request, &pidfd)
+                    }
+                }
+            }
+        }
+        close(pidfd)
+        return try Errno.checkNegative(pid)
+    }
+
+    private static func child(of parent: Int32) async throws -> Int32 {
+        for _ in 0..<1000 {
+            let text = (try? String(contentsOfFile: "/proc/\(parent)/task/\(parent)/children", encoding: .utf8)) ?? ""
+            if let pid = text.split(separator: " ").first.flatMap({ Int32($0) }) { return pid }
+            try await Task.sleep(for: .milliseconds(2))
+        }
+        throw FastableError(.timeout, "unshare started no process")
+    }
+}

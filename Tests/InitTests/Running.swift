@@ -1,0 +1,87 @@
+import FastableCore
+import Foundation
+import NIOCore
+import NodeSandbox
+import Testing
+
+/// What a command printed and how it ended.
+struct Finished {
+    var stdout = Data()
+    var stderr = Data()
+    var gaps: [ExecChunk] = []
+    var result: ExecResult
+
+    var text: String { String(decoding: stdout, as: UTF8.self) }
+    var errorText: String { String(decoding: stderr, as: UTF8.self) }
+}
+
+extension ExecTable {
+    func start(
+        _ arguments: [String], exec: ExecID = ExecID(), cwd: String = "/", environment: [String: String] = [:],
+        milliseconds: Int = 60_000, user: ExecUser = ExecUser(uid: 0, gid: 0)
+    ) async throws -> ExecSession {
+        var all = ["PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"]
+        all.merge(environment) { _, new in new }
+        let command = ExecCommand(
+            arguments: arguments, workingDirectory: cwd, environment: all, timeoutMilliseconds: milliseconds)
+        return try await start(exec: exec, container: container, command: command, user: user)
+    }
+
+    func shell(_ text: String, milliseconds: Int = 60_000) async throws -> ExecSession {
+        try await start(ExecCommand.shell(text), milliseconds: milliseconds)
+    }
+
+    /// Runs a shell command to its end.
+    func run(_ text: String, milliseconds: Int = 60_000) async throws -> Finished {
+        try await shell(text, milliseconds: milliseconds).finish()
+    }
+}
+
+extension ExecSession {
+    func finish(stdoutFrom: UInt64 = 0, stderrFrom: UInt64 = 0) async throws -> Finished {
+        try await events(stdoutFrom: stdoutFrom, stderrFrom: stderrFrom).finish()
+    }
+}
+
+extension ExecReader {
+    func finish() async throws -> Finished {
+        var stdout = Data()
+        var stderr = Data()
+        var gaps: [ExecChunk] = []
+        while let chunk = try await next() {
+            switch chunk {
+            case .started: break
+            case .data(1, let bytes): stdout.append(contentsOf: bytes.readableBytesView)
+            case .data(_, let bytes): stderr.append(contentsOf: bytes.readableBytesView)
+            case .gap: gaps.append(chunk)
+            case .finished(let result):
+                return Finished(stdout: stdout, stderr: stderr, gaps: gaps, result: result)
+            }
+        }
+        throw FastableError(.internal, "the reader ended without a result")
+    }
+}
+
+/// The error that `body` must throw.
+func expectError<Value>(
+    sourceLocation: SourceLocation = #_sourceLocation, _ body: () async throws -> Value
+) async throws -> FastableError {
+    do {
+        _ = try await body()
+    } catch let error as FastableError {
+        return error
+    }
+    Issue.record("nothing was thrown", sourceLocation: sourceLocation)
+    throw FastableError(.internal, "nothing was thrown")
+}
+
+/// Waits until `condition` holds, ten seconds at most.
+func eventually(
+    _ what: String, sourceLocation: SourceLocation = #_sourceLocation, _ condition: () async throws -> Bool
+) async throws {
+    for _ in 0..<1000 {
+        if try await condition() { return }
+        try await Task.sleep(for: .milliseconds(10))
+    }
+    Issue.record("never: \(what)", sourceLocation: sourceLocation)
+}

@@ -1,0 +1,172 @@
+import AsyncHTTPClient
+import ControllerFleet
+import ControllerServices
+import FastableCore
+import FastableIdentity
+import FastableWire
+import Foundation
+import NIOCore
+import NIOHTTP1
+import Testing
+
+@Suite("A node and its controller, over real TLS", .serialized, .timeLimit(.minutes(2)))
+struct LinkTests {
+    @Test func joinsLinksAndServes() async throws {
+        try await TestController.with { controller in
+            let node = try await controller.join()
+            #expect(try await controller.state(of: node) == "offline")
+            let work = FakeWork(node.name)
+            try await node.linked(work: work) {
+                try await controller.waitUntilReady(node)
+                let status = try await controller.run("status")
+                let listed = try #require(status["nodes"]?.array?.first)
+                #expect(listed["runtime"]?.string == "runc 1.1.5")
+                #expect(listed["cgroup"]?.string == "v2")
+
+                try await controller.run("projects_create", ["name": "shop"])
+                let answer = try await controller.run("shell.exec", ["project": "shop", "cmd": "name"])
+                #expect(answer["stdout"]?.string == "node-1")
+                #expect(answer["exitCode"]?.integer == 0)
+            }
+            #expect(work.methods.contains(.execStart))
+            try await eventually("the node is offline") { try await controller.state(of: node) == "offline" }
+        }
+    }
+
+    @Test func whatANodeSendsWronglyIsNoMistakeOfTheCaller() async throws {
+        try await TestController.with { controller in
+            let node = try await controller.join()
+            try await node.linked {
+                try await controller.waitUntilReady(node)
+                try await controller.run("projects_create", ["name": "shop"])
+                await expectFailure(.internal) {
+                    try await controller.run("fs.list", ["project": "shop"])
+                }
+            }
+        }
+    }
+
+    @Test func eachNodeGetsItsOwnCalls() async throws {
+        try await TestController.with { controller in
+            let first = try await controller.join("first")
+            let second = try await controller.join("second")
+            try await first.linked {
+                try await controller.waitUntilReady(first)
+                try await controller.run("nodes_cordon", ["node": "first"])
+                try await second.linked {
+                    try await controller.waitUntilReady(second)
+                    // The first one takes no new projects, so the placement is known.
+                    try await controller.run("projects_create", ["name": "two"])
+                    let two = try await controller.run("shell.exec", ["project": "two", "cmd": "name"])
+                    #expect(two["stdout"]?.string == "second")
+                    try await controller.run("nodes_uncordon", ["node": "first"])
+                    try await controller.run("nodes_cordon", ["node": "second"])
+                    try await controller.run("projects_create", ["name": "one"])
+                    let one = try await controller.run("shell.exec", ["project": "one", "cmd": "name"])
+                    #expect(one["stdout"]?.string == "first")
+                }
+            }
+        }
+    }
+
+    @Test func aProjectOfAnOfflineNodeIsRefusedAtOnce() async throws {
+        try await TestController.with { controller in
+            let node = try await controller.join()
+            try await node.linked {
+                try await controller.waitUntilReady(node)
+                try await controller.run("projects_create", ["name": "shop"])
+                _ = try await controller.run("shell.exec", ["project": "shop", "cmd": "name"])
+            }
+            try await eventually("the node is offline") { try await controller.state(of: node) == "offline" }
+            let began = ContinuousClock.now
+            let answer = try await controller.post("shell.exec", ["project": "shop", "cmd": "name"])
+            #expect(ContinuousClock.now - began < .seconds(10))
+            #expect(answer.status == 503)
+            #expect(answer.headers.first(name: "retry-after").flatMap { Int($0) } ?? 0 > 0)
+            #expect(answer.body["code"]?.string == "unavailable")
+            #expect(answer.body["detail"]?.string?.contains("offline") == true)
+        }
+    }
+
+    @Test(arguments: ["shell.exec", "fs.read"])
+    func aLostLinkEndsWaitingCallsAtOnce(operation: String) async throws {
+        try await TestController.with { controller in
+            let node = try await controller.join()
+            let work = FakeWork(node.name)
+            try await RawLink.with(controller, context: RawLink.context(node.identity()), work: work) { link in
+                try await link.hello(generation: 1)
+                try await controller.run("projects_create", ["name": "shop"])
+                let input: JSONValue =
+                    operation == "fs.read"
+                    ? ["project": "shop", "path": "a"] : ["project": "shop", "cmd": ["wait"]]
+                let call = Task { try await controller.post(operation, input) }
+                try await eventually("the node has the call") {
+                    work.methods.contains(operation == "fs.read" ? .fsRead : .execStart)
+                }
+                let cut = ContinuousClock.now
+                link.connection.sever()
+                let answer = try await call.value
+                #expect(ContinuousClock.now - cut < .seconds(10))
+                #expect(answer.status == 503, "\(answer.body)")
+                if operation == "shell.exec" {
+                    #expect(answer.body["details"]?["execId"]?.string?.hasPrefix("exe_") == true)
+                }
+            }
+        }
+    }
+
+    @Test func aNodeComesBackByItselfAfterARestartOfTheController() async throws {
+        try await withFolder { folder in
+            let (node, port) = try await TestController.run(in: folder) { controller in
+                (try await controller.join(), controller.nodePort)
+            }
+            try await node.linked {
+                try await TestController.run(in: folder, nodePort: port) { controller in
+                    try await controller.waitUntilReady(node)
+                    try await controller.run("projects_create", ["name": "shop"])
+                    _ = try await controller.run("shell.exec", ["project": "shop", "cmd": "name"])
+                }
+                try await TestController.run(in: folder, nodePort: port) { controller in
+                    try await controller.waitUntilReady(node)
+                    let answer = try await controller.run("shell.exec", ["project": "shop", "cmd": "name"])
+                    #expect(answer["stdout"]?.string == "node-1")
+                }
+            }
+        }
+    }
+
+    @Test func removingANodeCutsItsLinkAndKeepsItOut() async throws {
+        try await TestController.with { controller in
+            let node = try await controller.join()
+            try await node.linked {
+                try await controller.waitUntilReady(node)
+                let began = ContinuousClock.now
+                try await controller.run("nodes_remove", ["node": .string(node.name)])
+                try await eventually("the link is cut") { controller.registry.connectedNodes().isEmpty }
+                #expect(ContinuousClock.now - began < .seconds(5))
+
+                let refused = controller.services.metrics.value(.linksRefused)
+                try await eventually("it was refused twice more") {
+                    controller.services.metrics.value(.linksRefused) >= refused + 2
+                }
+                #expect(controller.registry.connectedNodes().isEmpty)
+                #expect(controller.log.contains("was revoked"))
+            }
+            #expect(try await controller.run("nodes_list")["nodes"]?.array?.isEmpty == true)
+        }
+    }
+
+    /// The upgrade was let in, then the node is removed, then it says hello.
+    @Test func aNodeThatIsRemovedBeforeItsHelloIsRefused() async throws {
+        try await TestController.with { controller in
+            let node = try await controller.join()
+            try await RawLink.with(controller, context: RawLink.context(node.identity())) { link in
+                try await eventually("the upgrade is done") { controller.fleet.serials.count == 1 }
+                try await controller.run("nodes_remove", ["node": .string(node.name)])
+                await expectFailure(.unauthenticated, .unavailable) { try await link.hello(generation: 1) }
+                try await link.waitUntilClosed()
+            }
+            try await eventually("it is forgotten") { controller.registry.connectedNodes().isEmpty }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+"""The MCP endpoint with the official Python client, in both eras."""
+
+import json
+import time
+
+import anyio
+import jsonschema
+import pytest
+from mcp.shared.exceptions import MCPError
+
+pytestmark = pytest.mark.anyio
+
+MODES = ["legacy", "2026-07-28", "auto"]
+AGENT_TOOLS = {
+    "projects_create", "projects_list", "projects_get", "projects_delete", "devcontainer.ensure",
+    "devcontainer.status", "shell.exec", "fs.read", "fs.write", "fs.edit", "fs.list", "fs.glob", "fs.grep", "fs.delete",
+}
+ERROR_KEY = "dev.fastable/error"
+
+
+@pytest.fixture(params=MODES)
+async def client(request, connect):
+    async with connect(request.param) as client:
+        yield client
+
+
+async def run(client, project: str, command, **options):
+    """Runs a command and gives its structured answer."""
+    result = await client.call_tool("shell.exec", {"project": project, "cmd": command, **options})
+    assert not result.is_error, result.content
+    return result.structured_content
+
+
+def code_of(result) -> str:
+    """The error code of a failed call, which its text begins with, too."""
+    assert result.is_error and result.structured_content is None
+    code = result.meta[ERROR_KEY]["code"]
+    assert result.content[0].text.startswith(code + ": ")
+    return code
+
+
+# --- discovery ---------------------------------------------------------------------------------------------------------
+
+
+async def test_each_mode_speaks_its_revision(connect):
+    for mode, revision in [("legacy", "2025-11-25"), ("2026-07-28", "2026-07-28"), ("auto", "2026-07-28")]:
+        async with connect(mode) as client:
+            assert client.session.protocol_version == revision
+            if mode != "2026-07-28":
+                assert client.session.server_info.name == "fastable"
+                assert client.session.instructions
+
+
+async def test_the_list_is_complete_described_and_always_the_same(client):
+    tools = (await client.list_tools()).tools
+    names = [tool.name for tool in tools]
+    assert AGENT_TOOLS <= set(names) and names == sorted(names)
+    assert not {name for name in names if name.startswith(("tokens_", "nodes_", "images_", "audit_"))}
+    for tool in tools:
+        assert tool.title and tool.description
+        hints = tool.annotations.model_dump(by_alias=True, exclude_unset=True)
+        assert set(hints) == {"title", "readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
+        for schema in (tool.input_schema, tool.output_schema):
+            assert schema["type"] == "object"
+            jsonschema.Draft202012Validator.check_schema(schema)
+        assert tool.input_schema.get("additionalProperties") is False
+    again = (await client.list_tools()).tools
+    assert [tool.model_dump() for tool in again] == [tool.model_dump() for tool in tools]
+
+
+# --- commands ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_command_runs(client, project):
+    result = await client.call_tool("shell.exec", {"project": project, "cmd": "echo out; echo err >&2; exit 3"})
+    assert not result.is_error, "a command that fails is no failed call"
+    answer = result.structured_content
+    assert answer["exitCode"] == 3 and answer["signal"] is None and answer["timedOut"] is False
+    assert answer["stdout"] == "out\n" and answer["stderr"] == "err\n" and answer["truncated"] is False
+    assert answer["execId"].startswith("exe_") and answer["durationMs"] > 0
+    assert json.loads(result.content[0].text) == answer
+
+
+async def test_arguments_directory_and_environment(client, project):
+    answer = await run(
+        client, project, ["/bin/sh", "-c", 'echo "$PWD $GREETING $1"', "sh", "a b"], cwd="/tmp", env={"GREETING": "hi é"})
+    assert answer["stdout"] == "/tmp hi é a b\n"
+
+
+async def test_a_command_that_takes_too_long_is_killed(client, project):
+    began = time.monotonic()
+    answer = await run(client, project, "sleep 100 & sleep 100", timeoutSec=1)
+    assert answer["timedOut"] is True and answer["exitCode"] is None
+    assert time.monotonic() - began < 20
+
+
+async def test_many_calls_at_once(client, project):
+    async def one(number: int):
+        answer = await run(client, project, f"sleep 0.2; echo {number}")
+        assert answer["stdout"] == f"{number}\n"
+
+    async with anyio.create_task_group() as group:
+        for number in range(8):
+            group.start_soon(one, number)
+
+
+# --- files -------------------------------------------------------------------------------------------------------------
+
+
+async def test_files_are_written_edited_and_read(client, project, folder):
+    async def call(tool: str, **arguments):
+        return await client.call_tool(tool, {"project": project, **arguments})
+
+    path = f"{folder}/src/hello.py"
+    written = await call("fs.write", path=path, content="def hello():\n    return 'hällo'\n")
+    assert not written.is_error, written.content
+    assert written.structured_content["created"] is True
+
+    edit = [{"oldString": "'hällo'", "newString": "'good day'"}]
+    edited = await call("fs.edit", path=path, edits=edit, ifMatch=written.structured_content["sha256"])
+    assert not edited.is_error, edited.content
+    assert edited.structured_content["replacements"] == 1
+
+    assert code_of(await call("fs.edit", path=path, edits=edit)) == "not_found"
+    stale = [{"oldString": "good", "newString": "bad"}]
+    assert code_of(await call("fs.edit", path=path, edits=stale, ifMatch=written.structured_content["sha256"])) == "stale"
+
+    read = await call("fs.read", path=path)
+    assert read.structured_content["content"] == "def hello():\n    return 'good day'\n"
+    assert read.structured_content["sha256"] == edited.structured_content["sha256"]
+    seen = await run(client, project, f"cat {path}")
+    assert seen["stdout"] == read.structured_content["content"]
+
+    found = await call("fs.grep", pattern="good day", path=folder)
+    assert [match["path"] for match in found.structured_content["matches"]] == [path]
+    globbed = await call("fs.glob", pattern="*.py", path=folder)
+    assert globbed.structured_content["paths"] == [path]
+    listed = await call("fs.list", path=folder)
+    assert [entry["name"] for entry in listed.structured_content["entries"]] == ["src"]
+
+    assert not (await call("fs.delete", path=folder, recursive=True)).is_error
+    assert code_of(await call("fs.read", path=path)) == "not_found"
+
+
+async def test_failures_say_what_to_do(client, project):
+    for tool, arguments, code in [
+        ("fs.read", {"project": project, "path": "no/such/file"}, "not_found"),
+        ("fs.read", {"project": project, "path": "../../etc/passwd"}, "forbidden"),
+        ("fs.read", {"project": "no-such-project", "path": "a"}, "not_found"),
+        ("shell.exec", {"project": project}, "invalid"),
+        ("shell.exec", {"project": project, "cmd": "true", "command": "x"}, "invalid"),
+        ("shell.exec", {"project": project, "cmd": 7}, "invalid"),
+        ("shell.exec", {"project": project, "cmd": "true", "timeoutSec": 100000}, "unprocessable"),
+    ]:
+        result = await client.call_tool(tool, arguments)
+        assert code_of(result) == code, (tool, arguments, result.content)
+
+
+async def test_an_unknown_tool_is_an_error_of_the_protocol(client):
+    for name in ["no.such.tool", "tokens_create"]:
+        with pytest.raises(MCPError) as caught:
+            await client.call_tool(name, {})
+        assert caught.value.code == -32602
+
+
+# --- progress and cancellation -------------------------------------------------------------------------------------------
+
+
+async def test_progress_comes_while_the_command_prints(client, project):
+    seen: list[tuple[float, float, str]] = []
+
+    async def note(progress: float, total: float | None, message: str | None):
+        seen.append((time.monotonic(), progress, message or ""))
+
+    began = time.monotonic()
+    result = await client.call_tool(
+        "shell.exec", {"project": project, "cmd": "for i in 1 2 3 4; do echo line $i; sleep 0.6; done"},
+        progress_callback=note)
+    ended = time.monotonic()
+    assert not result.is_error and result.structured_content["stdout"].count("line") == 4
+    text = "".join(message for _, _, message in seen)
+    assert [f"line {i}" in text for i in (1, 2, 3, 4)] == [True] * 4
+    assert seen[0][0] < ended - 1.0, "the first line came long before the end"
+    assert [value for _, value, _ in seen] == sorted({value for _, value, _ in seen}), "progress rises"
+    assert ended - began >= 2.0
+
+
+@pytest.mark.parametrize("wants_progress", [True, False])
+async def test_cancelling_a_call_kills_the_command(client, project, folder, wants_progress):
+    """The command writes the time into a file; once it was killed, with its descendants, the file stays as it is."""
+    await run(client, project, f"mkdir -p {folder}")
+    beat = f"sh -c 'while :; do date +%s%N > {folder}/beat; echo .; sleep 0.1; done' & wait"
+
+    async def note(progress, total, message):
+        pass
+
+    async with anyio.create_task_group() as group:
+        async def call():
+            await client.call_tool(
+                "shell.exec", {"project": project, "cmd": beat}, progress_callback=note if wants_progress else None)
+
+        group.start_soon(call)
+        with anyio.fail_after(20):
+            while (await run(client, project, f"cat {folder}/beat 2>/dev/null || true"))["stdout"] == "":
+                await anyio.sleep(0.1)
+        group.cancel_scope.cancel()
+
+    with anyio.fail_after(20):
+        while True:
+            answer = await run(client, project, f"cat {folder}/beat; sleep 0.5; cat {folder}/beat")
+            before, after = answer["stdout"].split()
+            if before == after:
+                break
+    await run(client, project, f"rm -r {folder}")
+
+
+async def test_cancelling_one_of_two_legacy_clients_leaves_the_other(connect, project):
+    """Both count their requests from 1: a cancellation must not reach the other session's call."""
+    async with connect("legacy") as first, connect("legacy") as second:
+        finished = []
+
+        async def long(client, name):
+            answer = await run(client, project, "sleep 3; echo done")
+            finished.append((name, answer["stdout"]))
+
+        async with anyio.create_task_group() as outer:
+            outer.start_soon(long, second, "second")
+            async with anyio.create_task_group() as inner:
+                inner.start_soon(long, first, "first")
+                await anyio.sleep(1)
+                inner.cancel_scope.cancel()
+        assert finished == [("second", "done\n")]

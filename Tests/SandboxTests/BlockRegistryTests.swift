@@ -1,0 +1,103 @@
+import FastableCore
+import Glibc
+import NodeSandbox
+import Testing
+
+@Suite struct BlockRegistryTests {
+    /// Instances of one machine, in a directory of the test's own.
+    final class Machine {
+        let directory: TemporaryDirectory
+        init() throws { directory = try TemporaryDirectory() }
+
+        func registry(_ instance: String) throws -> BlockRegistry {
+            let state = directory.path + "/" + instance
+            mkdir(state, 0o700)
+            return BlockRegistry(
+                paths: try NodePaths(
+                    instance: instance, state: state, run: "/unused", blocks: directory.path + "/blocks"))
+        }
+
+        func forget(_ instance: String) { rmdir(directory.path + "/" + instance) }
+    }
+
+    static func pool(_ text: String = "10.224.0.0/15") throws -> IPv4Network { try #require(IPv4Network(text)) }
+
+    @Test func aLeaseIsKept() throws {
+        let machine = try Machine()
+        let first = try machine.registry("a").lease(pool: Self.pool()) { _ in true }
+        let second = try machine.registry("b").lease(pool: Self.pool()) { _ in true }
+        #expect(first.index == 0)
+        #expect(second.index == 1)
+        #expect(try machine.registry("a").lease(pool: Self.pool()) { _ in true } == first)
+    }
+
+    @Test func aBlockThatTheHostUsesIsPassedOver() throws {
+        let machine = try Machine()
+        let taken = try Self.pool("10.224.0.0/18")
+        let block = try machine.registry("a").lease(pool: Self.pool()) { !$0.network.overlaps(taken) }
+        #expect(block.network.description == "10.224.64.0/20")
+        let error = #expect(throws: FastableError.self) {
+            try machine.registry("a").lease(pool: Self.pool()) { _ in false }
+        }
+        #expect(error?.code == .conflict)
+    }
+
+    @Test func whatIsGivenBackOrLeftBehindIsFree() throws {
+        let machine = try Machine()
+        for name in ["a", "b", "c"] { _ = try machine.registry(name).lease(pool: Self.pool()) { _ in true } }
+        try machine.registry("b").release()
+        #expect(try machine.registry("d").lease(pool: Self.pool()) { _ in true }.index == 1)
+        machine.forget("a")
+        #expect(try machine.registry("e").lease(pool: Self.pool()) { _ in true }.index == 0)
+        #expect(try machine.registry("c").lease(pool: Self.pool()) { _ in true }.index == 2)
+    }
+
+    @Test func aFullMachineSaysSo() throws {
+        let machine = try Machine()
+        for number in 0..<32 { _ = try machine.registry("n\(number)").lease(pool: Self.pool()) { _ in true } }
+        let error = #expect(throws: FastableError.self) {
+            try machine.registry("more").lease(pool: Self.pool()) { _ in true }
+        }
+        #expect(error?.code == .unavailable)
+        #expect(error?.message.contains("addressPool") == true)
+    }
+
+    @Test func anotherPoolKeepsTheIds() throws {
+        let machine = try Machine()
+        _ = try machine.registry("a").lease(pool: Self.pool()) { _ in true }
+        let before = try machine.registry("b").lease(pool: Self.pool()) { _ in true }
+        let after = try machine.registry("b").lease(pool: Self.pool("172.20.0.0/15")) { _ in true }
+        #expect(after.index == before.index)
+        #expect(after.uidBase == before.uidBase)
+        #expect(after.network.description == "172.20.16.0/20")
+    }
+
+    @Test func noTwoOfManyGetTheSame() async throws {
+        let machine = try Machine()
+        let registries = try (0..<16).map { try machine.registry("n\($0)") }
+        let blocks = try await withThrowingTaskGroup(of: InstanceBlock.self) { group in
+            for registry in registries { group.addTask { try registry.lease(pool: Self.pool()) { _ in true } } }
+            return try await group.reduce(into: [InstanceBlock]()) { $0.append($1) }
+        }
+        #expect(Set(blocks.map(\.index)).count == 16)
+    }
+
+    @Test func forwardingIsPutBackOnlyByThoseWhoSwitchedItOn() throws {
+        let directory = try TemporaryDirectory()
+        let setting = directory.path + "/ip_forward"
+        let note = directory.path + "/note"
+        let forwarding = Forwarding(setting: setting, note: note)
+
+        try AtomicFile.write(setting, Array("0\n".utf8))
+        try forwarding.enable()
+        #expect(try SmallFile.read(setting, atMost: 16)?.first == UInt8(ascii: "1"))
+        try forwarding.enable()
+        try forwarding.restore()
+        #expect(try SmallFile.read(setting, atMost: 16)?.first == UInt8(ascii: "0"))
+
+        try AtomicFile.write(setting, Array("1\n".utf8))
+        try forwarding.enable()
+        try forwarding.restore()
+        #expect(try SmallFile.read(setting, atMost: 16)?.first == UInt8(ascii: "1"))
+    }
+}

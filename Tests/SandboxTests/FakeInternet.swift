@@ -1,0 +1,113 @@
+import FastableCore
+import Glibc
+import NodeLinux
+import Testing
+
+/// A network beyond the host, with a web server at a public address and at addresses of ranges that containers must not reach.
+final class FakeInternet: Sendable {
+    let publicAddress: String
+    /// One in each denied range that a network beyond the host could have.
+    let deniedAddresses: [String]
+    private let name: String
+    private let servers: [Task<Void, Never>]
+
+    static let port = 8080
+    static let dnsPort = 53
+
+    private init(name: String, publicAddress: String, denied: [String], servers: [Task<Void, Never>]) {
+        self.name = name
+        self.publicAddress = publicAddress
+        self.deniedAddresses = denied
+        self.servers = servers
+    }
+
+    static func with(_ body: (FakeInternet) async throws -> Void) async throws {
+        // 11.0.0.0/8 is public and routed nowhere here.
+        let (a, b) = (Int.random(in: 1...254), Int.random(in: 1...254))
+        let name = "fbi-\(String(UInt16.random(in: .min ... .max), radix: 16))"
+        let denied = ["10.99", "172.16", "192.168", "169.254", "100.64", "198.18"].map { "\($0).\(a).\(b)" }
+        let internet = try await make(name, "11.\(a).\(b)", denied)
+        do { try await body(internet) } catch {
+            await internet.remove()
+            throw error
+        }
+        await internet.remove()
+    }
+
+    private static func make(_ name: String, _ prefix: String, _ denied: [String]) async throws -> FakeInternet {
+        let address = prefix + ".2"
+        var servers: [Task<Void, Never>] = []
+        do {
+            try await HostCommand("ip", ["netns", "add", name]).runChecked("make a namespace")
+            try await NetworkTools.ip(
+                [
+                    "link add \(name) type veth peer name eth0 netns \(name)", "addr add \(prefix).1/30 dev \(name)",
+                    "link set \(name) up",
+                ]
+                    + denied.map { "route add \($0)/32 dev \(name)" }, doing: "connect the fake internet")
+            try await NetworkTools.ip(
+                [
+                    "link set lo up", "addr add \(address)/30 dev eth0", "link set eth0 up",
+                    "route add default via \(prefix).1",
+                ]
+                    + denied.map { "addr add \($0)/32 dev eth0" }, in: "/run/netns/\(name)",
+                doing: "set up the fake internet")
+            for port in [port, dnsPort] {
+                servers.append(
+                    Server.start([
+                        "ip", "netns", "exec", name, "busybox", "httpd", "-f", "-p", "\(port)", "-h",
+                        "/etc/dpkg/origins",
+                    ]))
+            }
+            try await eventually { await Server.answers("\(address):\(Self.port)") }
+        } catch {
+            for server in servers { server.cancel() }
+            _ = try? await HostCommand("ip", ["netns", "del", name]).run()
+            throw error
+        }
+        return FakeInternet(name: name, publicAddress: address, denied: denied, servers: servers)
+    }
+
+    private func remove() async {
+        for server in servers {
+            server.cancel()
+            await server.value
+        }
+        _ = try? await HostCommand("ip", ["link", "del", name]).run()
+        do { try await HostCommand("ip", ["netns", "del", name]).runChecked("remove a namespace") } catch {
+            Issue.record("\(error)")
+        }
+    }
+}
+
+/// busybox's web server on the host, for containers to try.
+enum Server {
+    static func start(_ command: [String]) -> Task<Void, Never> {
+        Task { _ = try? await HostCommand(command[0], Array(command.dropFirst())).run(timeout: .seconds(280)) }
+    }
+
+    /// Runs a web server on all addresses of the host.
+    static func onHost(_ body: (_ port: Int) async throws -> Void) async throws {
+        let port = Int.random(in: 20_000..<30_000)
+        let server = start(["busybox", "httpd", "-f", "-p", "\(port)", "-h", "/etc/dpkg/origins"])
+        do {
+            try await eventually { await answers("127.0.0.1:\(port)") }
+            try await body(port)
+        } catch {
+            server.cancel()
+            throw error
+        }
+        server.cancel()
+        await server.value
+    }
+
+    static func answers(_ address: String) async -> Bool {
+        let result = try? await HostCommand("busybox", ["sh", "-c", "busybox " + request(address)]).run()
+        return result?.status.isSuccess ?? false
+    }
+
+    /// A shell command that succeeds when a web server answers at `address:port`.
+    static func request(_ address: String) -> String {
+        "nc -w 1 \(address.replacing(":", with: " ")) </dev/null"
+    }
+}

@@ -1,0 +1,57 @@
+import FastableCore
+import NodeSandbox
+import Testing
+
+/// One clear sentence for each thing that a host may lack.
+@Suite struct PreflightTests {
+    @Test(arguments: ["5.18.19", "4.19.0-27-amd64", "5.4", "3.10.0-1160.el7.x86_64", "nonsense", ""])
+    func anOldKernelIsRefused(_ release: String) {
+        let error = #expect(throws: FastableError.self) { try Preflight.checkKernel(release) }
+        #expect(error?.code == .unavailable)
+        #expect(error?.message.contains("5.19") == true)
+    }
+
+    @Test(arguments: ["5.19.0", "6.1.0-18-amd64", "6.18.44-fc", "10.0"])
+    func aNewerKernelIsTaken(_ release: String) throws { try Preflight.checkKernel(release) }
+
+    @Test func anybodyButRootIsRefused() {
+        let error = #expect(throws: FastableError.self) { try Preflight.checkUser(1000) }
+        #expect(error?.message.contains("sudo") == true)
+    }
+
+    static func configuration(
+        _ directory: TemporaryDirectory, state: String? = nil, initProgram: String = "/bin/true",
+        runtime: String = "runc"
+    ) throws -> SandboxConfiguration {
+        SandboxConfiguration(
+            paths: try NodePaths(
+                instance: "t", state: state ?? directory.path + "/state", run: directory.path + "/run"),
+            initProgram: initProgram, runtime: runtime)
+    }
+
+    @Test(.enabled(if: Host.isRoot, "needs root"))
+    func aMissingRuntimeNamesItsPackage() async throws {
+        let directory = try TemporaryDirectory()
+        let configuration = try Self.configuration(directory, runtime: "runc-that-is-not-there")
+        let error = await #expect(throws: FastableError.self) { try await Preflight(configuration).run() }
+        #expect(error?.code == .unavailable)
+        #expect(error?.message.contains("apt-get install") == true)
+    }
+
+    @Test(.enabled(if: Host.isRoot, "needs root"))
+    func aMissingInitIsNamed() async throws {
+        let directory = try TemporaryDirectory()
+        let configuration = try Self.configuration(directory, initProgram: "/nowhere/fastable-init")
+        let error = await #expect(throws: FastableError.self) { try await Preflight(configuration).run() }
+        #expect(error?.message.contains("/nowhere/fastable-init") == true)
+    }
+
+    @Test(.enabled(if: Host.isRoot, "needs root"))
+    func aStateDirectoryThatCannotBeWrittenIsNamed() async throws {
+        let directory = try TemporaryDirectory()
+        let configuration = try Self.configuration(directory, state: "/proc/state")
+        let error = await #expect(throws: FastableError.self) { try await Preflight(configuration).run() }
+        #expect(error?.code == .unavailable)
+        #expect(error?.message.contains("/proc/state") == true)
+    }
+}

@@ -1,0 +1,159 @@
+import FastableCore
+import NodeSandbox
+import Testing
+
+/// Every state that can be reached, with every event in it.
+@Suite struct SandboxStateMachineTests {
+    typealias Machine = SandboxStateMachine
+
+    static let start = ContinuousClock.now
+    static let first = ContainerID()
+    static let second = ContainerID()
+
+    /// An event, by name so that a failure tells which.
+    struct Event: Sendable {
+        let name: String
+        let apply: @Sendable (inout Machine) -> Void
+    }
+
+    static let events: [Event] = {
+        var events = [
+            Event(name: "stop") { _ = $0.stop(reason: "asked", now: start) },
+            Event(name: "delete") { _ = $0.delete(now: start) },
+            Event(name: "deleted") { $0.deleted() },
+            Event(name: "deletionFailed") { $0.deletionFailed(reason: "disk") },
+            Event(name: "found stopped") { $0.found(stopped: "restart") },
+            Event(name: "found failed") { $0.found(failed: "before") },
+            Event(name: "deadline") { machine in _ = machine.deadlinePassed(now: machine.deadline ?? start) },
+            Event(name: "too early") { machine in _ = machine.deadlinePassed(now: start - .seconds(1)) },
+        ]
+        for (label, id) in [("first", first), ("second", second)] {
+            events += [
+                Event(name: "ensure \(label)") { _ = $0.ensure(new: id, now: start) },
+                Event(name: "started \(label)") { _ = $0.started(id) },
+                Event(name: "startFailed \(label)") { $0.startFailed(id, reason: "runtime") },
+                Event(name: "adopted \(label)") { $0.adopted(id) },
+                Event(name: "exited \(label)") { _ = $0.exited(id, reason: "ended", now: start) },
+                Event(name: "removed \(label)") { $0.removed(id) },
+                Event(name: "removalFailed \(label)") { $0.removalFailed(id, reason: "busy") },
+            ]
+        }
+        return events
+    }()
+
+    /// All reachable states. Deadlines move on, so they are cut off after a few rounds of deadlines on deadlines.
+    static let reachable: [Machine] = {
+        var found = [Machine()]
+        var index = 0
+        while index < found.count, found.count < 20_000 {
+            for event in events {
+                var machine = found[index]
+                event.apply(&machine)
+                if !found.contains(machine), (machine.deadline ?? start) < start + .seconds(3600) {
+                    found.append(machine)
+                }
+            }
+            index += 1
+        }
+        return found
+    }()
+
+    @Test func theWorldIsFiniteAndHasEveryState() {
+        #expect(Self.reachable.count > 15)
+        #expect(Self.reachable.count < 20_000)
+        let names = Set(Self.reachable.map { "\($0.state)".prefix { $0 != "(" } })
+        #expect(names == ["absent", "creating", "running", "stopping", "stopped", "deleting", "failed"])
+    }
+
+    @Test func everyTransitionalStateHasADeadlineThatEndsIt() {
+        for machine in Self.reachable {
+            switch machine.state {
+            case .absent, .running, .stopped, .failed: #expect(machine.deadline == nil)
+            case .creating, .stopping, .deleting:
+                guard let deadline = machine.deadline else {
+                    Issue.record("no deadline in \(machine.state)")
+                    continue
+                }
+                var early = machine
+                #expect(early.deadlinePassed(now: deadline - .nanoseconds(1)) == .nothing)
+                #expect(early == machine)
+                var late = machine
+                _ = late.deadlinePassed(now: deadline)
+                #expect(late.state != machine.state)
+                // Two deadlines lead from anything to rest.
+                if let next = late.deadline { _ = late.deadlinePassed(now: next) }
+                #expect(late.deadline == nil, "\(machine.state) does not come to rest")
+            }
+        }
+    }
+
+    @Test func aContainerCanBeHadAgainFromEverywhere() {
+        for machine in Self.reachable {
+            var machine = machine
+            for _ in 0..<3 { if let deadline = machine.deadline { _ = machine.deadlinePassed(now: deadline) } }
+            let id = ContainerID()
+            switch machine.ensure(new: id, now: Self.start) {
+            case .start(let started):
+                #expect(started == id)
+                #expect(machine.started(id) == .serve)
+                #expect(machine.state == .running(id))
+            case .use(let used): #expect(machine.state == .running(used))
+            case .join, .waitForEnd, .refuse: Issue.record("\(machine.state) gives no container")
+            }
+        }
+    }
+
+    @Test func whatIsToldOfAnotherIncarnationChangesNothing() {
+        let stranger = ContainerID()
+        for machine in Self.reachable {
+            var after = machine
+            #expect(after.started(stranger) == .discard)
+            after.startFailed(stranger, reason: "x")
+            #expect(after.exited(stranger, reason: "x", now: Self.start) == nil)
+            after.removed(stranger)
+            after.removalFailed(stranger, reason: "x")
+            #expect(after == machine)
+        }
+    }
+
+    @Test func deletionWinsOverEverythingAndIsSaidNoTo() {
+        for machine in Self.reachable {
+            var machine = machine
+            let before = machine.container
+            let action = machine.delete(now: Self.start)
+            switch action {
+            case .join: #expect(before == nil)
+            case .remove(let id): #expect(id == before)
+            case .cancelStartThenRemove(let id): #expect(id == before)
+            }
+            guard case .refuse(let error) = machine.ensure(new: ContainerID(), now: Self.start) else {
+                Issue.record("a container was given while \(machine.state)")
+                continue
+            }
+            #expect(error.code == .conflict)
+            #expect(machine.started(Self.first) == .discard)
+            machine.deleted()
+            #expect(machine == Machine())
+        }
+    }
+
+    @Test func aStartThatIsCutShortEndsAsWhatCutIt() {
+        var machine = Machine()
+        #expect(machine.ensure(new: Self.first, now: Self.start) == .start(Self.first))
+        #expect(machine.ensure(new: Self.second, now: Self.start) == .join(Self.first))
+        #expect(machine.stop(reason: "node goes down", now: Self.start) == .cancelStart(Self.first))
+        #expect(machine.ensure(new: Self.second, now: Self.start) == .waitForEnd)
+        machine.startFailed(Self.first, reason: "cancelled")
+        #expect(machine.state == .stopped(reason: "node goes down"))
+
+        #expect(machine.ensure(new: Self.second, now: Self.start) == .start(Self.second))
+        let deadline = machine.deadline ?? Self.start
+        #expect(machine.deadlinePassed(now: deadline) == .cancelStart(Self.second))
+        machine.startFailed(Self.second, reason: "cancelled")
+        guard case .failed(let reason) = machine.state else {
+            Issue.record("not failed: \(machine.state)")
+            return
+        }
+        #expect(reason.contains("did not start within"))
+    }
+}

@@ -1,0 +1,63 @@
+import ControllerServices
+import NIOCore
+import Testing
+
+@Suite struct CappedOutputTests {
+    private func output(_ pieces: [String], limit: Int) -> CappedOutput {
+        var output = CappedOutput(limit: limit)
+        for piece in pieces { output.append(ByteBuffer(string: piece)) }
+        return output
+    }
+
+    @Test func whatFitsStaysWhole() {
+        #expect(output([], limit: 10).text == "")
+        #expect(output(["hello", "world"], limit: 10).text == "helloworld")
+        #expect(!output(["hello", "world"], limit: 10).isCut)
+    }
+
+    @Test func theMiddleIsCutAndTold() {
+        let cut = output(["abcde", "XXXXX", "fghij"], limit: 10)
+        #expect(cut.isCut)
+        #expect(cut.totalBytes == 15)
+        #expect(cut.text == "abcde\n[… 5 of 15 bytes left out here …]\nfghij")
+    }
+
+    @Test func noCharacterIsCutInHalf() {
+        // Each character has three bytes; the limit's halves end within one.
+        let cut = output([String(repeating: "漢", count: 10)], limit: 16)
+        #expect(cut.text == "漢漢\n[… 18 of 30 bytes left out here …]\n漢漢")
+        let emoji = output(["ab😀cdefgh😀"], limit: 10)
+        #expect(emoji.text == "ab\n[… 8 of 16 bytes left out here …]\nh😀" || !emoji.text.contains("\u{fffd}"))
+    }
+
+    @Test func bytesThatAreNotTextShowAsReplacement() {
+        var output = CappedOutput(limit: 100)
+        output.append(ByteBuffer(bytes: [0x61, 0xff, 0x62]))
+        #expect(output.text == "a\u{fffd}b")
+    }
+
+    /// Against the plain way: keep everything, cut at the end.
+    @Test(arguments: seeds(300))
+    func itKeepsTheFirstAndTheLastBytesHoweverTheyCome(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        let half = random.int(1...40)
+        var all: [UInt8] = []
+        var output = CappedOutput(limit: half * 2)
+        for _ in 0..<random.int(0...12) {
+            let piece = (0..<random.int(0...60)).map { _ in UInt8(random.int(97...122)) }
+            all += piece
+            output.append(ByteBuffer(bytes: piece))
+        }
+        #expect(output.totalBytes == UInt64(all.count))
+        #expect(output.isCut == (all.count > half * 2))
+        guard output.isCut else {
+            #expect(output.text == String(decoding: all, as: UTF8.self))
+            return
+        }
+        let marker = "\n[… \(all.count - half * 2) of \(all.count) bytes left out here …]\n"
+        let expected =
+            String(decoding: all.prefix(half), as: UTF8.self) + marker
+            + String(decoding: all.suffix(half), as: UTF8.self)
+        #expect(output.text == expected)
+    }
+}

@@ -1,0 +1,130 @@
+import ControllerDomain
+import ControllerFleet
+import ControllerServices
+import ControllerStore
+import FastableCore
+import FastableIdentity
+import FastableWire
+import FoundationEssentials
+import Logging
+import NIOCore
+import NIOPosix
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// The controller's services on a real database, with simulated nodes on real links.
+struct World: Sendable {
+    let services: ControllerServices
+    let store: SQLiteStore
+    let directory = TestDirectory()
+    let authority: CertificateAuthority
+    let folder: String
+    let workspace: WorkspaceID
+    let other: WorkspaceID
+
+    static func with<Value: Sendable>(
+        nodes count: Int = 1, _ body: @Sendable (World, [SimulatedNode]) async throws -> Value
+    ) async throws -> Value {
+        let folder = try temporaryFolder()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let world = try await World(folder: folder)
+        return try await withThrowingTaskGroup(of: Void.self) { group in
+            var nodes: [SimulatedNode] = []
+            for index in 0..<count {
+                let node = try await world.join("node-\(index + 1)")
+                nodes.append(node)
+                group.addTask { await node.run() }
+            }
+            defer { group.cancelAll() }
+            let value = try await body(world, nodes)
+            await world.services.audit.flush()
+            try world.store.close()
+            return value
+        }
+    }
+
+    private init(folder: String) async throws {
+        self.folder = folder
+        store = try SQLiteStore(path: folder + "/controller.db")
+        authority = try CertificateAuthority(at: .nowMilliseconds)
+        workspace = try await store.bootstrap(now: .nowMilliseconds).id
+        other = WorkspaceID()
+        try await store.createWorkspace(Workspace(id: other, name: "other", createdAt: .nowMilliseconds))
+        guard let listener = HostPort("127.0.0.1:7421") else { throw FastableError(.internal, "no address") }
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        services = ControllerServices(
+            store: store, nodes: directory, authority: authority,
+            configuration: ControllerServices.Configuration(
+                endpoints: ControllerServices.Endpoints(apiURL: "http://127.0.0.1:7420", nodeListener: listener),
+                tokenFile: folder + "/token"), logger: logger)
+    }
+
+    private static func temporaryFolder() throws -> String {
+        var template = Array("/tmp/fastable-services-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw FastableError(.internal, "no temporary folder") }
+        return String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+
+    /// A node that has joined and whose link is up; somebody must run it.
+    func join(_ name: String, images: [String] = ["vibn-dev"]) async throws -> SimulatedNode {
+        let id = NodeID()
+        try await store.createNode(NodeRecord(id: id, name: name, createdAt: .nowMilliseconds))
+        let facts = Self.facts(images: images)
+        let (dialer, listener) = try await MuxConnection.socketPair(on: MultiThreadedEventLoopGroup.singleton)
+        Task { try? await listener.run { _ in } }
+        directory.connect(TestNodeClient(node: id, connection: listener), facts: facts)
+        await services.fleet.nodeConnected(id, facts: facts)
+        return SimulatedNode(id: id, connection: dialer)
+    }
+
+    static func facts(images: [String] = ["vibn-dev"]) -> NodeFacts {
+        NodeFacts(
+            programVersion: "1", hostName: "host", kernel: "6.1", cgroup: .v2, runtime: "runc 1.1.5", cpus: 4,
+            memoryBytes: 1 << 33, diskBytes: 1 << 40, diskFreeBytes: 1 << 39, images: images)
+    }
+
+    // MARK: asking
+
+    func principal(_ scopes: Set<Scope> = [.admin], in workspace: WorkspaceID? = nil) -> Principal {
+        Principal(token: TokenID(), workspace: workspace ?? self.workspace, name: "tester", scopes: scopes)
+    }
+
+    func context(
+        _ principal: Principal? = nil, events: (@Sendable (OperationEvent) async throws -> Void)? = nil
+    ) -> OperationContext {
+        OperationContext(
+            principal: principal ?? self.principal(), requestID: RequestID(), door: .rest, events: events)
+    }
+
+    /// Runs an operation, checks its answer against the published schema, and gives it as a value.
+    @discardableResult
+    func run(
+        _ name: String, _ input: JSONValue = [:], _ context: OperationContext? = nil
+    ) async throws -> JSONValue {
+        let data = try await services.catalog.run(
+            name, input: try JSON.encode(input), context: context ?? self.context())
+        let answer = try JSONParser.parse(data)
+        try services.catalog.operation(named: name)?.outputSchema.closed().validate(answer)
+        return answer
+    }
+
+    /// A project of the usual workspace, placed when it is first used.
+    @discardableResult
+    func project(_ name: String = "shop") async throws -> ProjectID {
+        let answer = try await run("projects_create", ["name": .string(name)])
+        guard let id = answer["id"]?.string.flatMap(ProjectID.init) else {
+            throw FastableError(.internal, "no project id in \(answer)")
+        }
+        return id
+    }
+
+    /// The audit of an operation, oldest first.
+    func audit(_ operation: String) async throws -> [AuditEvent] {
+        await services.audit.flush()
+        let filter = AuditFilter(workspaces: nil, operation: operation)
+        return try await store.auditEntries(filter, before: nil, limit: 500).map(\.event).reversed()
+    }
+}

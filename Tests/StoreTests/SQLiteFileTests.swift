@@ -1,0 +1,155 @@
+import ControllerDomain
+import ControllerStore
+import FastableCore
+import FoundationEssentials
+import GRDB
+import Testing
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+@Suite struct SQLiteFileTests {
+    private func mode(_ path: String) -> mode_t {
+        var status = stat()
+        return stat(path, &status) == 0 ? status.st_mode & 0o777 : 0
+    }
+
+    @Test func nobodyElseCanReadTheFiles() async throws {
+        try await withDirectory { directory in
+            let state = directory + "/a/b"
+            let store = try SQLiteStore(path: state + "/controller.db")
+            defer { try? store.close() }
+            _ = try await store.bootstrap(now: moment)
+            #expect(mode(directory + "/a") == 0o711)
+            #expect(mode(state) == 0o700)
+            for suffix in ["", "-wal", "-shm"] { #expect(mode(state + "/controller.db" + suffix) == 0o600) }
+        }
+    }
+
+    @Test func aFileThatWasTooOpenIsClosed() async throws {
+        try await withDirectory { directory in
+            let path = directory + "/controller.db"
+            try SQLiteStore(path: path).close()
+            #expect(chmod(path, 0o644) == 0)
+            try SQLiteStore(path: path).close()
+            #expect(mode(path) == 0o600)
+            #expect(mode(directory) != 0o700)
+        }
+    }
+
+    @Test func everythingIsThereAfterReopening() async throws {
+        try await withStore { fixture in
+            let project = try await fixture.add("demo")
+            let head = try await fixture.store.appendAudit(fixture.event())
+            try fixture.store.close()
+            let again = try SQLiteStore(path: fixture.directory + "/state/controller.db")
+            defer { try? again.close() }
+            #expect(try await again.bootstrap(now: Date.nowMilliseconds).id == fixture.workspace)
+            #expect(try await again.project(.name("demo"), in: fixture.workspace) == project)
+            #expect(try await again.auditHead() == head)
+            #expect(try await again.appendAudit(fixture.event()).sequence == 2)
+            #expect(try await again.verifyAudit(expecting: head).checked == 2)
+        }
+    }
+
+    /// What was committed is there although nobody closed the file: a copy of the files is what a killed process
+    /// leaves.
+    @Test func aKilledProcessLosesNothingThatReturned() async throws {
+        try await withStore { fixture in
+            for number in 0..<20 { try await fixture.add("p-\(number)") }
+            let copy = fixture.directory + "/copy"
+            try FileManager.default.copyItem(atPath: fixture.directory + "/state", toPath: copy)
+            let store = try SQLiteStore(path: copy + "/controller.db")
+            defer { try? store.close() }
+            #expect(try await store.counts().activeProjects == 20)
+        }
+    }
+
+    @Test func everyTableHasAWorkspace() async throws {
+        try await withStore { fixture in
+            let queue = try DatabaseQueue(path: fixture.directory + "/state/controller.db")
+            defer { try? queue.close() }
+            try await queue.read { db in
+                let tables = try String.fetchAll(db, sql: "SELECT name FROM sqlite_master WHERE type = 'table'")
+                #expect(tables.count >= 9)
+                for table in tables {
+                    let columns = try db.columns(in: table)
+                    #expect(columns.contains { $0.name == "workspace_id" && $0.isNotNull }, "\(table)")
+                }
+                #expect(try String.fetchOne(db, sql: "PRAGMA journal_mode") == "wal")
+                #expect(try Int.fetchOne(db, sql: "PRAGMA user_version") == 1)
+            }
+        }
+    }
+
+    @Test func aDatabaseOfANewerVersionIsRefused() async throws {
+        try await withDirectory { directory in
+            let path = directory + "/controller.db"
+            try SQLiteStore(path: path).close()
+            try change(path, "PRAGMA user_version = 99")
+            let error = await expect(.conflict) { try SQLiteStore(path: path).close() }
+            #expect(error?.message.contains("newer Fastable (its version is 99, this program knows 1)") == true)
+            #expect(error?.message.contains(directory) == false)
+            #expect(error?.context?.contains(path) == true)
+        }
+    }
+
+    @Test func aDatabaseOfAnotherProgramIsRefused() async throws {
+        try await withDirectory { directory in
+            let path = directory + "/controller.db"
+            try change(path, "CREATE TABLE notes (text)")
+            let error = await expect(.conflict) { try SQLiteStore(path: path).close() }
+            #expect(error?.message.contains("another program") == true)
+        }
+    }
+
+    @Test func whatIsNoDatabaseIsRefused() async throws {
+        try await withDirectory { directory in
+            let path = directory + "/controller.db"
+            try Data(repeating: 0x41, count: 8192).write(to: URL(filePath: path))
+            let error = await expect(.internal) { try SQLiteStore(path: path).close() }
+            #expect(error?.message.contains("damaged") == true)
+            let inside = await expect(.unavailable) { try SQLiteStore(path: path + "/controller.db").close() }
+            #expect(inside?.message.contains("cannot be opened") == true)
+            await expect(.unavailable) { try SQLiteStore(path: directory).close() }
+        }
+    }
+
+    @Test func aDamagedPageIsReported() async throws {
+        try await withStore { fixture in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<1500 { group.addTask { try await fixture.add("p-\(number)") } }
+                try await group.waitForAll()
+            }
+            try fixture.store.close()
+            let path = fixture.directory + "/state/controller.db"
+            let size = try #require(FileManager.default.attributesOfItem(atPath: path)[.size] as? UInt64)
+            let file = open(path, O_WRONLY)
+            defer { close(file) }
+            // The second half: the projects are there, and the schema is not.
+            let garbage = [UInt8](repeating: 0xa5, count: Int(size) / 2)
+            #expect(pwrite(file, garbage, garbage.count, Int(size) / 2) == garbage.count)
+            let store = try SQLiteStore(path: path)
+            defer { try? store.close() }
+            let error = await expect(.internal) {
+                _ = try await store.projects(in: fixture.workspace, after: nil, limit: 500)
+            }
+            #expect(error?.message.contains("restore a backup") == true)
+        }
+    }
+
+    @Test func aClosedStoreSaysSo() async throws {
+        try await withStore { fixture in
+            try fixture.store.close()
+            await expect(.unavailable) { _ = try await fixture.store.counts() }
+            await expect(.unavailable) { try await fixture.store.appendAudit(fixture.event()) }
+        }
+    }
+
+    private func change(_ path: String, _ sql: String) throws {
+        let queue = try DatabaseQueue(path: path)
+        defer { try? queue.close() }
+        try queue.writeWithoutTransaction { try $0.execute(sql: sql) }
+    }
+}

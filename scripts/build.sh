@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Builds the programs into bin/. `build.sh tests` builds the tests too, in the same configuration, so nothing is built twice.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+need_toolchain
+install_packages "$repository/scripts/packages-build.list"
+
+options=(--package-path "$repository" -c "$configuration")
+[ "${1:-}" = tests ] && options+=(--build-tests)
+
+step "Building ($configuration; the first time takes several minutes, later builds seconds)"
+swift build "${options[@]}"
+
+built=$(swift build --package-path "$repository" -c "$configuration" --show-bin-path)
+mkdir -p "$binaries"
+for program in fastable fastable-controller fastable-node fastable-init; do
+    # A new file beside the old one, then a rename: a running daemon keeps its own.
+    cmp -s "$built/$program" "$binaries/$program" && continue
+    install -m 0755 "$built/$program" "$binaries/.$program.new"
+    mv -f "$binaries/.$program.new" "$binaries/$program"
+done

@@ -1,0 +1,80 @@
+# Shared by the scripts behind `make up`, `make down`, `make test`. Sourced, never run.
+#
+# An installation is named by FASTABLE_INSTANCE. Its name separates everything: state, ports, subnets, cgroups, network rules.
+
+set -euo pipefail
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+instance=${FASTABLE_INSTANCE:-dev}
+case "$instance" in
+'' | -* | *[!a-z0-9-]*) echo "FASTABLE_INSTANCE must be lower-case letters, digits and dashes, not ‘$instance’" >&2; exit 2 ;;
+esac
+
+configuration=${FASTABLE_CONFIGURATION:-release}
+binaries=$repository/bin
+controller_state=${XDG_STATE_HOME:-$HOME/.local/state}/fastable/$instance/controller
+node_state=/var/lib/fastable/$instance/node
+node_run=/run/fastable/$instance
+image_cache=/var/cache/fastable/images
+endpoints=$controller_state/endpoints.json
+
+step() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+fail() { printf 'fastable: %s\n' "$*" >&2; exit 1; }
+
+# Root is asked for only where it is needed, and not at all when we already are root.
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -- "$@"; fi; }
+
+# Asks for the password at a moment when the question makes sense, and fails aloud when root cannot be had.
+need_root() { [ "$(id -u)" = 0 ] || sudo -v || fail "this step needs root; run it where sudo works"; }
+
+need_toolchain() {
+    command -v swift >/dev/null ||
+        fail "no Swift toolchain found; get Swift 6.2 or newer from https://www.swift.org/install/linux and put ‘swift’ on your PATH"
+}
+
+# install_packages FILE…: installs what the lists name and the machine lacks.
+install_packages() {
+    local wanted missing=() package
+    command -v apt-get >/dev/null || fail "this set-up needs Debian 12 or Ubuntu 24.04 (apt-get was not found)"
+    wanted=$(grep -hv '^#' "$@" | sort -u)
+    for package in $wanted; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    step "Installing ${#missing[@]} packages: ${missing[*]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# As ourselves where that is enough, as root otherwise.
+plainly() { "$@" 2>/dev/null || as_root "$@"; }
+
+# A daemon is ours when its pid file names a process that runs the program we expect.
+running_pid() {
+    local pid_file=$1 program=$2 pid
+    [ -e "$pid_file" ] || as_root test -e "$pid_file" || return 1
+    pid=$(plainly cat "$pid_file" 2>/dev/null) || return 1
+    [ -n "$pid" ] && [ "$(plainly readlink "/proc/$pid/exe" 2>/dev/null | sed 's/ (deleted)$//')" = "$program" ] && echo "$pid"
+}
+
+# A daemon whose program was rebuilt since it started.
+is_outdated() {
+    local pid
+    pid=$(running_pid "$1" "$2") && plainly readlink "/proc/$pid/exe" | grep -q ' (deleted)$'
+}
+
+stop_daemon() {
+    local name=$1 pid_file=$2 program=$3 pid waited=0
+    pid=$(running_pid "$pid_file" "$program") || return 0
+    step "Stopping $name (pid $pid)"
+    plainly kill -TERM "$pid"
+    while [ -e "/proc/$pid" ]; do
+        sleep 0.1
+        waited=$((waited + 1))
+        if [ "$waited" = 300 ]; then
+            echo "$name did not stop within 30 s; killing it" >&2
+            plainly kill -KILL "$pid"
+        fi
+    done
+    plainly rm -f "$pid_file"
+}

@@ -7,6 +7,8 @@ import FastableWire
 import Foundation
 import NIOCore
 import NIOHTTP1
+import NodeControl
+import Synchronization
 import Testing
 
 @Suite("A node and its controller, over real TLS", .serialized, .timeLimit(.minutes(2)))
@@ -167,6 +169,48 @@ struct LinkTests {
                 try await link.waitUntilClosed()
             }
             try await eventually("it is forgotten") { controller.registry.connectedNodes().isEmpty }
+        }
+    }
+}
+
+@Suite("Requests that do not end", .timeLimit(.minutes(1)))
+struct StuckRequestTests {
+    /// A request hangs in a system call, say, when its link is lost: the node dials again and serves.
+    @Test func theNodeDialsAgain() async throws {
+        try await TestController.with { controller in
+            let node = try await controller.join()
+            let work = FakeWork(node.name)
+            let log = LogRecorder()
+            let released = AsyncStream.makeStream(of: Void.self)
+            let isStuck = Mutex(false)
+            let service = NodeLinkService(
+                identityDirectory: node.directory,
+                reporter: NodeReporter { NodeReport(facts: TestNode.facts, containers: []) }, logger: log.logger
+            ) { stream in
+                let isFirst = isStuck.withLock { isStuck in
+                    defer { isStuck = true }
+                    return !isStuck
+                }
+                guard isFirst else { return await work.serve(stream) }
+                // Not cancelled with the task that waits for it.
+                await Task { for await _ in released.stream {} }.value
+            }
+            let running = Task { try await service.run() }
+            try await controller.waitUntilReady(node)
+            try await controller.run("projects_create", ["name": "shop"])
+            let lost = Task { try await controller.post("shell.exec", ["project": "shop", "cmd": "name"]) }
+            try await eventually("the request hangs") { isStuck.withLock { $0 } }
+            let began = ContinuousClock.now
+            controller.registry.disconnect(node.id, reason: "The test cuts it.")
+            #expect(try await lost.value.status == 503)
+            try await eventually("it is offline") { log.contains("The controller is not linked") }
+            try await controller.waitUntilReady(node)
+            #expect(ContinuousClock.now - began < .seconds(Limits.linkHandlersEndSeconds + 5))
+            #expect(try await controller.run("shell.exec", ["project": "shop", "cmd": "name"])["exitCode"] == 0)
+            #expect(log.contains("Requests of the last link do not end"))
+            released.continuation.finish()
+            running.cancel()
+            try await running.value
         }
     }
 }

@@ -46,6 +46,7 @@ public struct NodeLinkService: Service {
                 defer {
                     if ContinuousClock.now - linkedAt > .seconds(Limits.pingIntervalSeconds) { backoff.connected() }
                 }
+                defer { reportStuck(link) }
                 try await hold(link, identity: identity, generation: generation)
             } catch {
                 try Task.checkCancellation()
@@ -54,6 +55,14 @@ public struct NodeLinkService: Service {
             }
             try await Task.sleep(for: backoff.nextPause(random: Double.random(in: 0..<1)))
         }
+    }
+
+    /// They hold files and memory until they end, so somebody should know.
+    private func reportStuck(_ link: MuxConnection) {
+        guard link.handlerCount > 0 else { return }
+        logger.error(
+            "Requests of the last link do not end although they were cancelled.",
+            metadata: ["count": "\(link.handlerCount)"])
     }
 
     private func dial() async throws -> (link: MuxConnection, identity: NodeIdentity, generation: UInt64) {

@@ -38,6 +38,8 @@ public enum Limits {
     /// A node reports its facts and containers this often, and at once when they change.
     public static let reportIntervalSeconds = 3
     public static let networkCheckSeconds = 10
+    /// Handlers of a link that ended are cancelled; after this time nobody waits for them any more.
+    public static let linkHandlersEndSeconds = 2
     /// Containers in one part of a report, and how much of each one's reason.
     public static let containersPerReport = 100
     public static let reportReasonCharacters = 400

@@ -1,11 +1,13 @@
 import FastableCore
 public import NIOCore
 import NIOWebSocket
+import Synchronization
 
 /// One link: many flow-controlled streams over one channel. `LinkDialer` and `LinkListener` make them.
 public final class MuxConnection: Sendable {
     private let core: MuxCore
     private let channel: any Channel
+    private let handlers = Atomic(0)
 
     private init(core: MuxCore, channel: any Channel) {
         self.core = core
@@ -27,26 +29,49 @@ public final class MuxConnection: Sendable {
         return MuxConnection(core: core, channel: channel)
     }
 
-    /// Runs until the link is over; `accept` is called in a child task for every stream that the peer opens.
+    /// Runs until the link is over; `accept` is called in a task of its own for every stream that the peer opens.
     ///
-    /// When the link ends, the child tasks are cancelled and awaited. Returns after `close` or when its task is cancelled
-    /// (which closes the link); throws `unavailable` when the link was lost or the peer closed it.
+    /// When the link ends, these tasks are cancelled and awaited, but not longer than `Limits.linkHandlersEndSeconds`: one that is
+    /// stuck must not keep a node from dialling again. `handlerCount` tells what is left then; it ends by itself or never.
+    /// Returns after `close` or when its task is cancelled (which closes the link); throws `unavailable` when the link was lost
+    /// or the peer closed it.
     public func run(accept: @escaping @Sendable (MuxStream) async -> Void) async throws {
         try core.claimRun()
+        let handlersEnded = channel.eventLoop.makePromise(of: Void.self)
         await withTaskCancellationHandler {
-            await withDiscardingTaskGroup { group in
-                while let (id, opening) = await core.nextArrived() {
-                    let stream = MuxStream(id: id, opening: opening, core: core)
-                    group.addTask { await accept(stream) }
-                }
-                group.cancelAll()
+            // Not a child task: nobody could leave without it. It ends with the link, as far as the handlers let it.
+            Task {
+                await serve(accept)
+                handlersEnded.succeed()
             }
+            try? await channel.closeFuture.get()
         } onCancel: {
             core.close(reason: "The program is stopping.")
         }
-        try? await channel.closeFuture.get()
+        let patience = channel.eventLoop.scheduleTask(in: .seconds(Int64(Limits.linkHandlersEndSeconds))) {
+            handlersEnded.succeed()
+        }
+        try? await handlersEnded.futureResult.get()
+        patience.cancel()
         if let error = core.failure { throw error }
     }
+
+    private func serve(_ accept: @escaping @Sendable (MuxStream) async -> Void) async {
+        await withDiscardingTaskGroup { group in
+            while let (id, opening) = await core.nextArrived() {
+                let stream = MuxStream(id: id, opening: opening, core: core)
+                handlers.add(1, ordering: .relaxed)
+                group.addTask {
+                    await accept(stream)
+                    self.handlers.subtract(1, ordering: .relaxed)
+                }
+            }
+            group.cancelAll()
+        }
+    }
+
+    /// Streams of the peer that are being served.
+    public var handlerCount: Int { handlers.load(ordering: .relaxed) }
 
     /// Opens a stream. It returns at once: the peer's refusal, if any, comes as the stream's error.
     ///

@@ -67,6 +67,9 @@ public enum Limits {
     public static let execReadBytes = 128 * 1024
     /// Output of finished execs that a node keeps, per project; the oldest goes first.
     public static let finishedExecOutputBytes = 512 * 1024 * 1024
+    /// First and longest pause before the result of a command, which the disk did not take, is written again.
+    public static let execRecordRetryFirstMilliseconds = 100
+    public static let execRecordRetryLongestMilliseconds = 10_000
     /// How long the end of a killed command is waited for.
     public static let execKillSeconds = 10
     /// How long a container's init may take to tell what it holds.

@@ -1,17 +1,32 @@
 import FastableCore
 import Logging
+import NIOCore
 import NodeLinux
 import Synchronization
 
-/// Writes the records of ended execs, one batch after the other, and lets init forget those whose record is complete.
+/// Writes the records of ended execs, one batch after the other, and lets init forget those whose record is complete. What the
+/// disk does not take is tried again, with growing pauses, until it does or the table is closed.
 ///
 /// Readers do not wait for it: until a record is on disk, init has the result, and a restarted daemon gets it from there.
 final class ExecRecorder: Sendable {
     private struct State {
         var waiting: [ExecSession] = []
         var isWorking = false
+        var isClosed = false
         /// Who waits until there is nothing to do.
         var idle: [CheckedContinuation<Void, Never>] = []
+        /// The next attempt after one that failed, and the pause before the one after that.
+        var retry: Scheduled<Void>?
+        var pauseMilliseconds = Limits.execRecordRetryFirstMilliseconds
+
+        /// `true` when there is something to do and nobody does it yet: the caller does.
+        mutating func begin() -> Bool {
+            guard !isWorking, !waiting.isEmpty else { return false }
+            isWorking = true
+            retry?.cancel()
+            retry = nil
+            return true
+        }
 
         mutating func rest() -> [CheckedContinuation<Void, Never>] {
             isWorking = false
@@ -31,18 +46,22 @@ final class ExecRecorder: Sendable {
         self.link = link
     }
 
+    /// Results that the disk has refused and that are written again later.
+    var refusedCount: Int { state.withLock { $0.retry == nil ? 0 : $0.waiting.count } }
+
     /// Call when an exec has ended, and whenever something about it changed after that.
     func record(_ session: ExecSession) {
-        let starts = state.withLock { state -> Bool in
+        let starts = state.withLock { state in
             state.waiting.append(session)
-            defer { state.isWorking = true }
-            return !state.isWorking
+            return state.begin()
         }
         if starts { Task { await work() } }
     }
 
-    /// Returns when everything that was asked for has been tried.
-    func finish() async {
+    /// Tries once more what waits, and returns when everything that was asked for has been tried. Nothing is tried again later.
+    func close() async {
+        stopRetrying()
+        if state.withLock({ $0.begin() }) { await work() }
         await withCheckedContinuation { waiter in
             let isIdle = state.withLock { state -> Bool in
                 if state.isWorking { state.idle.append(waiter) }
@@ -52,11 +71,27 @@ final class ExecRecorder: Sendable {
         }
     }
 
+    func stopRetrying() {
+        state.withLock { state in
+            state.isClosed = true
+            state.retry?.cancel()
+            state.retry = nil
+        }
+    }
+
     private func work() async {
         while let batch = nextBatch() {
-            let failed = try? await BlockingPool.shared.run { batch.filter { !self.write($0) } }
-            if let failed, !failed.isEmpty { return giveUp(failed) }
+            let failed = await write(batch)
+            if !failed.isEmpty { return giveUp(failed) }
+            state.withLock { $0.pauseMilliseconds = Limits.execRecordRetryFirstMilliseconds }
         }
+    }
+
+    /// Those that the disk did not take.
+    private func write(_ batch: [ExecSession]) async -> [ExecSession] {
+        do {
+            return try await BlockingPool.shared.run { batch.filter { !self.write($0) } }
+        } catch { return batch }
     }
 
     private func nextBatch() -> [ExecSession]? {
@@ -71,13 +106,23 @@ final class ExecRecorder: Sendable {
         return batch.isEmpty ? nil : batch
     }
 
-    /// Without a record init keeps an exec; the next one that ends brings another attempt.
+    /// Without a record init keeps an exec.
     private func giveUp(_ failed: [ExecSession]) {
         let idle = state.withLock { state in
             state.waiting.insert(contentsOf: failed, at: 0)
+            if !state.isClosed {
+                state.retry = link.eventLoop.scheduleTask(in: .milliseconds(Int64(state.pauseMilliseconds))) {
+                    [weak self] in self?.tryAgain()
+                }
+                state.pauseMilliseconds = min(2 * state.pauseMilliseconds, Limits.execRecordRetryLongestMilliseconds)
+            }
             return state.rest()
         }
         for waiter in idle { waiter.resume() }
+    }
+
+    private func tryAgain() {
+        if state.withLock({ $0.begin() }) { Task { await work() } }
     }
 
     /// `false` when the disk did not take it.

@@ -87,6 +87,8 @@ final class ExecStore: Sendable {
             let bytes = try JSON.encode(record)
             let path = recordPath(record.exec)
             let temporary = path + ".new"
+            // On a full disk half a file would take what is left.
+            defer { unlink(temporary) }
             let file = try FileDescriptor(opening: temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o600)
             try file.writeAll(Array(bytes))
             try Errno.check { rename(temporary, path) }

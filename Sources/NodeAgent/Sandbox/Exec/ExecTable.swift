@@ -73,7 +73,10 @@ public final class ExecTable: Sendable {
         recorder = ExecRecorder(store: store, registry: registry, link: link)
     }
 
-    deinit { link.close() }
+    deinit {
+        recorder.stopRetrying()
+        link.close()
+    }
 
     /// Connects to init and takes over what it holds. Call once before anything else, for a new container as well as
     /// for one that was running when the daemon ended.
@@ -103,6 +106,9 @@ public final class ExecTable: Sendable {
             for exec in lost.sorted() { try store.conclude(exec, container: container) }
         }
     }
+
+    /// Results of ended commands that the disk has refused so far. For tests.
+    package var recordsRefused: Int { recorder.refusedCount }
 
     /// Commands that run now.
     public var runningCount: Int { registry.runningCount }
@@ -168,7 +174,7 @@ public final class ExecTable: Sendable {
         }
         guard wasOpen else { return }
         if containerEnded { self.containerEnded() }
-        await recorder.finish()
+        await recorder.close()
         disconnect()
     }
 
@@ -178,6 +184,7 @@ public final class ExecTable: Sendable {
     /// Ends as the death of the daemon would: nothing is finished. For tests.
     package func abandon() {
         state.withLock { $0.phase = .closed }
+        recorder.stopRetrying()
         disconnect()
     }
 }

@@ -14,6 +14,8 @@ public final class NodeRegistry: NodeDirectory {
         let connectedAt: Date
         var facts: NodeFacts
         var containers: [ContainerStatus]
+        /// Those of a report whose last part is still to come.
+        var arriving: [ContainerStatus] = []
     }
 
     private struct State {
@@ -70,10 +72,12 @@ public final class NodeRegistry: NodeDirectory {
 
     func update(_ node: NodeID, generation: UInt64, report: NodeReport) {
         state.withLock { state in
-            guard state.entries[node]?.generation == generation else { return }
-            state.entries[node]?.facts = report.facts
-            if !report.continues { state.entries[node]?.containers = [] }
-            state.entries[node]?.containers += report.containers
+            guard var entry = state.entries[node], entry.generation == generation else { return }
+            entry.facts = report.facts
+            let containers = report.continues ? entry.arriving + report.containers : report.containers
+            entry.arriving = Array(containers.prefix(Limits.projectsPerNode))
+            if !report.isIncomplete { entry.containers = entry.arriving }
+            state.entries[node] = entry
         }
     }
 

@@ -5,6 +5,7 @@ import Synchronization
 public final class NodeReporter: Sendable {
     private let current: @Sendable () async -> NodeReport
     private let calls = Mutex<ControllerCalls?>(nil)
+    private let last = Mutex<Task<Void, any Error>?>(nil)
 
     /// - Parameter current: gathers what is true now.
     public init(current: @escaping @Sendable () async -> NodeReport) { self.current = current }
@@ -17,17 +18,35 @@ public final class NodeReporter: Sendable {
         try? await send(over: calls)
     }
 
-    /// One report in as many parts as it takes: a single message has a limit, the number of containers has not.
+    /// One report after the other: the parts of two must not mix.
     private func send(over link: ControllerCalls) async throws {
+        let turn = last.withLock { last in
+            let task = Task { [previous = last] in
+                _ = await previous?.result
+                try Task.checkCancellation()
+                try await sendParts(over: link)
+            }
+            last = task
+            return task
+        }
+        try await withTaskCancellationHandler {
+            try await turn.value
+        } onCancel: {
+            turn.cancel()
+        }
+    }
+
+    /// A report in as many parts as it takes: a single message has a limit, the number of containers has not.
+    private func sendParts(over link: ControllerCalls) async throws {
         let report = await current()
         var rest = report.containers[...]
         var continues = false
         repeat {
-            let part = NodeReport(
-                facts: report.facts, containers: rest.prefix(Limits.containersPerReport).map(\.briefly),
-                continues: continues)
-            _ = try await link.call(.report, part, returning: Empty.self)
+            let first = rest.prefix(Limits.containersPerReport).map(\.briefly)
             rest = rest.dropFirst(Limits.containersPerReport)
+            let part = NodeReport(
+                facts: report.facts, containers: first, continues: continues, isIncomplete: !rest.isEmpty)
+            _ = try await link.call(.report, part, returning: Empty.self)
             continues = true
         } while !rest.isEmpty
     }

@@ -181,11 +181,26 @@ public struct NodeReport: Codable, Sendable {
     public var containers: [ContainerStatus]
     /// These containers come on top of those of the part before; otherwise they are all, or the first part.
     public var continues: Bool
+    /// Another part follows: the report counts when the last one is there.
+    public var isIncomplete: Bool
 
-    public init(facts: NodeFacts, containers: [ContainerStatus], continues: Bool = false) {
+    public init(
+        facts: NodeFacts, containers: [ContainerStatus], continues: Bool = false, isIncomplete: Bool = false
+    ) {
         self.facts = facts
         self.containers = containers
         self.continues = continues
+        self.isIncomplete = isIncomplete
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            facts: try fields.decode(NodeFacts.self, forKey: .facts),
+            containers: try fields.decode([ContainerStatus].self, forKey: .containers),
+            continues: try fields.decode(Bool.self, forKey: .continues),
+            // A node of the first release does not tell.
+            isIncomplete: try fields.decodeIfPresent(Bool.self, forKey: .isIncomplete) ?? false)
     }
 }
 

@@ -149,11 +149,15 @@ private final class Ports: Sendable {
 final class WatchedFleet: FleetDelegate {
     private let fleet: FleetService
     private let shown = Mutex<[String]>([])
+    private let parts = Mutex<[NodeReport]>([])
 
     init(_ fleet: FleetService) { self.fleet = fleet }
 
     /// Serials of the certificates that were let in, in order; each link shows its own twice.
     var serials: [String] { shown.withLock { $0 } }
+
+    /// What nodes reported, part by part.
+    var reports: [NodeReport] { parts.withLock { $0 } }
 
     func authorizeNode(certificateDER: [UInt8]) async throws -> NodeID {
         let node = try await fleet.authorizeNode(certificateDER: certificateDER)
@@ -166,7 +170,10 @@ final class WatchedFleet: FleetDelegate {
         try await fleet.renewCertificate(node: node, request: request)
     }
     func nodeConnected(_ node: NodeID, facts: NodeFacts) async { await fleet.nodeConnected(node, facts: facts) }
-    func nodeReported(_ node: NodeID, report: NodeReport) async { await fleet.nodeReported(node, report: report) }
+    func nodeReported(_ node: NodeID, report: NodeReport) async {
+        parts.withLock { $0.append(report) }
+        await fleet.nodeReported(node, report: report)
+    }
     func nodeDisconnected(_ node: NodeID) async { await fleet.nodeDisconnected(node) }
     func linkRefused(remoteAddress: String, reason: String) {
         fleet.linkRefused(remoteAddress: remoteAddress, reason: reason)

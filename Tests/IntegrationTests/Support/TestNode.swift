@@ -34,12 +34,13 @@ struct TestNode: Sendable {
 
     /// Runs the node's own link service while `body` runs.
     func linked(
-        log: LogRecorder = LogRecorder(), work: FakeWork? = nil, _ body: () async throws -> Void
+        log: LogRecorder = LogRecorder(), work: FakeWork? = nil,
+        reporter: NodeReporter = NodeReporter { NodeReport(facts: Self.facts, containers: []) },
+        _ body: () async throws -> Void
     ) async throws {
         let work = work ?? FakeWork(name)
         let service = NodeLinkService(
-            identityDirectory: directory,
-            reporter: NodeReporter { NodeReport(facts: Self.facts, containers: []) }, logger: log.logger
+            identityDirectory: directory, reporter: reporter, logger: log.logger
         ) { stream in await work.serve(stream) }
         let running = Task { try await service.run() }
         let result: Result<Void, any Error>

@@ -20,9 +20,12 @@ final class TestNode {
         manager = try await Self.open(configuration)
     }
 
-    private static func open(_ configuration: SandboxConfiguration) async throws -> SandboxManager {
-        var logger = Logger(label: "test")
-        logger.logLevel = getenv("FASTABLE_TEST_LOG") == nil ? .critical : .debug
+    private static func open(
+        _ configuration: SandboxConfiguration, _ given: Logger? = nil
+    ) async throws -> SandboxManager {
+        var quiet = Logger(label: "test")
+        quiet.logLevel = getenv("FASTABLE_TEST_LOG") == nil ? .critical : .debug
+        let logger = given ?? quiet
         let group = MultiThreadedEventLoopGroup.singleton
         let manager = try await SandboxManager(configuration, group: group, logger: logger)
         try await manager.recover()
@@ -31,9 +34,9 @@ final class TestNode {
 
     /// The daemon ends and starts again. Its connections are closed, as the kernel closes those of a process that was killed;
     /// nothing else is told or written.
-    func restart() async throws {
+    func restart(_ logger: Logger? = nil) async throws {
         await manager.close()
-        manager = try await Self.open(configuration)
+        manager = try await Self.open(configuration, logger)
     }
 
     /// Runs a test on a node with the image ‘tiny’, then removes the node and looks for what it left.

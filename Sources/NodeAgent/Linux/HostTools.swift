@@ -3,7 +3,7 @@ import Glibc
 import Synchronization
 
 /// Where the programs of the host are: looked for once, in directories that only root can write to.
-enum HostTools {
+public enum HostTools {
     private static let directories = [
         "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin",
     ]
@@ -25,6 +25,8 @@ enum HostTools {
         found.withLock { $0[executable] = path }
         return path
     }
+
+    public static func isInstalled(_ executable: String) -> Bool { (try? path(of: executable)) != nil }
 
     static func missing(_ executable: String) -> FastableError {
         let name = executable.split(separator: "/").last.map(String.init) ?? executable

@@ -1,5 +1,5 @@
 import FastableCore
-import FoundationEssentials
+public import FoundationEssentials
 import Glibc
 
 /// The host's network, by its own tools.
@@ -9,18 +9,27 @@ public enum NetworkTools {
     /// Stops at the first that fails and throws `internal`; `what` completes “The node could not …”.
     public static func ip(_ commands: [String], in namespace: String? = nil, doing what: String) async throws {
         let input = Data((commands.joined(separator: "\n") + "\n").utf8)
-        let command =
-            if let namespace {
-                HostCommand("nsenter", ["--net=" + namespace, "--", "ip", "-batch", "-"], standardInput: input)
-            } else {
-                HostCommand("ip", ["-batch", "-"], standardInput: input)
-            }
-        try await command.runChecked(what)
+        try await command("ip", ["-batch", "-"], in: namespace, input).runChecked(what)
     }
 
     /// Loads a rule file in one transaction: all of it or nothing.
-    public static func nft(_ rules: String, doing what: String) async throws {
-        try await HostCommand("nft", ["-f", "-"], standardInput: Data(rules.utf8)).runChecked(what)
+    public static func nft(_ rules: String, in namespace: String? = nil, doing what: String) async throws {
+        try await command("nft", ["-f", "-"], in: namespace, Data(rules.utf8)).runChecked(what)
+    }
+
+    /// What the kernel has in a table, like `inet fastable_demo`, as the JSON of `nft`; `nil` when there is none.
+    public static func table(_ name: String, in namespace: String? = nil) async throws -> Data? {
+        let arguments = ["-j", "list", "table"] + name.split(separator: " ").map(String.init)
+        let result = try await command("nft", arguments, in: namespace).run()
+        if !result.status.isSuccess, result.errorText.contains("No such file or directory") { return nil }
+        return try result.checked("list the firewall's rules").stdout
+    }
+
+    private static func command(
+        _ tool: String, _ arguments: [String], in namespace: String?, _ input: Data? = nil
+    ) -> HostCommand {
+        guard let namespace else { return HostCommand(tool, arguments, standardInput: input) }
+        return HostCommand("nsenter", ["--net=" + namespace, "--", tool] + arguments, standardInput: input)
     }
 
     /// Names of all tables: `inet fastable_demo`.

@@ -1,31 +1,77 @@
 import FastableCore
 import Glibc
+package import Logging
 import NodeLinux
+import Synchronization
 
 /// Puts an instance's rules in force and takes them away again.
-struct Firewall: Sendable {
+package final class Firewall: Sendable {
+    private struct State {
+        /// What the kernel says of our rules where nobody else can change them.
+        var expected: FirewallTable?
+        /// Why the way through the older filter could not be opened, as it was logged.
+        var passageProblem: String?
+    }
+
     let rules: FirewallRules
     let forwarding: Forwarding
+    /// The program that sets the rules of the older filter.
+    private let olderTool: String
+    private let logger: Logger
+    private let state = Mutex(State())
+
+    package init(rules: FirewallRules, forwarding: Forwarding, olderTool: String = "iptables", logger: Logger) {
+        self.rules = rules
+        self.forwarding = forwarding
+        self.olderTool = olderTool
+        self.logger = logger
+    }
 
     /// Replaces what is in force.
-    func apply() async throws {
+    package func apply() async throws {
         try await NetworkTools.nft(rules.text, doing: "load the firewall's rules")
         try forwarding.enable()
         await setPassage(true)
     }
 
-    /// Puts the rules in force again when another program flushed them, or when Docker was started since.
-    func check() async throws {
-        if try await NetworkTools.tables().contains(rules.table) {
-            try forwarding.enable()
-            await setPassage(true)
-        } else {
-            try await apply()
+    /// Puts the rules in force again when another program flushed or changed them, or when Docker was started since.
+    package func check() async throws {
+        if let change = try await change() {
+            logger.error(
+                "somebody changed the node's firewall rules; they are put in force again",
+                metadata: ["table": "\(rules.table)", "change": "\(change)"])
+            return try await apply()
         }
+        try forwarding.enable()
+        await setPassage(true)
+    }
+
+    /// In which way the table in force is not ours.
+    private func change() async throws -> String? {
+        let expected = try await expectedTable()
+        guard let listing = try await NetworkTools.table(rules.table) else { return "the table was removed" }
+        return try FirewallTable(listing: listing).difference(from: expected)
+    }
+
+    /// The rules are loaded once into a network namespace of their own and read back from there: what the tool and the kernel make
+    /// of a text is theirs to say, and on the host somebody may already have changed it.
+    private func expectedTable() async throws -> FirewallTable {
+        if let known = state.withLock({ $0.expected }) { return known }
+        let namespaces = try ContainerNamespaces(base: rules.block.uidBase, count: Slot.idCount)
+        let path = namespaces.networkPath
+        try await NetworkTools.nft(rules.text, in: path, doing: "try the firewall's rules")
+        let listing = try await NetworkTools.table(rules.table, in: path)
+        withExtendedLifetime(namespaces) {}
+        guard let listing else {
+            throw FastableError(.internal, "The node could not read its firewall rules back.", context: rules.table)
+        }
+        let expected = try FirewallTable(listing: listing)
+        state.withLock { $0.expected = expected }
+        return expected
     }
 
     /// Safe when nothing was applied.
-    func remove() async throws {
+    package func remove() async throws {
         await setPassage(false)
         try await NetworkTools.nft(rules.removal, doing: "remove the firewall's rules")
         let others = try await NetworkTools.tables().contains { $0.hasPrefix("inet fastable_") }
@@ -34,8 +80,26 @@ struct Firewall: Sendable {
 
     /// Docker and ufw set the policy of the older filter's FORWARD chain to DROP, which no rule of ours can overrule from another
     /// table. Docker keeps a chain for such cases. What this lets pass has already passed our own table.
+    ///
+    /// A failure is logged once, and closes a way at worst.
     private func setPassage(_ wanted: Bool) async {
-        guard let listing = try? await HostCommand("iptables", ["-w", "5", "-S"]).run().text else { return }
+        var problem: String?
+        do { try await changePassage(wanted) } catch { problem = "\(error)" }
+        let isNew = state.withLock { state in
+            defer { state.passageProblem = problem }
+            return problem != state.passageProblem
+        }
+        guard let problem, isNew else { return }
+        logger.error(
+            "the older firewall of the host cannot be changed: if it drops forwarded packets, containers have no network",
+            metadata: ["cause": "\(problem)"])
+    }
+
+    private func changePassage(_ wanted: Bool) async throws {
+        // A host without the tool has no such chains, or nobody who could set them.
+        guard HostTools.isInstalled(olderTool) else { return }
+        let listing = try await HostCommand(olderTool, ["-w", "5", "-S"])
+            .runChecked("read the older firewall's rules").text
         let place =
             listing.contains("-N DOCKER-USER\n")
             ? "DOCKER-USER" : listing.contains("-P FORWARD DROP\n") ? "FORWARD" : nil
@@ -46,7 +110,7 @@ struct Firewall: Sendable {
                 let belongs = wanted && chain == place
                 let arguments = ["-w", "5", belongs ? "-I" : "-D", chain] + rule.split(separator: " ").map(String.init)
                 for _ in 0..<(belongs ? max(0, 1 - copies) : copies) {
-                    _ = try? await HostCommand("iptables", arguments).run()
+                    try await HostCommand(olderTool, arguments).runChecked("change the older firewall's rules")
                 }
             }
         }

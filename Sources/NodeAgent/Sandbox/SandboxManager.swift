@@ -39,7 +39,8 @@ public actor SandboxManager {
             paths: paths, block: block, images: ImageStore(directory: paths.images),
             runtime: RuncRuntime(program: configuration.runtime, stateDirectory: paths.runtime),
             cgroups: cgroups, network: Network(),
-            firewall: Firewall(rules: rules, forwarding: Forwarding(note: paths.blocks + "/ip_forward")),
+            firewall: Firewall(
+                rules: rules, forwarding: Forwarding(note: paths.blocks + "/ip_forward"), logger: logger),
             resolvers: resolvers, ledger: ProjectLedger(paths: paths),
             connector: InitConnector(cgroups: cgroups, eventLoops: group, logger: logger), logger: logger)
         self.logger = logger
@@ -132,7 +133,7 @@ public actor SandboxManager {
         try? await host.images.removeDrafts()
     }
 
-    /// Puts the firewall in force again when somebody flushed it, or when Docker was started since. Cheap; call every few seconds.
+    /// Puts the firewall in force again when somebody changed it, or when Docker was started since. Cheap; call every few seconds.
     public func checkNetwork() async throws { try await host.firewall.check() }
 
     /// Lets go of the containers, which run on: for the end of the daemon. `recover` takes them up again.

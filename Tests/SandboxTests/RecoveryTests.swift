@@ -23,6 +23,33 @@ extension ContainerTests {
             }
         }
 
+        /// Its folder of commands cannot be read at first, as on a disk that comes late.
+        @Test func aContainerThatDoesNotAnswerAtOnceIsTriedAgain() async throws {
+            try await TestNode.with { node in
+                let spec = node.project()
+                let before = try await node.manager.ensure(spec)
+                let session = try await node.start(spec, "echo first; sleep 2; echo second; exit 7")
+                let execs = before.volume.paths.execs
+                await node.manager.close()
+                rename(execs, execs + ".away")
+                try AtomicFile.write(execs, [])
+                let log = LogRecorder()
+                let mended = Task {
+                    try await eventually { log.count("a container does not answer") == 1 }
+                    unlink(execs)
+                    rename(execs + ".away", execs)
+                }
+                try await node.restart(log.logger)
+                try await mended.value
+                #expect(log.count("a container does not answer") == 1)
+                #expect(await node.manager.status(spec.project)?.state == .running)
+                #expect(try await node.manager.ensure(spec).id == before.id)
+                let output = try await TestNode.collect(
+                    try await node.manager.exec(session.exec, of: spec.project))
+                #expect(output.out == "first\nsecond\n" && output.status == 7)
+            }
+        }
+
         @Test func resultsAreThereWithoutAContainer() async throws {
             try await TestNode.with { node in
                 let spec = node.project()

@@ -36,7 +36,7 @@ enum Node {
         let router = NodeRouter(sandboxes: sandboxes, reporter: reporter, logger: logger)
         return DaemonPlan(
             services: [
-                NetworkWatch(sandboxes: sandboxes, logger: logger),
+                HostWatch(sandboxes: sandboxes, logger: logger),
                 NodeLinkService(identityDirectory: paths.identity, reporter: reporter, logger: logger) { stream in
                     await router.serve(stream)
                 },

@@ -1,4 +1,6 @@
 public import FastableCore
+import Glibc
+import NodeLinux
 
 /// Where one node instance keeps its things. Two instances on a machine share only `blocks`.
 public struct NodePaths: Sendable, Equatable {
@@ -81,4 +83,19 @@ struct ContainerPaths: Sendable, Equatable {
     var lower: String { directory + "/lower" }
     var initSocket: String { directory + "/init.sock" }
     var runtimeLog: String { directory + "/runtime.log" }
+    private var slotFile: String { directory + "/slot" }
+
+    /// Notes whose ids and addresses the incarnation has, for whoever must remove it. Blocks.
+    func keep(_ slot: Slot) throws {
+        let file = try FileDescriptor(opening: slotFile, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
+        try file.writeAll(Array("\(slot.index)".utf8))
+    }
+
+    /// What was noted; `nil` when nothing tells.
+    func slot(of block: InstanceBlock) -> Slot? {
+        guard let bytes = (try? SmallFile.read(slotFile, atMost: 16)).flatMap({ $0 }),
+            let index = Int(String(decoding: bytes, as: UTF8.self))
+        else { return nil }
+        return try? block.slot(index)
+    }
 }

@@ -7,22 +7,20 @@ import NodeLinux
 actor Sandbox {
     nonisolated let project: ProjectID
     nonisolated let slot: Slot
-    private let host: SandboxHost
-    private let logger: Logger
-    private var machine = SandboxStateMachine()
-    private var record: ProjectRecord
-    private var running: Running?
+    let host: SandboxHost
+    let logger: Logger
+    var machine = SandboxStateMachine()
+    var record: ProjectRecord
+    var running: Running?
     /// The last start and the last removal of a container. Both end by themselves: each of their steps has a deadline.
     private var start: Task<RunningContainer, any Error>?
     private var removal: Task<Void, Never>?
     private var deletion: Task<Void, any Error>?
-    /// An incarnation that could not be removed. Its user ids, address and files must not serve another before it is gone.
-    private var remains: (container: ContainerID, process: ProcessIdentity?)?
-    private var volumeMade = false
+    var volumeMade = false
     private var isDeleted = false
     private var timer: Task<Void, Never>?
 
-    private struct Running {
+    struct Running {
         let container: RunningContainer
         let process: ProcessIdentity
         let watch: ExitWatch
@@ -144,6 +142,7 @@ actor Sandbox {
     var image: String { record.image }
     var current: RunningContainer? { running?.container }
     var container: ContainerID? { machine.container }
+    var lastContainer: ContainerID? { record.container }
 
     func status() -> ContainerStatus {
         ContainerStatus(
@@ -158,16 +157,13 @@ actor Sandbox {
         do {
             // What is left of the last incarnation goes first, also when it took too long.
             await removal?.value
-            try await clearRemains()
+            try await host.clearRemains(of: slot)
             let began = ContinuousClock.now
             let running = try await bringUp(id, spec)
             guard machine.started(id) == .serve else {
                 await running.container.execs.close(containerEnded: true)
                 // The steps back must be taken although this task may have been cancelled.
-                let failure = await Task { [host, slot] in
-                    await host.dismantle(id, slot: slot, process: running.process)
-                }.value
-                if failure != nil { remains = (id, running.process) }
+                await Task { [host, slot] in _ = await host.dismantle(id, slot: slot, process: running.process) }.value
                 throw FastableError(.cancelled, "The container was stopped while it started.")
             }
             self.running = running
@@ -208,49 +204,7 @@ actor Sandbox {
         }
     }
 
-    private func bringUp(_ id: ContainerID, _ spec: ContainerSpec) async throws -> Running {
-        let limits = try spec.limits.validated()
-        _ = try host.images.image(spec.image)
-        let volume = try await volume()
-        if record.image != spec.image { try resetLayer(volume.paths) }
-        record.spec = spec
-        record.spec.limits = limits
-        record.image = spec.image
-        record.container = id
-        record.process = nil
-        try await save()
-        let process = try await host.build(record.spec, as: id, slot: slot)
-        do {
-            return try await connect(id, process, volume)
-        } catch {
-            await Task { _ = await host.dismantle(id, slot: slot, process: process) }.value
-            throw error
-        }
-    }
-
-    private func connect(
-        _ id: ContainerID, _ process: ProcessIdentity, _ volume: ProjectVolume
-    ) async throws -> Running {
-        let execs = try await host.connect(
-            id, slot: slot, process: process, execs: volume.paths.execs)
-        let watch = try ExitWatch(process) { [weak self] in
-            Task { await self?.exited(id) }
-        }
-        let environment = try host.images.image(record.image).environment
-        let container = RunningContainer(
-            id: id, volume: volume, execs: execs, environment: environment.merging(record.spec.environment) { $1 })
-        return Running(container: container, process: process, watch: watch, imageEnvironment: environment)
-    }
-
-    /// The changes of the root file system were made on another image and fit to nothing else.
-    private func resetLayer(_ project: ProjectPaths) throws {
-        for directory in [project.upper, project.work] where Directories.exists(directory) {
-            try host.discard(directory)
-        }
-        Task { [host] in try? await host.emptyTrash() }
-    }
-
-    private func exited(_ id: ContainerID) {
+    func exited(_ id: ContainerID) {
         let reason = "Its first process ended unexpectedly. It is made again on next use; files are kept."
         guard let id = machine.exited(id, reason: reason, now: .now) else { return }
         logger.warning("container ended by itself", metadata: ["container": "\(id)"])
@@ -264,10 +218,9 @@ actor Sandbox {
         removal = Task { [previous = removal] in
             await previous?.value
             await ending?.container.execs.close(containerEnded: true)
-            let failure = await host.dismantle(id, slot: slot, process: ending?.process)
-            if let failure {
-                remains = (id, ending?.process)
-                machine.removalFailed(id, reason: failure.message)
+            if let failure = await host.dismantle(id, slot: slot, process: ending?.process) {
+                machine.removalFailed(
+                    id, reason: failure.message + " The node tries again by itself; the next start waits for it.")
             } else {
                 machine.removed(id)
             }
@@ -282,11 +235,8 @@ actor Sandbox {
             await removal?.value
             let ending = running.take()
             await ending?.container.execs.close(containerEnded: true)
-            if let id {
-                try await clearRemains()
-                remains = (id, ending?.process)
-            }
-            try await clearRemains()
+            if let id { await host.dismantle(id, slot: slot, process: ending?.process) }
+            try await host.clearRemains(of: slot)
             try await host.removeVolume(project)
             isDeleted = true
             machine.deleted()
@@ -298,19 +248,12 @@ actor Sandbox {
         }
     }
 
-    /// Tries again to remove what an earlier removal left; throws when it still cannot be removed.
-    private func clearRemains() async throws {
-        guard let left = remains else { return }
-        if let failure = await host.dismantle(left.container, slot: slot, process: left.process) { throw failure }
-        remains = nil
-    }
-
     private func endOfRemoval() async {
         _ = await start?.result
         await removal?.value
     }
 
-    private func save() async throws {
+    func save() async throws {
         record.state = machine.publicState
         record.reason = machine.reason
         let record = record
@@ -333,50 +276,5 @@ actor Sandbox {
         case .nothing: break
         }
         watchDeadline()
-    }
-
-    // MARK: after a restart of the daemon
-
-    /// Takes up what an earlier run left. `live` are the containers that the runtime says are running.
-    func recover(live: Set<ContainerID>) async {
-        volumeMade = true
-        guard let id = record.container, record.state == .running else {
-            return recordFound(record.state == .failed ? record.reason : nil)
-        }
-        guard let process = record.process, process.isAlive, live.contains(id) else {
-            _ = await host.dismantle(id, slot: slot, process: nil)
-            record.process = nil
-            return recordFound(nil)
-        }
-        if await adopt(id, process) { return machine.adopted(id) }
-        _ = await host.dismantle(id, slot: slot, process: process)
-        record.process = nil
-        recordFound(nil)
-    }
-
-    /// Connects to a container that runs. What may pass, such as a full disk or a busy init, is tried again: a container is
-    /// only given up when it is gone or stays deaf.
-    private func adopt(_ id: ContainerID, _ process: ProcessIdentity) async -> Bool {
-        for attempt in 1...Limits.containerAdoptionAttempts {
-            do {
-                running = try await connect(id, process, try await volume())
-                return true
-            } catch {
-                logger.error(
-                    "a container does not answer",
-                    metadata: ["container": "\(id)", "attempt": "\(attempt)", "error": "\(error)"])
-                if (error as? FastableError)?.code == .gone { return false }
-                try? await Task.sleep(for: .seconds(attempt))
-            }
-        }
-        return false
-    }
-
-    private func recordFound(_ failure: String?) {
-        if let failure {
-            machine.found(failed: failure)
-        } else if record.container != nil {
-            machine.found(stopped: "The host or the node was restarted. It is made again on next use; files are kept.")
-        }
     }
 }

@@ -4,17 +4,31 @@ import NodeLinux
 
 /// The way back. Every step is safe when there is nothing to undo, and is tried although another one failed.
 extension SandboxHost {
-    /// Removes all that belongs to an incarnation, running or not, but none of the project's files.
+    /// Removes all that belongs to an incarnation, running or not, but none of the project's files. What cannot be removed is
+    /// kept in mind, whether the caller listens or not.
     ///
     /// - Returns: what could not be removed; also in the log.
+    @discardableResult
     func dismantle(_ container: ContainerID, slot: Slot?, process: ProcessIdentity?) async -> FastableError? {
         var steps = Steps(logger: logger, container: container)
         await steps.attempt("kill its processes") { try await kill(container, process) }
         await steps.attempt("remove it from the runtime") { try await runtime.delete(container) }
         if let slot { await steps.attempt("remove its network") { try await network.detach(slot) } }
-        await steps.attempt("remove its mounts and files") { try await removeRunFiles(container) }
+        let directory = paths.container(container).directory
+        await steps.attempt("remove its mounts") {
+            try await BlockingPool.shared.run { for point in try Mounts.below(directory) { try Mounts.remove(point) } }
+        }
         await steps.attempt("remove its control groups") {
             try await BlockingPool.shared.run { try cgroups.remove(group(container)) }
+        }
+        // The directory tells whose slot it is. It goes last, so that a later run of the daemon knows that, too.
+        if steps.failure == nil {
+            await steps.attempt("remove its files") { try await Directories.removeTree(directory) }
+        }
+        if steps.failure == nil {
+            remains.removed(container)
+        } else {
+            remains.failed(container, slot: slot, process: process, now: .now)
         }
         return steps.failure
     }
@@ -27,51 +41,88 @@ extension SandboxHost {
         }
     }
 
-    private func removeRunFiles(_ container: ContainerID) async throws {
-        let directory = paths.container(container).directory
-        try await BlockingPool.shared.run {
-            for point in try Mounts.below(directory) { try Mounts.remove(point) }
+    // MARK: what could not be removed
+
+    /// Tries again to remove what is left of the slot's earlier incarnations; throws `unavailable` while something is.
+    func clearRemains(of slot: Slot) async throws {
+        for container in remains.of(slot) {
+            guard let failure = await retry(container) else { continue }
+            throw FastableError(
+                .unavailable,
+                "What is left of the project's last container could not be removed, and nothing is started before that is done. "
+                    + "The node tries again by itself; its log tells what is in the way.",
+                context: "\(container): \(failure)", retryAfterSeconds: Limits.removalRetryFirstSeconds)
         }
-        try await Directories.removeTree(directory)
+    }
+
+    /// Tries again what is due.
+    func retryRemains(_ now: ContinuousClock.Instant) async {
+        for container in remains.due(now) where await retry(container) == nil {
+            logger.notice("what was left of a container is removed", metadata: ["container": "\(container)"])
+        }
+    }
+
+    /// One attempt at a time: a second one, still under way when the slot is used again, would take the new link away.
+    private func retry(_ container: ContainerID) async -> FastableError? {
+        let attempt = remains.attempt(container) { entry in
+            Task { await dismantle(container, slot: entry.slot, process: entry.process) }
+        }
+        return await attempt?.value
+    }
+
+    // MARK: what an earlier run of the daemon left
+
+    /// Removes what carries the instance's name and belongs to none of the containers that run.
+    ///
+    /// - Parameters:
+    ///   - kept: the containers that run, with their slots.
+    ///   - owners: slots of other incarnations, as far as records tell.
+    func removeLeftovers(keeping kept: [ContainerID: Slot], owners: [ContainerID: Slot]) async throws {
+        let found =
+            Set(try await runtime.list().map(\.container))
+            .union(Directories.names(paths.containers).compactMap { ContainerID($0) })
+            .union(cgroups.children(of: group).compactMap { ContainerID($0) })
+        let used = Set(kept.values)
+        for container in found.sorted() where kept[container] == nil && !remains.contains(container) {
+            logger.notice("removing what is left of a container", metadata: ["container": "\(container)"])
+            // The link of a slot that is in use is that of the container which runs.
+            let slot = (owners[container] ?? paths.container(container).slot(of: block)).flatMap {
+                used.contains($0) ? nil : $0
+            }
+            await dismantle(container, slot: slot, process: nil)
+        }
+        let interfaces = Set(used.map(\.interface))
+        for interface in network.interfaces(of: block) where !interfaces.contains(interface) {
+            // A container that is to get this link removes it first, and is not started when it cannot.
+            var steps = Steps(logger: logger, container: nil)
+            await steps.attempt("remove the link \(interface)") { try await network.detach(interface: interface) }
+        }
+    }
+
+    /// Tries once more to remove everything that is left; throws `unavailable` with the number of containers that stay.
+    func clearAllRemains() async throws {
+        for container in remains.all { _ = await retry(container) }
+        let left = remains.all
+        guard !left.isEmpty else { return }
+        throw FastableError(
+            .unavailable,
+            "\(left.count) container\(left.count == 1 ? "" : "s") could not be removed, so the node's rules and addresses stay. The "
+                + "log tells what is in the way; run this again when that is solved.",
+            context: left.map(\.description).joined(separator: ", "))
     }
 
     /// Removes a project's files. Its container is gone already. The name is free at once; the files may take a while.
     func removeVolume(_ project: ProjectID) async throws {
         let directory = paths.project(project).directory
         guard Directories.exists(directory) else { return }
-        try discard(directory)
-        try await emptyTrash()
+        try trash.discard(directory)
+        try await trash.empty()
     }
 
-    /// Removes what carries the instance's name and belongs to none of the given incarnations.
-    func removeLeftovers(keeping kept: Set<ContainerID>, slots: Set<Slot>) async {
-        let interfaces = Set(slots.map(\.interface))
-        let known = (try? await runtime.list()) ?? []
-        let found =
-            Set(known.map(\.container))
-            .union(Directories.names(paths.containers).compactMap { ContainerID($0) })
-            .union(cgroups.children(of: group).compactMap { ContainerID($0) })
-        for container in found.subtracting(kept).sorted() {
-            logger.notice("removing what is left of a container", metadata: ["container": "\(container)"])
-            _ = await dismantle(container, slot: nil, process: nil)
-        }
-        for interface in network.interfaces(of: block) where !interfaces.contains(interface) {
-            try? await network.detach(interface: interface)
-        }
-    }
-
-    /// Takes a directory out of the way in one step.
-    func discard(_ directory: String) throws {
-        try Directories.make(paths.trash, mode: 0o700)
-        let name = directory.split(separator: "/").last.map(String.init) ?? "unnamed"
-        try Directories.move(directory, to: "\(paths.trash)/\(name)-\(WallClock.nowMilliseconds())")
-    }
-
-    func emptyTrash() async throws {
-        for name in Directories.names(paths.trash) {
-            try await Directories.removeTree(
-                paths.trash + "/" + name, timeout: .seconds(Limits.projectDeleteSeconds))
-        }
+    /// Removes discarded files; failures are logged, and tried again with the next call.
+    func emptyTrash() async {
+        var steps = Steps(logger: logger, container: nil)
+        await steps.attempt("remove discarded files") { try await trash.empty() }
     }
 
     /// Takes away what the instance has in the kernel and in its run directory. All containers are gone already.

@@ -16,6 +16,8 @@ struct SandboxHost: Sendable {
     let resolvers: [IPv4Address]
     let ledger: ProjectLedger
     let connector: InitConnector
+    let remains: Remains
+    let trash: Trash
     let logger: Logger
 
     /// The group of all containers of the instance.
@@ -40,7 +42,7 @@ struct SandboxHost: Sendable {
 
     // MARK: making
 
-    /// Makes a container and starts its init. When it throws, nothing is left of it.
+    /// Makes a container and starts its init. When it throws, nothing is left of it, or `remains` has it.
     func build(_ spec: ContainerSpec, as container: ContainerID, slot: Slot) async throws -> ProcessIdentity {
         do {
             return try await assemble(spec, container, slot)
@@ -94,6 +96,7 @@ struct SandboxHost: Sendable {
         for directory in [containerPaths.directory, containerPaths.rootfs, containerPaths.lower] {
             try Directories.make(directory, mode: 0o711)
         }
+        try containerPaths.keep(slot)
         try Directories.make(paths.runtime, mode: 0o700)
         let namespaces = try ContainerNamespaces(base: slot.uidBase, count: Slot.idCount)
         try mountRoot(image, project, containerPaths, namespaces)

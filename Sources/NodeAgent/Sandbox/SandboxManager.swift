@@ -42,7 +42,8 @@ public actor SandboxManager {
             firewall: Firewall(
                 rules: rules, forwarding: Forwarding(note: paths.blocks + "/ip_forward"), logger: logger),
             resolvers: resolvers, ledger: ProjectLedger(paths: paths),
-            connector: InitConnector(cgroups: cgroups, eventLoops: group, logger: logger), logger: logger)
+            connector: InitConnector(cgroups: cgroups, eventLoops: group, logger: logger), remains: Remains(),
+            trash: Trash(paths.trash), logger: logger)
         self.logger = logger
         try Directories.install(configuration.initProgram, at: paths.initProgram)
         try Directories.make(paths.projects, mode: 0o700)
@@ -128,13 +129,22 @@ public actor SandboxManager {
         }
         let all = Array(sandboxes.values)
         await Self.forEach(all) { await $0.recover(live: live) }
-        await removeLeftovers()
-        try? await host.emptyTrash()
-        try? await host.images.removeDrafts()
+        try await removeLeftovers()
+        await host.emptyTrash()
+        do { try await host.images.removeDrafts() } catch {
+            logger.error("unfinished images cannot be removed", metadata: ["error": "\(error)"])
+        }
     }
 
     /// Puts the firewall in force again when somebody changed it, or when Docker was started since. Cheap; call every few seconds.
     public func checkNetwork() async throws { try await host.firewall.check() }
+
+    /// Tries again to remove what could not be removed, each with growing pauses. Call every few seconds.
+    public func retryRemovals(_ now: ContinuousClock.Instant = .now) async {
+        guard !isClosed else { return }
+        await host.retryRemains(now)
+        await host.emptyTrash()
+    }
 
     /// Lets go of the containers, which run on: for the end of the daemon. `recover` takes them up again.
     public func close() async {
@@ -148,22 +158,30 @@ public actor SandboxManager {
         await Self.forEach(Array(sandboxes.values)) {
             await $0.stop(reason: "The node was taken down; files are kept.")
         }
-        await host.removeLeftovers(keeping: [], slots: [])
+        try await host.removeLeftovers(keeping: [:], owners: await lastContainers())
+        // What still runs must not run without its rules, nor under addresses that somebody else gets.
+        try await host.clearAllRemains()
         try await host.removeEverything()
     }
 
     /// Gives the instance's addresses and ids back. Only after `tearDownAll`, and when the projects' files are removed too.
     public func releaseBlock() throws { try registry.release() }
 
-    private func removeLeftovers() async {
-        var containers: Set<ContainerID> = []
-        var slots: Set<Slot> = []
+    private func removeLeftovers() async throws {
+        var kept: [ContainerID: Slot] = [:]
         for sandbox in sandboxes.values {
-            guard let container = await sandbox.container else { continue }
-            containers.insert(container)
-            slots.insert(sandbox.slot)
+            if let container = await sandbox.container { kept[container] = sandbox.slot }
         }
-        await host.removeLeftovers(keeping: containers, slots: slots)
+        try await host.removeLeftovers(keeping: kept, owners: await lastContainers())
+    }
+
+    /// The last incarnation of each project, whatever became of it.
+    private func lastContainers() async -> [ContainerID: Slot] {
+        var owners: [ContainerID: Slot] = [:]
+        for sandbox in sandboxes.values {
+            if let container = await sandbox.lastContainer { owners[container] = sandbox.slot }
+        }
+        return owners
     }
 
     /// A few at a time: each takes processes of the host.
@@ -181,7 +199,14 @@ public actor SandboxManager {
             throw FastableError(.unavailable, "The node is going down. Try again later.", retryAfterSeconds: 5)
         }
         if let known = sandboxes[spec.project] { return known }
-        let taken = Set(sandboxes.values.map(\.slot.index))
+        guard let blocked = host.remains.blockedSlots else {
+            throw FastableError(
+                .unavailable,
+                "The node could not remove what is left of an earlier container, and takes no new project before that is done. It "
+                    + "tries again by itself; its log tells what is in the way.",
+                retryAfterSeconds: Limits.removalRetryFirstSeconds)
+        }
+        let taken = blocked.union(sandboxes.values.map(\.slot.index))
         let free = (0..<Limits.projectsPerNode).first { !taken.contains($0) } ?? Limits.projectsPerNode
         let record = ProjectRecord(
             spec: spec, slot: free, image: spec.image, state: .absent, reason: "There was no container yet.")

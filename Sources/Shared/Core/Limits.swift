@@ -37,7 +37,7 @@ public enum Limits {
     public static let reconnectLongestMilliseconds = 10_000
     /// A node reports its facts and containers this often, and at once when they change.
     public static let reportIntervalSeconds = 3
-    public static let networkCheckSeconds = 10
+    public static let hostCheckSeconds = 10
     /// Handlers of a link that ended are cancelled; after this time nobody waits for them any more.
     public static let linkHandlersEndSeconds = 2
     /// Containers in one part of a report, and how much of each one's reason.
@@ -155,6 +155,9 @@ public enum Limits {
     public static let imageAddSeconds = 3600
     /// A node with less space in its state directory makes no containers.
     public static let nodeDiskFreeBytesLeast = 256 * 1024 * 1024
+    /// First and longest pause before the removal of a container that failed is tried again.
+    public static let removalRetryFirstSeconds = 10
+    public static let removalRetryLongestSeconds = 600
     public static let hostCommandOutputBytes = 1024 * 1024
     public static let hostCommandSeconds = 30
     /// Workspaces that a node keeps open between calls; each costs a descriptor.

@@ -1,0 +1,41 @@
+import FastableCore
+public import Logging
+public import NodeSandbox
+public import ServiceLifecycle
+
+/// Keeps the host as it has to be: somebody may change its firewall, Docker may start later and close the way, and what could not
+/// be removed of a container may be free now.
+public struct HostWatch: Service {
+    private let sandboxes: SandboxManager
+    private let logger: Logger
+
+    public init(sandboxes: SandboxManager, logger: Logger) {
+        self.sandboxes = sandboxes
+        self.logger = logger
+    }
+
+    public func run() async throws {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await repeatedly { await checkNetwork() } }
+            // A removal may take a minute, in which the rules are watched as well.
+            group.addTask { await repeatedly { await sandboxes.retryRemovals() } }
+        }
+    }
+
+    private func repeatedly(_ body: @escaping @Sendable () async -> Void) async {
+        try? await cancelWhenGracefulShutdown {
+            while true {
+                try await Task.sleep(for: .seconds(Limits.hostCheckSeconds))
+                await body()
+            }
+        }
+    }
+
+    private func checkNetwork() async {
+        do {
+            try await sandboxes.checkNetwork()
+        } catch {
+            logger.error("The network rules cannot be put in force.", metadata: ["cause": "\(error)"])
+        }
+    }
+}

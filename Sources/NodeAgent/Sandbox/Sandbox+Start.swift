@@ -1,0 +1,46 @@
+import FastableCore
+import NodeLinux
+
+/// From the wish for a container to one that answers.
+extension Sandbox {
+    func bringUp(_ id: ContainerID, _ spec: ContainerSpec) async throws -> Running {
+        let limits = try spec.limits.validated()
+        _ = try host.images.image(spec.image)
+        let volume = try await volume()
+        if record.image != spec.image { try resetLayer(volume.paths) }
+        record.spec = spec
+        record.spec.limits = limits
+        record.image = spec.image
+        record.container = id
+        record.process = nil
+        try await save()
+        let process = try await host.build(record.spec, as: id, slot: slot)
+        do {
+            return try await connect(id, process, volume)
+        } catch {
+            // The steps back must be taken although this task may have been cancelled.
+            await Task { _ = await host.dismantle(id, slot: slot, process: process) }.value
+            throw error
+        }
+    }
+
+    func connect(_ id: ContainerID, _ process: ProcessIdentity, _ volume: ProjectVolume) async throws -> Running {
+        let execs = try await host.connect(
+            id, slot: slot, process: process, execs: volume.paths.execs)
+        let watch = try ExitWatch(process) { [weak self] in
+            Task { await self?.exited(id) }
+        }
+        let environment = try host.images.image(record.image).environment
+        let container = RunningContainer(
+            id: id, volume: volume, execs: execs, environment: environment.merging(record.spec.environment) { $1 })
+        return Running(container: container, process: process, watch: watch, imageEnvironment: environment)
+    }
+
+    /// The changes of the root file system were made on another image and fit to nothing else.
+    private func resetLayer(_ project: ProjectPaths) throws {
+        for directory in [project.upper, project.work] where Directories.exists(directory) {
+            try host.trash.discard(directory)
+        }
+        Task { [host] in await host.emptyTrash() }
+    }
+}

@@ -176,7 +176,8 @@ let package = Package(
             ]),
         tests("LinuxTests", ["FastableCore", "NodeLinux", "CLinux"]),
         tests("FilesTests", ["FastableCore", "NodeLinux", "NodeFiles", crypto]),
-        tests("SandboxTests", ["FastableCore", "NodeLinux", "NodeSandbox", nioCore, nioPosix, logging]),
+        tests(
+            "SandboxTests", ["FastableCore", "NodeLinux", "NodeFiles", "NodeSandbox", nioCore, nioPosix, logging]),
         tests(
             "InitTests",
             ["FastableCore", "FastableWire", "NodeLinux", "NodeSandbox", "CLinux", nioCore, nioPosix, logging]),

@@ -136,6 +136,26 @@ struct GenerationTests {
         }
     }
 
+    @Test(.enabled(if: getuid() == 0, "needs root"))
+    func aFullDiskDoesNotKeepTheNodeFromDialling() async throws {
+        try await withFolder { folder in
+            let path = folder + "/generation"
+            try Self.run("mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", folder)
+            defer { try? Self.run("umount", "-l", folder) }
+            #expect(try Generation(path: path, clock: { 1000 }).next() == 1001)
+            try? Data(count: 8192).write(to: URL(fileURLWithPath: folder + "/filler"))
+            #expect(throws: FastableError.self) { try AtomicFile.write(folder + "/other", [1]) }
+            #expect(try Generation(path: path, clock: { 1000 }).next() == 1002)
+            #expect(try Generation(path: path, clock: { 1000 }).next() == 1003)
+        }
+    }
+
+    private static func run(_ program: String, _ arguments: String...) throws {
+        let process = try Process.run(URL(fileURLWithPath: "/usr/bin/" + program), arguments: arguments)
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0, "\(program)")
+    }
+
     @Test func whatCannotBeStoredIsAnError() async throws {
         await expectFailure(.notFound) {
             _ = try Generation(path: "/nonexistent/generation").next()

@@ -49,6 +49,8 @@ enum Directories {
         guard let bytes = try SmallFile.read(program, atMost: 64 * 1024 * 1024) else {
             throw FastableError(.notFound, "The program fastable-init is missing.", context: program)
         }
+        // Nothing is written when it is there: the disk may be full.
+        if (try? SmallFile.read(path, atMost: bytes.count)).flatMap({ $0 }) == bytes { return }
         try AtomicFile.write(path, bytes, mode: 0o111)
     }
 

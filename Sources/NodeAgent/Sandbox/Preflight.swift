@@ -51,8 +51,7 @@ package struct Preflight {
         for (name, path) in [("state", configuration.paths.state), ("run", configuration.paths.run)] {
             do {
                 try Directories.make(path, mode: 0o711)
-                try AtomicFile.write(path + "/.writable", [])
-                unlink(path + "/.writable")
+                try Self.checkWritable(path)
             } catch {
                 throw FastableError(
                     .unavailable,
@@ -60,17 +59,14 @@ package struct Preflight {
                     context: "\(error)")
             }
         }
-        try checkSpace(configuration.paths.state)
     }
 
-    private func checkSpace(_ path: String) throws {
-        let free = DiskSpace(path)?.freeBytes ?? Int.max
-        guard free < Limits.nodeDiskFreeBytesLeast else { return }
-        let megabyte = 1024 * 1024
-        throw FastableError(
-            .unavailable,
-            "The disk of \(path) has only \(free / megabyte) MiB left. Free at least \(Limits.nodeDiskFreeBytesLeast / megabyte) MiB."
-        )
+    /// A full disk is no reason to leave the containers alone that run: files can be deleted then.
+    private static func checkWritable(_ path: String) throws(Errno) {
+        do throws(Errno) {
+            _ = try FileDescriptor(opening: path + "/.writable", O_WRONLY | O_CREAT | O_NOFOLLOW, mode: 0o600)
+            unlink(path + "/.writable")
+        } catch { if error.number != ENOSPC, error.number != EDQUOT { throw error } }
     }
 
     private func checkInit() throws {
@@ -80,20 +76,5 @@ package struct Preflight {
                 "The program fastable-init is not at \(configuration.initProgram). Install it beside fastable-node, or set its path."
             )
         }
-    }
-}
-
-/// The size of a file system.
-public struct DiskSpace: Sendable {
-    public let totalBytes: Int
-    /// What a program without privileges could still use.
-    public let freeBytes: Int
-
-    /// Of the file system that a path is on; `nil` when the path does not exist.
-    public init?(_ path: String) {
-        var facts = statvfs()
-        guard statvfs(path, &facts) == 0 else { return nil }
-        totalBytes = Int(facts.f_blocks) * Int(facts.f_frsize)
-        freeBytes = Int(facts.f_bavail) * Int(facts.f_frsize)
     }
 }

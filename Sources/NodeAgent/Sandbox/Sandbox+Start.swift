@@ -6,6 +6,7 @@ extension Sandbox {
     func bringUp(_ id: ContainerID, _ spec: ContainerSpec) async throws -> Running {
         let limits = try spec.limits.validated()
         _ = try host.images.image(spec.image)
+        try await host.checkSpace()
         let volume = try await volume()
         if record.image != spec.image { try resetLayer(volume.paths) }
         record.spec = spec

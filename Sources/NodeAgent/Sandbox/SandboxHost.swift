@@ -42,6 +42,12 @@ struct SandboxHost: Sendable {
 
     // MARK: making
 
+    /// Throws `unavailable` when the disk has no room for one more container.
+    func checkSpace() async throws {
+        let path = paths.state
+        try await BlockingPool.shared.run { try DiskSpace(path)?.checkForStart() }
+    }
+
     /// Makes a container and starts its init. When it throws, nothing is left of it, or `remains` has it.
     func build(_ spec: ContainerSpec, as container: ContainerID, slot: Slot) async throws -> ProcessIdentity {
         do {

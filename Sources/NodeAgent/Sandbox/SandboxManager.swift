@@ -45,8 +45,14 @@ public actor SandboxManager {
             connector: InitConnector(cgroups: cgroups, eventLoops: group, logger: logger), remains: Remains(),
             trash: Trash(paths.trash), logger: logger)
         self.logger = logger
+        if let shortage = DiskSpace(paths.state)?.shortage {
+            logger.warning(
+                "the disk is nearly full: no container is started until there is space; those that run go on",
+                metadata: ["disk": "\(paths.state)", "shortage": "\(shortage)"])
+        }
         try Directories.install(configuration.initProgram, at: paths.initProgram)
-        try Directories.make(paths.projects, mode: 0o700)
+        // On a full disk there may be no room for it when it is needed to delete something.
+        for directory in [paths.projects, paths.trash] { try Directories.make(directory, mode: 0o700) }
         try await host.firewall.apply()
     }
 

@@ -153,8 +153,9 @@ public enum Limits {
     /// Containers that are stopped at a time when a node goes down.
     public static let containersStoppedAtOnce = 8
     public static let imageAddSeconds = 3600
-    /// A node with less space in its state directory makes no containers.
+    /// A node with less space in its state directory starts no container, nor one on which fewer files can be made.
     public static let nodeDiskFreeBytesLeast = 256 * 1024 * 1024
+    public static let nodeDiskFreeInodesLeast = 10_000
     /// First and longest pause before the removal of a container that failed is tried again.
     public static let removalRetryFirstSeconds = 10
     public static let removalRetryLongestSeconds = 600

@@ -30,7 +30,8 @@ public final class InstanceLock: Sendable {
                     + "name or state directory.")
         }
         let text = Array("\(getpid())\n".utf8)
-        guard ftruncate(file, 0) == 0, pwrite(file, text, text.count, 0) == text.count else {
+        // In this order it works on a full disk, too: the new number stands where the old one did.
+        guard pwrite(file, text, text.count, 0) == text.count, ftruncate(file, off_t(text.count)) == 0 else {
             let number = errno
             close(file)
             throw FastableError.system(number, cannot: "write the lock ‘\(path)’")

@@ -50,6 +50,36 @@ import Testing
         #expect(access(try store.image("mine").rootfs + "/bin/sh", F_OK) == 0)
     }
 
+    @Test func anImageInPlaceCanBeReplacedByAnother() async throws {
+        let directory = try TemporaryDirectory()
+        let store = Self.store(directory)
+        let sources = try ["first", "second"].map { try Self.rootfs(directory, $0) }
+        for source in sources {
+            let info = try await store.add(ImageAdd(name: "here", source: "dir:" + source), inPlace: true)
+            #expect(info.source == "dir:" + source)
+            #expect(try store.image("here").rootfs == source)
+            #expect(try store.list().map(\.source) == ["dir:" + source])
+        }
+        // What is no root file system does not replace one.
+        mkdir(directory.path + "/empty", 0o755)
+        let nothing = await #expect(throws: FastableError.self) {
+            try await store.add(ImageAdd(name: "here", source: "dir:\(directory.path)/empty"), inPlace: true)
+        }
+        #expect(nothing?.code == .unprocessable)
+        // Nor does a copy, and an image that was copied is not pointed elsewhere.
+        let copy = await #expect(throws: FastableError.self) {
+            try await store.add(ImageAdd(name: "here", source: "dir:" + sources[0]))
+        }
+        #expect(copy?.code == .conflict)
+        #expect(try store.image("here").rootfs == sources[1])
+        _ = try await store.add(ImageAdd(name: "copied", source: "dir:" + sources[0]))
+        let pointed = await #expect(throws: FastableError.self) {
+            try await store.add(ImageAdd(name: "copied", source: "dir:" + sources[1]), inPlace: true)
+        }
+        #expect(pointed?.code == .conflict)
+        #expect(Leftovers.names(directory.path + "/images").sorted() == ["copied", "here"])
+    }
+
     @Test func aNameIsTakenOnce() async throws {
         let directory = try TemporaryDirectory()
         let store = Self.store(directory)

@@ -161,6 +161,30 @@ extension ContainerTests {
             }
         }
 
+        @Test func aReplacedImageIsForContainersMadeFromNowOn() async throws {
+            try await TestNode.with { node in
+                var sources: [String] = []
+                for name in ["one", "two"] {
+                    let source = node.directory.path + "/" + name
+                    try TinyImage.make(at: source)
+                    try AtomicFile.write(source + "/etc/image", Array("\(name)\n".utf8), mode: 0o644)
+                    sources.append("dir:" + source)
+                }
+                _ = try await node.manager.images.add(ImageAdd(name: "here", source: sources[0]), inPlace: true)
+                var spec = node.project()
+                spec.image = "here"
+                try await node.sh(spec, "echo mine > file")
+                let before = try await node.manager.ensure(spec)
+                _ = try await node.manager.images.add(ImageAdd(name: "here", source: sources[1]), inPlace: true)
+                #expect(try await node.sh(spec, "cat /etc/image").out == "one\n")
+                try await node.restart()
+                #expect(try await node.manager.ensure(spec).id == before.id)
+                #expect(try await node.sh(spec, "cat /etc/image").out == "one\n")
+                await node.manager.stop(spec.project, reason: "test")
+                #expect(try await node.sh(spec, "cat /etc/image file").out == "two\nmine\n")
+            }
+        }
+
         @Test func environmentOfImageAndProjectReachesCommands() async throws {
             try await TestNode.with { node in
                 var spec = node.project()

@@ -62,6 +62,10 @@ static int drop_privileges(const struct fst_spawn_request *request) {
 
 static int prepare(const struct fst_spawn_request *request) {
     if (setpgid(0, 0) < 0) return errno;
+    // Before anything else, and before the caller goes on: nothing of the program runs outside of its groups.
+    for (size_t i = 0; i < request->control_group_count; i++) {
+        if (write(request->control_groups[i], "0", 1) < 0) return errno;
+    }
     int error = place_descriptors(request);
     if (error != 0) return error;
     if (request->working_directory >= 0 && fchdir(request->working_directory) < 0) return errno;

@@ -22,6 +22,21 @@ import Testing
         try await workspace.service.grep(request).matches.map { "\($0.path):\($0.line):\($0.text)" }
     }
 
+    /// What the kernel ended must not look like a search that found nothing.
+    @Test(.enabled(if: geteuid() == 0, "needs root"))
+    func aSearchThatNeedsTooMuchMemoryIsAnError() async throws {
+        let workspace = try sample()
+        let tree = try CgroupTree(ownMount: "/tmp/fastable-filestests-cgroup2")
+        let group = "fastable-filestests-\(getpid())"
+        let limits = ResourceLimits(cpus: 1, memoryBytes: 512 * 1024, pids: 20)
+        let service = try FileService(root: workspace.path, uidBase: workspace.service.uidBase) {
+            try tree.make(group, limits: limits)
+        }
+        let error = try await expectError { _ = try await service.grep(FileGrep(pattern: "needle")) }
+        #expect(error.code == .limit)
+        try tree.remove(group)
+    }
+
     @Test func globs() async throws {
         let workspace = try sample()
         func paths(_ request: FileGlob) async throws -> [String] { try await workspace.service.glob(request).paths }

@@ -15,6 +15,9 @@ struct fst_spawn_request {
     const int *sources;
     const int *targets;
     size_t descriptor_count;
+    /// Open `cgroup.procs` files of the groups that the process goes into.
+    const int *control_groups;
+    size_t control_group_count;
     /// A directory's descriptor, or -1 to stay where the caller is.
     int working_directory;
     /// When not 0: the process runs as this user and group, without supplementary groups and capabilities.

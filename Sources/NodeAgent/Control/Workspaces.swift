@@ -20,7 +20,9 @@ final class Workspaces: Sendable {
     func files(of project: ProjectID) async throws -> FileService {
         if let files = touch(project) { return files }
         let volume = try await sandboxes.volume(of: project)
-        let files = try FileService(root: volume.paths.workspace, uidBase: volume.uidBase)
+        let files = try FileService(root: volume.paths.workspace, uidBase: volume.uidBase) { [sandboxes] in
+            try await sandboxes.searchGroup(of: project)
+        }
         return state.withLock { state in
             // Somebody else may have opened it meanwhile; both are right, one is kept.
             if let existing = state.open[project] { return existing }

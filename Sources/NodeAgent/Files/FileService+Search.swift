@@ -14,7 +14,7 @@ extension FileService {
         let pattern = try GlobPattern(request.pattern, field: "pattern")
         let limit = try Self.limit(request.limit, Limits.globResults)
         let top = try directory(path, "search")
-        let search = Search(top: top, uidBase: uidBase, includeIgnored: request.includeIgnored ?? false)
+        let search = try await search(top, request.includeIgnored)
         let output = Mutex((parser: PathOutput(), paths: [String](), truncated: false))
         try await search.run(["--files"]) { bytes in
             output.withLock { output in
@@ -38,7 +38,6 @@ extension FileService {
         let limit = try Self.limit(request.limit, Limits.grepMatches)
         let arguments = try Self.grepArguments(request)
         let file = try onFile(path, "search") { () throws(Errno) in try OpenFile(try root.open(path, O_RDONLY)) }
-        let ignored = request.includeIgnored ?? false
         switch file.status.kind {
         case .directory:
             let top = try directory(path, "search")
@@ -46,7 +45,7 @@ extension FileService {
                 guard pattern?.matches(text) ?? true else { return nil }
                 return try? OpenFile(try top.openWithoutLinks(name, O_RDONLY))
             }
-            try await Search(top: top, uidBase: uidBase, includeIgnored: ignored).run(arguments, collector.feed)
+            try await search(top, request.includeIgnored).run(arguments, collector.feed)
             return collector.result
         case .regular:
             guard file.status.size <= Limits.searchFileBytes else {
@@ -56,11 +55,16 @@ extension FileService {
                     details: ["limit": .integer(Int64(Limits.searchFileBytes))])
             }
             let collector = MatchCollector(top: path, limit: limit) { _, _ in file }
-            try await Search(top: root, uidBase: uidBase, includeIgnored: ignored)
+            try await search(root, request.includeIgnored)
                 .run(arguments + ["-"], standardInput: file, collector.feed)
             return collector.result
         case .symlink, .other: throw notRegular(path)
         }
+    }
+
+    private func search(_ top: RootedDirectory, _ includeIgnored: Bool?) async throws -> Search {
+        Search(
+            top: top, uidBase: uidBase, includeIgnored: includeIgnored ?? false, group: try await searchGroup?())
     }
 
     private static func limit(_ wanted: Int?, _ most: Int) throws -> Int {

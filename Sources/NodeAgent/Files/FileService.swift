@@ -14,9 +14,17 @@ public final class FileService: Sendable {
     /// Held while a new file takes the place of the old one, so that of two changes with the same `ifMatch` one is `stale`.
     let commitLock = Mutex(())
 
-    /// - Parameter root: the workspace's directory, an absolute path of the host.
-    public init(root: String, uidBase: UInt32) throws {
+    /// Where searches run: they work for the project and must not take more of the host than it may.
+    let searchGroup: (@Sendable () async throws -> GroupEntrance)?
+
+    /// - Parameters:
+    ///   - root: the workspace's directory, an absolute path of the host.
+    ///   - searchGroup: gives the control group of the project's searches; without one they run in the daemon's.
+    public init(
+        root: String, uidBase: UInt32, searchGroup: (@Sendable () async throws -> GroupEntrance)? = nil
+    ) throws {
         self.uidBase = uidBase
+        self.searchGroup = searchGroup
         do throws(Errno) {
             self.root = try RootedDirectory(path: root)
         } catch {

@@ -3,12 +3,14 @@ import FastableCore
 import FoundationEssentials
 import Glibc
 import NodeLinux
+import Synchronization
 
 /// One run of ripgrep in an open directory.
 struct Search: Sendable {
     let top: RootedDirectory
     let uidBase: UInt32
     let includeIgnored: Bool
+    let group: GroupEntrance?
 
     static let pathOnly = CInt(FST_O_PATH)
 
@@ -27,10 +29,15 @@ struct Search: Sendable {
             workingDirectory: .descriptor(top.descriptor.number),
             // Only root can become somebody else; tests run as anybody.
             identity: geteuid() == 0 ? .init(user: uidBase, group: uidBase) : nil,
-            memoryLimitBytes: Limits.searchMemoryBytes)
+            memoryLimitBytes: Limits.searchMemoryBytes, group: group)
         let result: HostCommand.Result
+        let hadEnough = Mutex(false)
         do {
-            result = try await command.run(timeout: .seconds(Limits.searchSeconds), consume: consume)
+            result = try await command.run(timeout: .seconds(Limits.searchSeconds)) { bytes in
+                let goesOn = try consume(bytes)
+                if !goesOn { hadEnough.withLock { $0 = true } }
+                return goesOn
+            }
         } catch let error as FastableError where error.code == .timeout {
             throw FastableError(
                 .timeout, "The search took longer than \(Limits.searchSeconds) s. Narrow it with ‘path’ or a pattern.",
@@ -38,7 +45,8 @@ struct Search: Sendable {
         }
         // The input must stay open until ripgrep has started, and the directory until it has ended.
         withExtendedLifetime((standardInput, top)) {}
-        try Self.check(result)
+        // Who was ended by us has said what was wanted; who was ended by the kernel has not.
+        if !hadEnough.withLock({ $0 }) { try Self.check(result) }
     }
 
     private static let fixedArguments = [
@@ -48,8 +56,8 @@ struct Search: Sendable {
 
     private static func check(_ result: HostCommand.Result) throws {
         switch result.status {
-        // 1: nothing found. 9: ended by us, because it was enough.
-        case .exited(0), .exited(1), .signaled(SIGKILL): return
+        // 1: nothing found.
+        case .exited(0), .exited(1): return
         // Files that could not be read also give 2, without a word.
         case .exited(2) where result.stderr.isEmpty: return
         case .exited(2):

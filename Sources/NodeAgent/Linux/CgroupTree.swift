@@ -13,7 +13,7 @@ public struct CgroupTree: Sendable {
     /// Where the cgroup v2 tree is mounted.
     public let root: String
     /// All trees in which the runtime makes directories.
-    private let hierarchies: [String]
+    let hierarchies: [String]
 
     /// Finds the host's tree. On a host that has only version 1, a v2 tree is mounted at `ownMount`.
     ///
@@ -120,7 +120,7 @@ public struct CgroupTree: Sendable {
         return line.map { String($0.dropFirst(3)) }
     }
 
-    private static func write(_ text: String, to path: String) throws(Errno) {
+    static func write(_ text: String, to path: String) throws(Errno) {
         let file = try FileDescriptor(opening: path, O_WRONLY)
         try file.writeAll(Array(text.utf8))
     }

@@ -48,11 +48,14 @@ public struct HostCommand: Sendable {
     public var identity: Identity?
     /// Private memory the tool may have, in bytes.
     public var memoryLimitBytes: Int?
+    /// The control group in which it starts; that of the daemon otherwise.
+    public var group: GroupEntrance?
 
     public init(
         _ executable: String, _ arguments: [String], environment: [String: String] = HostCommand.minimalEnvironment,
         standardInput: Data? = nil, inheritedDescriptors: [InheritedDescriptor] = [],
-        workingDirectory: WorkingDirectory = .path("/"), identity: Identity? = nil, memoryLimitBytes: Int? = nil
+        workingDirectory: WorkingDirectory = .path("/"), identity: Identity? = nil, memoryLimitBytes: Int? = nil,
+        group: GroupEntrance? = nil
     ) {
         self.executable = executable
         self.arguments = arguments
@@ -62,6 +65,7 @@ public struct HostCommand: Sendable {
         self.workingDirectory = workingDirectory
         self.identity = identity
         self.memoryLimitBytes = memoryLimitBytes
+        self.group = group
     }
 }
 

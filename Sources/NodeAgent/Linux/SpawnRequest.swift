@@ -28,6 +28,7 @@ struct SpawnRequest {
         let environment = CStringArray(command.environment.map { "\($0)=\($1)" })
         let directory = try workingDirectory()
         var pidfd: CInt = -1
+        let groups = command.group?.descriptors ?? []
         let pid = sources.withUnsafeBufferPointer { sources in
             targets.withUnsafeBufferPointer { targets in
                 path.withCString { path in
@@ -43,7 +44,11 @@ struct SpawnRequest {
                     request.user = command.identity?.user ?? 0
                     request.group = command.identity?.group ?? 0
                     request.memory_bytes = UInt64(max(0, command.memoryLimitBytes ?? 0))
-                    return fst_spawn(&request, &pidfd)
+                    return groups.withUnsafeBufferPointer { groups in
+                        request.control_groups = groups.baseAddress
+                        request.control_group_count = groups.count
+                        return fst_spawn(&request, &pidfd)
+                    }
                 }
             }
         }

@@ -130,7 +130,11 @@ extension SandboxHost {
         var steps = Steps(logger: logger, container: nil)
         await steps.attempt("remove the firewall's rules") { try await firewall.remove() }
         await steps.attempt("remove the control groups") {
-            try await BlockingPool.shared.run { try cgroups.remove(group) }
+            // Searches may run in groups of their own.
+            try await BlockingPool.shared.run {
+                try cgroups.kill(group)
+                try cgroups.remove(group)
+            }
         }
         await steps.attempt("remove the run directory") {
             try await BlockingPool.shared.run {
@@ -144,7 +148,7 @@ extension SandboxHost {
     }
 
     /// Steps of which each is tried, and the first failure.
-    private struct Steps {
+    struct Steps {
         let logger: Logger
         let container: ContainerID?
         private(set) var failure: FastableError?

@@ -2,7 +2,7 @@ public import FastableCore
 import FoundationEssentials
 public import Logging
 public import NIOCore
-import NodeLinux
+public import NodeLinux
 
 /// All containers of a node. The only door to them for the rest of the daemon.
 public actor SandboxManager {
@@ -108,7 +108,17 @@ public actor SandboxManager {
     public func delete(_ project: ProjectID) async throws {
         guard let sandbox = sandboxes[project] else { return }
         try await sandbox.delete()
-        if sandboxes[project] === sandbox { sandboxes[project] = nil }
+        guard sandboxes[project] === sandbox else { return }
+        sandboxes[project] = nil
+        await host.removeSearchGroup(of: project)
+    }
+
+    /// Where the project's searches run, beside its container: they neither need nor burden one.
+    public func searchGroup(of project: ProjectID) async throws -> GroupEntrance {
+        guard sandboxes[project] != nil else {
+            throw FastableError(.notFound, "The node has no files of the project ‘\(project)’.")
+        }
+        return try await host.searchGroup(of: project)
     }
 
     /// Removes an image from the node; `conflict` while a project uses it.
@@ -136,6 +146,7 @@ public actor SandboxManager {
         let all = Array(sandboxes.values)
         await Self.forEach(all) { await $0.recover(live: live) }
         try await removeLeftovers()
+        await host.removeSearchGroups(except: Set(sandboxes.keys))
         await host.emptyTrash()
         do { try await host.images.removeDrafts() } catch {
             logger.error("unfinished images cannot be removed", metadata: ["error": "\(error)"])

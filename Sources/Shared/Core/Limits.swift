@@ -109,6 +109,10 @@ public enum Limits {
     public static let searchFileBytes = 64 * 1024 * 1024
     /// Memory of the program that searches.
     public static let searchMemoryBytes = 512 * 1024 * 1024
+    /// What the searches of a project may take together of its node, beside its container.
+    public static let searchCPUs = 1.0
+    public static let searchGroupMemoryBytes = 1024 * 1024 * 1024
+    public static let searchPIDs = 256
     /// `fs.read` looks no further into a file than this; larger files have no digest and no line count.
     public static let fileScanBytes = 512 * 1024 * 1024
     public static let listDepth = 64

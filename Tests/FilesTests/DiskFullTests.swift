@@ -54,4 +54,26 @@ import Testing
             _ = try await service.delete(FileDelete(path: "fits"))
         }
     }
+
+    @Test(arguments: [nil, "app"] as [String?]) func aFullDiskLeavesTheOldTree(_ path: String?) async throws {
+        try await withSmallDisk { workspace in
+            let service = workspace.service
+            let names = ["app/one", "app/two", "three"]
+            for name in names { try workspace.put("precious", name) }
+            let sink = try await service.pushTree(TreePush(path: path, replace: true))
+            let archive = (0..<20).flatMap { Archive.file("big\($0)", String(repeating: "x", count: 50_000)) }
+            let error = try await expectError {
+                try await sink.write(archive + Archive.end)
+                _ = try await sink.finish()
+            }
+            #expect(error.code == .limit, "\(error)")
+            for name in names { #expect(try workspace.text(name) == "precious") }
+            #expect(try workspace.names() == ["app", "three"], "what came is gone")
+            // There is room again for one that fits beside the old tree.
+            let small = try await service.pushTree(TreePush(path: path, replace: true))
+            try await small.write(Archive.file("fits", String(repeating: "x", count: 300_000)) + Archive.end)
+            _ = try await small.finish()
+            #expect(try workspace.names(path ?? "") == ["fits"])
+        }
+    }
 }

@@ -36,8 +36,8 @@ public protocol ProjectStore: Sendable {
     func placeProject(_ id: ProjectID, on node: NodeID) async throws -> Project
     /// Marks a project for deletion, which frees its name. A marked one stays as it is.
     func markProjectDeleting(_ id: ProjectID, in workspace: WorkspaceID, at now: Date) async throws -> Project
-    /// Projects that wait for their removal, longest first; of one node or of all.
-    func deletingProjects(on node: NodeID?, limit: Int) async throws -> [Project]
+    /// Projects that wait for their removal, longest first; of one node or of all, after the last one of a page.
+    func deletingProjects(on node: NodeID?, after last: Project?, limit: Int) async throws -> [Project]
     /// Forgets a project that is being deleted, and its execs. Throws `conflict` for an active one; a missing one is
     /// fine.
     func removeProject(_ id: ProjectID) async throws

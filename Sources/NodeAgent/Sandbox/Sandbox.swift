@@ -19,7 +19,11 @@ actor Sandbox {
     /// An incarnation that could not be removed. Its user ids, address and files must not serve another before it is gone.
     private var remains: (container: ContainerID, process: ProcessIdentity?)?
     private var volumeMade = false
+    private let directory = ProjectDirectory()
+    /// The project's directory was taken away; from then on there is no way back.
     private var isDeleted = false
+    /// Its files, until they are removed.
+    private var discarded: String?
     private var timer: Task<Void, Never>?
 
     private struct Running {
@@ -113,14 +117,16 @@ actor Sandbox {
     /// Removes container and files.
     func delete() async throws {
         let task: Task<Void, any Error>
+        // One that took too long may still be under way.
+        let earlier = deletion
         switch machine.delete(now: .now) {
         case .join:
             guard let deletion else { return }
             return try await deletion.value
         case .cancelStartThenRemove:
             start?.cancel()
-            task = Task { try await performDeletion(nil) }
-        case .remove(let id): task = Task { try await performDeletion(id) }
+            task = Task { try await performDeletion(nil, after: earlier) }
+        case .remove(let id): task = Task { try await performDeletion(id, after: earlier) }
         }
         deletion = task
         watchDeadline()
@@ -132,10 +138,13 @@ actor Sandbox {
         try checkNotDeleted()
         if !volumeMade {
             let record = record
-            try await BlockingPool.shared.run { [host, slot, project] in
-                try host.ledger.save(record)
-                try host.makeVolume(host.paths.project(project), slot: slot)
+            try await BlockingPool.shared.run { [host, slot, project, directory] in
+                try directory.write {
+                    try host.ledger.save(record)
+                    try host.makeVolume(host.paths.project(project), slot: slot)
+                }
             }
+            try checkNotDeleted()
             volumeMade = true
         }
         return ProjectVolume(project: project, paths: host.paths.project(project), uidBase: slot.uidBase)
@@ -245,9 +254,10 @@ actor Sandbox {
     /// The changes of the root file system were made on another image and fit to nothing else.
     private func resetLayer(_ project: ProjectPaths) throws {
         for directory in [project.upper, project.work] where Directories.exists(directory) {
-            try host.discard(directory)
+            let discarded = try host.discard(directory)
+            // What is left of it goes with the trash at the next start.
+            Task { [host] in try? await host.removeDiscarded(discarded) }
         }
-        Task { [host] in try? await host.emptyTrash() }
     }
 
     private func exited(_ id: ContainerID) {
@@ -276,8 +286,9 @@ actor Sandbox {
         }
     }
 
-    private func performDeletion(_ id: ContainerID?) async throws {
+    private func performDeletion(_ id: ContainerID?, after earlier: Task<Void, any Error>?) async throws {
         do {
+            _ = await earlier?.result
             _ = await start?.result
             await removal?.value
             let ending = running.take()
@@ -287,8 +298,7 @@ actor Sandbox {
                 remains = (id, ending?.process)
             }
             try await clearRemains()
-            try await host.removeVolume(project)
-            isDeleted = true
+            try await removeFiles()
             machine.deleted()
         } catch {
             let failure = FastableError.unexpected(error, doing: "deleting the project")
@@ -296,6 +306,23 @@ actor Sandbox {
             try? await save()
             throw failure
         }
+    }
+
+    /// Takes the files away in one step and removes them then. When that fails, the next deletion goes on with the same files;
+    /// what others left in the trash does not matter here.
+    private func removeFiles() async throws {
+        if !isDeleted {
+            discarded = try await BlockingPool.shared.run { [host, directory, project] in
+                try directory.takeAway {
+                    let path = host.paths.project(project).directory
+                    return Directories.exists(path) ? try host.discard(path) : nil
+                }
+            }
+            isDeleted = true
+        }
+        guard let path = discarded else { return }
+        try await host.removeDiscarded(path)
+        discarded = nil
     }
 
     /// Tries again to remove what an earlier removal left; throws when it still cannot be removed.
@@ -314,7 +341,9 @@ actor Sandbox {
         record.state = machine.publicState
         record.reason = machine.reason
         let record = record
-        try await BlockingPool.shared.run { [host] in try host.ledger.save(record) }
+        try await BlockingPool.shared.run { [host, directory] in
+            try directory.write { try host.ledger.save(record) }
+        }
     }
 
     /// Wakes when the state that has just been entered has lasted too long.

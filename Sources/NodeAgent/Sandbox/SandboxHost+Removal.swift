@@ -35,14 +35,6 @@ extension SandboxHost {
         try await Directories.removeTree(directory)
     }
 
-    /// Removes a project's files. Its container is gone already. The name is free at once; the files may take a while.
-    func removeVolume(_ project: ProjectID) async throws {
-        let directory = paths.project(project).directory
-        guard Directories.exists(directory) else { return }
-        try discard(directory)
-        try await emptyTrash()
-    }
-
     /// Removes what carries the instance's name and belongs to none of the given incarnations.
     func removeLeftovers(keeping kept: Set<ContainerID>, slots: Set<Slot>) async {
         let interfaces = Set(slots.map(\.interface))
@@ -60,17 +52,27 @@ extension SandboxHost {
         }
     }
 
-    /// Takes a directory out of the way in one step.
-    func discard(_ directory: String) throws {
+    /// Takes a directory out of the way in one step; its removal may take a while.
+    ///
+    /// - Returns: where it is now, for `removeDiscarded`.
+    func discard(_ directory: String) throws -> String {
         try Directories.make(paths.trash, mode: 0o700)
         let name = directory.split(separator: "/").last.map(String.init) ?? "unnamed"
-        try Directories.move(directory, to: "\(paths.trash)/\(name)-\(WallClock.nowMilliseconds())")
+        let discarded = "\(paths.trash)/\(name)-\(String(UInt64.random(in: .min ... .max), radix: 36))"
+        try Directories.move(directory, to: discarded)
+        return discarded
     }
 
-    func emptyTrash() async throws {
+    func removeDiscarded(_ path: String) async throws {
+        try await Directories.removeTree(path, timeout: .seconds(Limits.projectDeleteSeconds))
+    }
+
+    /// Removes what earlier runs of the daemon left in the trash. What cannot be removed is told and holds up nothing else.
+    func emptyTrash() async {
         for name in Directories.names(paths.trash) {
-            try await Directories.removeTree(
-                paths.trash + "/" + name, timeout: .seconds(Limits.projectDeleteSeconds))
+            do { try await removeDiscarded(paths.trash + "/" + name) } catch {
+                logger.error("could not empty the trash", metadata: ["name": "\(name)", "error": "\(error)"])
+            }
         }
     }
 

@@ -2,6 +2,7 @@ public import FastableCore
 import FoundationEssentials
 public import Logging
 public import NIOCore
+import NodeFiles
 import NodeLinux
 
 /// All containers of a node. The only door to them for the rest of the daemon.
@@ -12,6 +13,7 @@ public actor SandboxManager {
     /// Name and version of the OCI runtime: `runc 1.1.5`.
     public nonisolated let runtimeVersion: String
     private var sandboxes: [ProjectID: Sandbox] = [:]
+    private var deleted = DeletedProjects()
     private var isClosed = false
 
     public nonisolated var images: ImageStore { host.images }
@@ -98,9 +100,11 @@ public actor SandboxManager {
 
     /// Removes container and files. A project that the node does not have is fine.
     public func delete(_ project: ProjectID) async throws {
-        guard let sandbox = sandboxes[project] else { return }
-        try await sandbox.delete()
-        if sandboxes[project] === sandbox { sandboxes[project] = nil }
+        if let sandbox = sandboxes[project] {
+            try await sandbox.delete()
+            if sandboxes[project] === sandbox { sandboxes[project] = nil }
+        }
+        deleted.insert(project)
     }
 
     /// Removes an image from the node; `conflict` while a project uses it.
@@ -128,7 +132,8 @@ public actor SandboxManager {
         let all = Array(sandboxes.values)
         await Self.forEach(all) { await $0.recover(live: live) }
         await removeLeftovers()
-        try? await host.emptyTrash()
+        try await removeAbandonedTrees(of: records)
+        await host.emptyTrash()
         try? await host.images.removeDrafts()
     }
 
@@ -153,6 +158,24 @@ public actor SandboxManager {
 
     /// Gives the instance's addresses and ids back. Only after `tearDownAll`, and when the projects' files are removed too.
     public func releaseBlock() throws { try registry.release() }
+
+    /// What was begun is undone before anybody looks; what lies about may be large, and is removed beside the first calls.
+    private func removeAbandonedTrees(of records: [ProjectRecord]) async throws {
+        let workspaces = records.map { host.paths.project($0.spec.project).workspace }
+        let found = try await BlockingPool.shared.run { [logger] in
+            workspaces.filter(Directories.exists).compactMap { workspace -> AbandonedTrees? in
+                do { return try AbandonedTrees(workspace: workspace) } catch {
+                    logger.error(
+                        "a push that was cut short could not be undone",
+                        metadata: ["workspace": "\(workspace)", "error": "\(error)"])
+                    return nil
+                }
+            }
+        }
+        guard !found.isEmpty else { return }
+        logger.notice("removing what is left of pushes", metadata: ["workspaces": "\(found.count)"])
+        Task { try await BlockingPool.shared.run { for trees in found { try? trees.remove() } } }
+    }
 
     private func removeLeftovers() async {
         var containers: Set<ContainerID> = []
@@ -180,6 +203,9 @@ public actor SandboxManager {
             throw FastableError(.unavailable, "The node is going down. Try again later.", retryAfterSeconds: 5)
         }
         if let known = sandboxes[spec.project] { return known }
+        guard !deleted.contains(spec.project) else {
+            throw FastableError(.gone, "The project ‘\(spec.project)’ was deleted. Create a new one.")
+        }
         let taken = Set(sandboxes.values.map(\.slot.index))
         let free = (0..<Limits.projectsPerNode).first { !taken.contains($0) } ?? Limits.projectsPerNode
         let record = ProjectRecord(

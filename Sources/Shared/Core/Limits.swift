@@ -147,6 +147,8 @@ public enum Limits {
     public static let containerOpenFiles = 65_536
     /// Containers that are stopped at a time when a node goes down.
     public static let containersStoppedAtOnce = 8
+    /// Deleted projects that a node remembers, so that a late call brings none back.
+    public static let deletedProjectsRemembered = 10_000
     public static let imageAddSeconds = 3600
     /// A node with less space in its state directory makes no containers.
     public static let nodeDiskFreeBytesLeast = 256 * 1024 * 1024
@@ -234,6 +236,8 @@ public enum Limits {
     public static let gitCloneSeconds = 600
     /// Characters of git's message that an error carries.
     public static let gitMessageCharacters = 2000
+    /// Deleted projects whose rest is removed from one node at a time.
+    public static let projectsSweptAtOnce = 16
     /// Pause between two rounds of cleaning up.
     public static let housekeepingSeconds = 300
     /// How long a command's result can be asked for by its id.

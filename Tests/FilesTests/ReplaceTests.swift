@@ -205,12 +205,11 @@ import Testing
         let workspace = try Workspace()
         let (_, tree) = try stage(workspace)
         for step in steps(workspace, tree).prefix(done) { try step() }
-        // The first attempt may be cut short, too.
+        // The second look comes when the first one's removal was cut short.
         for _ in 0..<2 {
-            let found = try #require(try AbandonedTrees(workspace: workspace.path))
+            #expect(try AbandonedTrees(workspace: workspace.path) != nil)
             #expect(try workspace.names().filter { $0 != Self.name } == ["b", "c", "d", "e"])
             for name in ["b", "c", "d", "e"] { #expect(try workspace.text(name) == "old") }
-            if done % 2 == 0 { try found.remove() }
         }
         try AbandonedTrees(workspace: workspace.path)?.remove()
         #expect(try workspace.names() == ["b", "c", "d", "e"])

@@ -69,13 +69,21 @@ struct NodeCommand: AsyncParsableCommand {
     struct Token: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print a join token: valid once, for an hour.",
-            discussion: "On the build host: fastable-node join --token-file FILE")
+            discussion: """
+                On the build host: fastable-node join --token-file FILE
+
+                A node whose certificate ended while it was away joins again with --node: it keeps its id and its projects, and its
+                old certificates are revoked.
+                """)
         @OptionGroup var common: CommonOptions
+        @Option(help: "A node that joins again: its name or id.") var node: String?
 
         struct Answer: Codable { var token: String }
 
         func run() async throws {
-            try await common.show("nodes_join_token", [:], as: Answer.self) { $0.token }
+            var input: [String: JSONValue] = [:]
+            input["node"] = node.map { .string($0) }
+            try await common.show("nodes_join_token", .object(input), as: Answer.self) { $0.token }
         }
     }
 }

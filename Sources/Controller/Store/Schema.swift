@@ -82,6 +82,7 @@ enum Schema {
             id TEXT NOT NULL PRIMARY KEY,
             workspace_id TEXT NOT NULL REFERENCES workspaces,
             verification_key BLOB NOT NULL,
+            node_id TEXT REFERENCES nodes,
             created_at INTEGER NOT NULL,
             expires_at INTEGER NOT NULL,
             used_at INTEGER,

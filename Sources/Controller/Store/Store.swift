@@ -63,6 +63,12 @@ public protocol NodeStore: Sendable {
 public protocol EnrollmentStore: Sendable {
     /// Remembers an issued certificate; it becomes the node's current one. Throws `gone` for a removed node.
     func recordCertificate(_ certificate: CertificateRecord) async throws
+    /// The same for the successor of a certificate. Throws `unauthenticated` when that one was revoked: who held it is fenced off,
+    /// also in the middle of asking.
+    func recordCertificate(_ certificate: CertificateRecord, renewing serial: String) async throws
+    /// Revokes all certificates of the node and remembers the new one, in one step; gives the serials that this call revoked. Throws
+    /// `gone` for a removed node.
+    func replaceCertificates(with certificate: CertificateRecord, at now: Date) async throws -> [String]
     /// `nil` when this controller never issued the serial.
     func certificate(serial: String) async throws -> CertificateRecord?
     /// Revokes all certificates of a node; gives the serials that this call revoked.

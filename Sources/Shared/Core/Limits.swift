@@ -165,6 +165,8 @@ public enum Limits {
 
     public static let nodeCertificateSeconds = 7 * 24 * 3600
     public static let joinTokenSeconds = 3600
+    /// Certificates that one node may get over its link in an hour. It needs one in some days.
+    public static let certificateRenewalsPerHour = 4
     public static let authoritySeconds = 10 * 365 * 24 * 3600
     /// How far a certificate is dated back, for hosts whose clocks are a little behind.
     public static let certificateBackdateSeconds = 60

@@ -115,8 +115,8 @@ struct TestController: Sendable {
         try await eventually("\(node.name) is ready") { try await state(of: node) == "ready" }
     }
 
-    func joinToken() async throws -> String {
-        let answer = try await run("nodes_join_token")
+    func joinToken(for node: TestNode? = nil) async throws -> String {
+        let answer = try await run("nodes_join_token", node.map { ["node": .string($0.name)] } ?? [:])
         guard let text = answer["token"]?.string else { throw FastableError(.internal, "no token in the answer") }
         return text
     }
@@ -162,8 +162,10 @@ final class WatchedFleet: FleetDelegate {
         return node
     }
 
-    func renewCertificate(node: NodeID, request: CertificateRequest) async throws -> CertificateAnswer {
-        try await fleet.renewCertificate(node: node, request: request)
+    func renewCertificate(
+        node: NodeID, serial: String, request: CertificateRequest
+    ) async throws -> RenewedCertificate {
+        try await fleet.renewCertificate(node: node, serial: serial, request: request)
     }
     func nodeConnected(_ node: NodeID, facts: NodeFacts) async { await fleet.nodeConnected(node, facts: facts) }
     func nodeReported(_ node: NodeID, report: NodeReport) async { await fleet.nodeReported(node, report: report) }

@@ -239,6 +239,7 @@ struct AuditCommand: AsyncParsableCommand {
 
         struct Answer: Codable {
             var valid: Bool
+            var from: Int
             var entries: Int
             var brokenAt: Int?
         }
@@ -250,7 +251,11 @@ struct AuditCommand: AsyncParsableCommand {
                 if common.json {
                     try Output.json(answer)
                 } else if result.valid {
-                    try Output.line("The chain of \(result.entries) entries is whole.")
+                    let removed = result.from - 1
+                    let since =
+                        removed == 0
+                        ? "" : ", from entry \(result.from) on: the retention removed the \(removed) before"
+                    try Output.line("The chain of \(result.entries) entries is whole\(since).")
                 }
                 guard result.valid else {
                     throw FastableError(.conflict, "The chain is broken at entry \(result.brokenAt ?? 0).")

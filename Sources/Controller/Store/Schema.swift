@@ -159,5 +159,13 @@ enum Schema {
             sequence INTEGER NOT NULL,
             hash BLOB NOT NULL
         ) STRICT, WITHOUT ROWID;
+
+        -- One row, once the retention removed something: the last event that it removed, which the first one left follows. Events
+        -- are numbered from 1 without gaps, so its number is also their count.
+        CREATE TABLE audit_anchor (
+            workspace_id TEXT NOT NULL PRIMARY KEY,
+            sequence INTEGER NOT NULL,
+            hash BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID;
         """
 }

@@ -111,11 +111,14 @@ public protocol AuditStore: Sendable {
     func appendAudit(_ event: AuditEvent) async throws -> AuditHead
     /// Newest first, before a sequence number; at most `Limits.pageRows`.
     func auditEntries(_ filter: AuditFilter, before sequence: Int64?, limit: Int) async throws -> [AuditEntry]
-    /// Reads the whole chain and checks every link.
+    /// Removes the oldest events, from before a moment, at most `Limits.auditRowsPrunedAtOnce`; gives their number. The chain says so
+    /// itself, with an event at its end, and stays verifiable from where it begins now.
+    func pruneAudit(before: Date, at now: Date) async throws -> Int
+    /// Reads the whole chain and checks every link, from what `pruneAudit` left.
     ///
     /// Found are changed, removed, added and exchanged rows, and a cut end. Somebody who may write the database could
     /// compute a whole new chain: that shows only against a head that was noted elsewhere and is given as
-    /// `expecting`.
+    /// `expecting`. Throws `gone` when that one's event was pruned.
     func verifyAudit(expecting noted: AuditHead?) async throws -> AuditVerification
     func auditHead() async throws -> AuditHead
 }

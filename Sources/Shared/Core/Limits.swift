@@ -207,6 +207,11 @@ public enum Limits {
     public static let storeWritesPerTransaction = 256
     /// Largest detail of an audit event, as JSON. It holds any command that can be run.
     public static let auditDetailBytes = 512 * 1024
+    /// How long an audit event is kept unless the operator says otherwise, and what can be said.
+    public static let auditRetentionDays = 400
+    public static let auditRetentionDaysHighest = 36_500
+    /// Audit events that one transaction removes.
+    public static let auditRowsPrunedAtOnce = 5000
     public static let tokensPerWorkspace = 1000
     public static let gitURLBytes = 2048
     public static let gitBranchBytes = 250

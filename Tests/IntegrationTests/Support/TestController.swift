@@ -82,18 +82,22 @@ struct TestController: Sendable {
         return value
     }
 
+    /// An operator's request.
+    func context() -> OperationContext {
+        let principal = Principal(token: TokenID(), workspace: workspace, name: "tester", scopes: [.admin])
+        return OperationContext(principal: principal, requestID: RequestID(), door: .rest)
+    }
+
     /// One operation, as a door runs it.
     @discardableResult
     func run(_ operation: String, _ input: JSONValue = [:]) async throws -> JSONValue {
-        let principal = Principal(token: TokenID(), workspace: workspace, name: "tester", scopes: [.admin])
-        let context = OperationContext(principal: principal, requestID: RequestID(), door: .rest)
-        return try JSON.decode(
-            from: try await services.catalog.run(operation, input: try JSON.encode(input), context: context))
+        try JSON.decode(
+            from: try await services.catalog.run(operation, input: try JSON.encode(input), context: context()))
     }
 
     /// The same over HTTP.
     func post(
-        _ operation: String, _ input: JSONValue
+        _ operation: String, _ input: JSONValue, answerBytes: Int = 1024 * 1024
     ) async throws -> (status: Int, headers: HTTPHeaders, body: JSONValue) {
         var request = HTTPClientRequest(url: "\(apiURL)/api/tools/\(operation)")
         request.method = .POST
@@ -102,7 +106,7 @@ struct TestController: Sendable {
             name: "authorization", value: "Bearer \(token.trimmingCharacters(in: .whitespacesAndNewlines))")
         request.body = .bytes(ByteBuffer(data: try JSON.encode(input)))
         let response = try await HTTPClient.shared.execute(request, timeout: .seconds(30))
-        let body = Data(buffer: try await response.body.collect(upTo: 1024 * 1024))
+        let body = Data(buffer: try await response.body.collect(upTo: answerBytes))
         return (Int(response.status.code), response.headers, try JSON.decode(from: body))
     }
 

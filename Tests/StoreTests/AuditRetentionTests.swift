@@ -91,7 +91,12 @@ import Testing
                 try await group.waitForAll()
             }
             try await withThrowingTaskGroup(of: Void.self) { group in
-                for _ in 0..<20 { group.addTask { #expect(try await store.verifyAudit(expecting: nil).isIntact) } }
+                for _ in 0..<20 {
+                    group.addTask {
+                        let found = try await store.verifyAudit(expecting: nil)
+                        #expect(found.isIntact, "\(found)")
+                    }
+                }
                 group.addTask { _ = try await store.pruneAudit(before: later(1), at: later(2000)) }
                 try await group.waitForAll()
             }
@@ -136,6 +141,15 @@ import Testing
             reason: "changed"),
     ]
 
+    private func tamper(_ path: String, _ sql: String) throws {
+        let queue = try DatabaseQueue(path: path)
+        defer { try? queue.close() }
+        try queue.writeWithoutTransaction { db in
+            try db.execute(sql: sql)
+            #expect(db.totalChangesCount > 0)
+        }
+    }
+
     @Test(arguments: forgeries)
     func aBeginningThatTheRetentionDidNotRemoveIsFound(forgery: Forgery) async throws {
         try await withStore { fixture in
@@ -143,12 +157,7 @@ import Testing
             #expect(try await fixture.store.pruneAudit(before: later(4), at: later(100)) == 4)
             try fixture.store.close()
             let path = fixture.directory + "/state/controller.db"
-            let queue = try DatabaseQueue(path: path)
-            try queue.writeWithoutTransaction { db in
-                try db.execute(sql: forgery.sql)
-                #expect(db.totalChangesCount > 0)
-            }
-            try queue.close()
+            try tamper(path, forgery.sql)
             let store = try SQLiteStore(path: path)
             defer { try? store.close() }
             let broken = try #require(try await store.verifyAudit(expecting: nil).firstBreak)

@@ -102,7 +102,9 @@ public struct ControllerServices: Service {
                 metrics: metrics
             ).all,
         ]
-        catalog = OperationCatalog(groups.flatMap(\.self), gate: gate, projects: projects)
+        catalog = OperationCatalog(
+            groups.flatMap(\.self), gate: gate, projects: projects,
+            once: OnceService(store: store, audit: audit, projects: projects, logger: logger))
         metrics.declare([
             .operationsInFlight, .execsRunning, .linksRefused, .authenticationsRefused, .auditFailures,
         ])

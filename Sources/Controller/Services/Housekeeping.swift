@@ -30,10 +30,14 @@ struct Housekeeping: Sendable {
             let execs = try await store.pruneExecs(
                 startedBefore: now.addingTimeInterval(-Double(Limits.execRecordDays) * day))
             let certificates = try await store.pruneCertificates(expiredBefore: now.addingTimeInterval(-30 * day))
+            let onceKeys = try await store.pruneOnce(expiredBefore: now)
             let joinTokens = try await store.pruneJoinTokens(expiredBefore: now.addingTimeInterval(-7 * day))
             logger.debug(
                 "Old records were removed.",
-                metadata: ["execs": "\(execs)", "certificates": "\(certificates)", "joinTokens": "\(joinTokens)"])
+                metadata: [
+                    "execs": "\(execs)", "certificates": "\(certificates)", "joinTokens": "\(joinTokens)",
+                    "onceKeys": "\(onceKeys)",
+                ])
         } catch {
             logger.warning("Old records could not be removed.", metadata: ["error": "\(error)"])
         }

@@ -167,5 +167,18 @@ enum Schema {
             sequence INTEGER NOT NULL,
             hash BLOB NOT NULL
         ) STRICT, WITHOUT ROWID;
+
+        -- Changes by their idempotency key. Without an outcome while they run, and when nobody knows how they ended.
+        CREATE TABLE once (
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            key TEXT NOT NULL,
+            digest BLOB NOT NULL,
+            exec_id TEXT NOT NULL,
+            expires_at INTEGER NOT NULL,
+            outcome TEXT CHECK (outcome IN ('output', 'failure', 'exec', 'dropped')),
+            answer BLOB
+        ) STRICT;
+        CREATE UNIQUE INDEX once_by_key ON once (workspace_id, key);
+        CREATE INDEX once_by_expiry ON once (expires_at);
         """
 }

@@ -7,7 +7,9 @@ public import FoundationEssentials
 /// A call that returned is in the database, and survives the death of the process. A call that throws changed
 /// nothing. Reads see all writes that returned before. What is missing throws `not_found`, also when it belongs to
 /// another workspace. A failing disk or database throws `unavailable` or `internal` with a sentence for the operator.
-public protocol Store: WorkspaceStore, ProjectStore, NodeStore, EnrollmentStore, TokenStore, ExecStore, AuditStore {
+public protocol Store: WorkspaceStore, ProjectStore, NodeStore, EnrollmentStore, TokenStore, ExecStore, AuditStore,
+    OnceStore
+{
     /// For metrics.
     func counts() async throws -> StoreCounts
     /// Ends all use; later calls throw `unavailable`.
@@ -121,6 +123,17 @@ public protocol AuditStore: Sendable {
     /// `expecting`. Throws `gone` when that one's event was pruned.
     func verifyAudit(expecting noted: AuditHead?) async throws -> AuditVerification
     func auditHead() async throws -> AuditHead
+}
+
+public protocol OnceStore: Sendable {
+    /// Remembers a change before it begins, together with the audit's intent, in one step; or gives what is remembered of its key,
+    /// and writes nothing. Of any number of concurrent calls, one is told `fresh`. Throws `limit` when the workspace has too many.
+    func beginOnce(_ record: OnceRecord, intent: AuditEvent, at now: Date) async throws -> OnceBeginning
+    func finishOnce(_ key: OnceKey, _ answer: OnceRecord.Answer) async throws
+    /// The change is known not to have happened: a retry may begin anew.
+    func forgetOnce(_ key: OnceKey) async throws
+    /// Forgets keys whose time is over; gives their number.
+    func pruneOnce(expiredBefore: Date) async throws -> Int
 }
 
 /// One page of a list of projects.

@@ -245,6 +245,12 @@ public enum Limits {
     public static let gitMessageCharacters = 2000
     /// Deleted projects whose rest is removed from one node at a time.
     public static let projectsSweptAtOnce = 16
+    /// How long a change is remembered by its idempotency key, how many keys a workspace may have in that time, and how long one is.
+    public static let onceSeconds = 24 * 3600
+    public static let onceKeysPerWorkspace = 10_000
+    public static let onceKeyBytes = 255
+    /// Answers up to this size are kept for a retry. What a command printed is read again from its node.
+    public static let onceAnswerBytes = 32 * 1024
     /// Pause between two rounds of cleaning up.
     public static let housekeepingSeconds = 300
     /// How long a command's result can be asked for by its id.

@@ -97,13 +97,14 @@ struct TestController: Sendable {
 
     /// The same over HTTP.
     func post(
-        _ operation: String, _ input: JSONValue, answerBytes: Int = 1024 * 1024
+        _ operation: String, _ input: JSONValue, headers: [String: String] = [:], answerBytes: Int = 1024 * 1024
     ) async throws -> (status: Int, headers: HTTPHeaders, body: JSONValue) {
         var request = HTTPClientRequest(url: "\(apiURL)/api/tools/\(operation)")
         request.method = .POST
         let token = try String(contentsOfFile: folder + "/admin.token", encoding: .utf8)
         request.headers.add(
             name: "authorization", value: "Bearer \(token.trimmingCharacters(in: .whitespacesAndNewlines))")
+        for (name, value) in headers { request.headers.add(name: name, value: value) }
         request.body = .bytes(ByteBuffer(data: try JSON.encode(input)))
         let response = try await HTTPClient.shared.execute(request, timeout: .seconds(30))
         let body = Data(buffer: try await response.body.collect(upTo: answerBytes))

@@ -138,7 +138,7 @@ struct NodeOperations: Sendable {
             answers: .output([
                 .required("token", .string("Secret: give it to the host on a safe way.")),
                 .required("expiresAt", .date("When it becomes worthless.")),
-            ]), visibleToAgents: false, note: Self.note
+            ]), visibleToAgents: false, hasSecretAnswer: true, note: Self.note
         ) { input, _ in
             var node: NodeRecord?
             if let key = input.node { node = try await store.node(NodeKey(key)) }

@@ -165,7 +165,7 @@ let package = Package(
                 "FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain", "ControllerStore",
                 "ControllerFleet",
                 "ControllerServices",
-                nioCore, nioPosix, logging,
+                nioCore, nioPosix, logging, crypto,
             ]),
         tests(
             "APITests",

@@ -44,6 +44,10 @@ int fst_rename_exclusive(int from_directory, const char *from, int to_directory,
     return renameat2(from_directory, from, to_directory, to, RENAME_NOREPLACE) < 0 ? -errno : 0;
 }
 
+int fst_rename_exchange(int one_directory, const char *one, int other_directory, const char *other) {
+    return renameat2(one_directory, one, other_directory, other, RENAME_EXCHANGE) < 0 ? -errno : 0;
+}
+
 int64_t fst_read_directory(int directory, void *buffer, size_t count) {
     ssize_t bytes = getdents64(directory, buffer, count);
     return bytes < 0 ? -errno : bytes;

@@ -20,12 +20,6 @@ import Testing
         refuses(field: "name") { try Rules.projectName(ProjectID().description) }
     }
 
-    @Test(arguments: ["build-1", "build-1.example.com", "a", longest])
-    func nodeNamesThatAreAllowed(_ name: String) throws { try Rules.nodeName(name) }
-
-    @Test(arguments: ["", ".", "..", "a..b", ".a", "a.", "A.b", "a_b", "a/b", longest + "a"])
-    func nodeNamesThatAreRefused(_ name: String) { refuses(field: "name") { try Rules.nodeName(name) } }
-
     @Test(arguments: ["vibn-dev", "ubuntu-24.04", "a_b", "a", longest])
     func imageNamesThatAreAllowed(_ name: String) throws { try Rules.imageName(name) }
 

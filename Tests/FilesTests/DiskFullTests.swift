@@ -1,17 +1,18 @@
 import FastableCore
+import FoundationEssentials
 import Glibc
 import NodeFiles
 import NodeLinux
 import Testing
 
 @Suite(.enabled(if: getuid() == 0, "needs root")) struct DiskFullTests {
-    /// A workspace on a filesystem of 512 KiB.
-    private func withSmallDisk(_ body: (Workspace) async throws -> Void) async throws {
+    /// A workspace on a filesystem of 512 KiB, and where that is.
+    private func withSmallDisk(_ body: (Workspace, String) async throws -> Void) async throws {
         let workspace = try Workspace()
         try await HostCommand("mount", ["-t", "tmpfs", "-o", "size=512k", "tmpfs", workspace.path]).runChecked("mount")
         do {
             let small = try Workspace(service: workspace.path)
-            try await body(small)
+            try await body(small, workspace.path)
         } catch {
             try await HostCommand("umount", ["-l", workspace.path]).runChecked("unmount")
             throw error
@@ -20,7 +21,7 @@ import Testing
     }
 
     @Test func oldFileStays() async throws {
-        try await withSmallDisk { workspace in
+        try await withSmallDisk { workspace, _ in
             let service = workspace.service
             _ = try await service.write(FileWrite(path: "file", content: "precious"))
             let big = String(repeating: "x", count: 1_000_000)
@@ -52,6 +53,29 @@ import Testing
             // What was begun takes no space, and a full disk can be emptied.
             _ = try await service.write(FileWrite(path: "fits", content: String(repeating: "x", count: 400_000)))
             _ = try await service.delete(FileDelete(path: "fits"))
+        }
+    }
+
+    @Test(arguments: [nil, "app"] as [String?]) func aFullDiskLeavesTheOldTree(_ path: String?) async throws {
+        try await withSmallDisk { workspace, disk in
+            let service = workspace.service
+            let names = ["app/one", "app/two", "three"]
+            for name in names { _ = try await service.write(FileWrite(path: name, content: "precious")) }
+            let sink = try await service.pushTree(TreePush(path: path, replace: true))
+            let archive = (0..<20).flatMap { Archive.file("big\($0)", String(repeating: "x", count: 50_000)) }
+            let error = try await expectError {
+                try await sink.write(archive + Archive.end)
+                _ = try await sink.finish()
+            }
+            #expect(error.code == .limit, "\(error)")
+            for name in names { #expect(try await service.read(FileRead(path: name)).text == "precious") }
+            #expect(try FileManager.default.contentsOfDirectory(atPath: disk).sorted() == ["app", "three"])
+            // There is room again for one that fits beside the old tree.
+            let small = try await service.pushTree(TreePush(path: path, replace: true))
+            try await small.write(Archive.file("fits", String(repeating: "x", count: 300_000)) + Archive.end)
+            _ = try await small.finish()
+            let shown = try await service.list(FileList(path: path, depth: 2, includeHidden: true)).entries.map(\.name)
+            #expect(shown == ["fits"])
         }
     }
 }

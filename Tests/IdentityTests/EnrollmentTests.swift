@@ -18,7 +18,7 @@ import Testing
     static func token(for authority: CertificateAuthority) throws -> JoinToken {
         try JoinToken(
             controllerURL: "http://127.0.0.1:7420", nodeListener: try #require(HostPort("127.0.0.1:7421")),
-            authorityFingerprint: authority.fingerprint, tokenID: TokenID())
+            authorityFingerprint: authority.fingerprint, tokenID: JoinTokenID())
     }
 
     /// What the controller does with a request.
@@ -57,7 +57,7 @@ import Testing
         let request = try Enrollment.request(token: token, name: "n", key: key)
         let changes: [(inout EnrollmentRequest) throws -> Void] = [
             { $0.name = "m" },
-            { $0.tokenID = TokenID() },
+            { $0.tokenID = JoinTokenID() },
             { $0.signingRequest = try NodeKey().signingRequest() },
             { $0.nonce[0] ^= 1 },
             { $0.nonce = Data() },
@@ -80,10 +80,10 @@ import Testing
 
     /// Moving bytes from one field to its neighbour must not give the same authenticated text.
     @Test func fieldsAreKeptApart() throws {
-        let request = try Enrollment.request(token: token, name: "nodeX", key: key)
+        let request = try Enrollment.request(token: token, name: "node7", key: key)
         var moved = request
         moved.name = "node"
-        moved.signingRequest = "X" + moved.signingRequest
+        moved.signingRequest = "7" + moved.signingRequest
         #expect(throws: Enrollment.refused) { try Enrollment.verify(moved, key: stored) }
     }
 
@@ -168,7 +168,7 @@ import Testing
         #expect(error?.message.contains("clocks") == true)
     }
 
-    @Test(arguments: ["", "two words", "a\nb", "ü", String(repeating: "n", count: 64), "a/b"])
+    @Test(arguments: ["", "Upper", "a_b", "two words", "a\nb", "ü", String(repeating: "n", count: 64), "a/b"])
     func refusesNames(name: String) {
         let error = expectFailure(.unprocessable) {
             _ = try Enrollment.request(token: token, name: name, key: key)

@@ -10,7 +10,7 @@ import Testing
     ) throws -> JoinToken {
         try JoinToken(
             controllerURL: url, nodeListener: try #require(HostPort(listener)),
-            authorityFingerprint: fingerprint ?? self.fingerprint, tokenID: TokenID())
+            authorityFingerprint: fingerprint ?? self.fingerprint, tokenID: JoinTokenID())
     }
 
     @Test(arguments: [

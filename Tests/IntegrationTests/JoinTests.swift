@@ -54,7 +54,7 @@ struct JoinTests {
         try await TestController.with { controller in
             let real = try JoinToken(try await controller.joinToken())
             var messages: Set<String> = []
-            for (id, reason) in [(real.tokenID, "wrong_proof"), (TokenID(), "unknown_token")] {
+            for (id, reason) in [(real.tokenID, "wrong_proof"), (JoinTokenID(), "unknown_token")] {
                 let forged = try JoinToken(
                     controllerURL: real.controllerURL, nodeListener: real.nodeListener,
                     authorityFingerprint: real.authorityFingerprint, tokenID: id)
@@ -75,12 +75,11 @@ struct JoinTests {
         try await TestController.with { controller in
             let token = try JoinToken(
                 controllerURL: controller.apiURL, nodeListener: .loopback(port: controller.nodePort),
-                authorityFingerprint: controller.authority.fingerprint, tokenID: TokenID())
-            let suffix = token.tokenID.description.dropFirst("tok".count)
+                authorityFingerprint: controller.authority.fingerprint, tokenID: JoinTokenID())
             let now = Date.nowMilliseconds
             try await controller.store.createJoinToken(
                 JoinTokenRecord(
-                    id: try #require(JoinTokenID("jtk" + suffix)),
+                    id: token.tokenID,
                     verificationKey: try #require(Hex.decode(token.enrollmentKey.text.reveal())),
                     createdAt: now.addingTimeInterval(-7200), expiresAt: now.addingTimeInterval(-1)))
             await expectFailure(.unauthenticated) {
@@ -124,7 +123,7 @@ struct JoinTests {
         try await withFolder { folder in
             let token = try JoinToken(
                 controllerURL: "http://127.0.0.1:9", nodeListener: .loopback(port: 9),
-                authorityFingerprint: String(repeating: "0", count: 64), tokenID: TokenID())
+                authorityFingerprint: String(repeating: "0", count: 64), tokenID: JoinTokenID())
             let began = ContinuousClock.now
             await expectFailure(.unavailable) {
                 _ = try await Joining.join(
@@ -140,7 +139,7 @@ struct JoinTests {
             let token = try JoinToken(
                 controllerURL: "http://127.0.0.1:\(controller.nodePort)",
                 nodeListener: .loopback(port: controller.nodePort),
-                authorityFingerprint: controller.authority.fingerprint, tokenID: TokenID())
+                authorityFingerprint: controller.authority.fingerprint, tokenID: JoinTokenID())
             await expectFailure(.unavailable) { try await Self.join(token.text.reveal(), controller, "n") }
         }
     }

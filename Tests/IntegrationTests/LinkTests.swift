@@ -35,6 +35,35 @@ struct LinkTests {
         }
     }
 
+    @Test func aKeyInTheHeaderMakesARetryGetTheFirstAnswer() async throws {
+        try await TestController.with { controller in
+            let node = try await controller.join()
+            let work = FakeWork(node.name)
+            try await node.linked(work: work) {
+                try await controller.waitUntilReady(node)
+                try await controller.run("projects_create", ["name": "shop"])
+                let input: JSONValue = ["project": "shop", "cmd": "name"]
+                let first = try await controller.post("shell.exec", input, headers: ["idempotency-key": "a-1"])
+                let second = try await controller.post("shell.exec", input, headers: ["idempotency-key": "a-1"])
+                #expect(first.status == 200 && second.status == 200)
+                #expect(first.body == second.body)
+                #expect(work.methods.filter { $0 == .execStart }.count == 1)
+                let other = try await controller.post(
+                    "shell.exec", ["project": "shop", "cmd": "other"], headers: ["idempotency-key": "a-1"])
+                #expect(other.status == 409 && other.body["code"] == "conflict")
+                for bad in ["", "two words", "ü", String(repeating: "x", count: 256)] {
+                    let refused = try await controller.post("shell.exec", input, headers: ["idempotency-key": bad])
+                    #expect(refused.status == 400 && refused.body["code"] == "invalid", "\(bad)")
+                }
+                let frames = try await controller.post(
+                    "shell.exec", input,
+                    headers: ["idempotency-key": "a-2", "accept": "application/vnd.fastable.frames"])
+                #expect(frames.status == 422)
+                #expect(work.methods.filter { $0 == .execStart }.count == 1)
+            }
+        }
+    }
+
     @Test func whatANodeSendsWronglyIsNoMistakeOfTheCaller() async throws {
         try await TestController.with { controller in
             let node = try await controller.join()

@@ -94,8 +94,11 @@ extension ContainerTests {
                 #expect(try Mounts.below(node.directory.path).isEmpty)
                 // Deleting what is not there is no error.
                 try await node.manager.delete(spec.project)
-                // The project can be had again, and begins anew.
-                #expect(try await node.sh(spec, "ls -A").out == "")
+                // Its id is never used again: a call that was under way does not bring it back.
+                let late = await #expect(throws: FastableError.self) { try await node.manager.ensure(spec) }
+                #expect(late?.code == .gone)
+                await #expect(throws: FastableError.self) { try await node.manager.volume(spec) }
+                #expect(access(container.volume.paths.directory, F_OK) != 0)
             }
         }
 

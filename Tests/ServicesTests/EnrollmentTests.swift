@@ -1,4 +1,5 @@
 import ControllerDomain
+import ControllerFleet
 import ControllerServices
 import ControllerStore
 import FastableCore
@@ -74,7 +75,7 @@ import Testing
             request.signingRequest = try NodeKey().signingRequest()
             changes.append(("wrong_proof", request))
             request = genuine
-            request.tokenID = TokenID()
+            request.tokenID = JoinTokenID()
             changes.append(("unknown_token", request))
             var messages: Set<String> = []
             for (_, request) in changes {
@@ -92,18 +93,16 @@ import Testing
     @Test func anExpiredTokenIsRefused() async throws {
         try await World.with(nodes: 0) { world, _ in
             let token = try await joinToken(world)
-            let id = try #require(JoinTokenID("jtk" + token.tokenID.description.dropFirst(3)))
-            let record = try #require(try await world.store.joinToken(id))
+            let record = try #require(try await world.store.joinToken(token.tokenID))
             #expect(record.expiresAt.timeIntervalSince(record.createdAt) == Double(Limits.joinTokenSeconds))
             // The same secret, stored as one that ended a moment ago.
             let expired = try JoinToken(
                 controllerURL: token.controllerURL, nodeListener: token.nodeListener,
-                authorityFingerprint: token.authorityFingerprint, tokenID: TokenID())
-            let expiredID = try #require(JoinTokenID("jtk" + expired.tokenID.description.dropFirst(3)))
+                authorityFingerprint: token.authorityFingerprint, tokenID: JoinTokenID())
             let key = try #require(Hex.decode(expired.enrollmentKey.text.reveal()))
             try await world.store.createJoinToken(
                 JoinTokenRecord(
-                    id: expiredID, verificationKey: key, createdAt: .nowMilliseconds.addingTimeInterval(-7200),
+                    id: expired.tokenID, verificationKey: key, createdAt: .nowMilliseconds.addingTimeInterval(-7200),
                     expiresAt: .nowMilliseconds.addingTimeInterval(-1)))
             let request = try Enrollment.request(token: expired, name: "late", key: NodeKey())
             await expectFailure(.unauthenticated) { _ = try await enroll(world, request) }
@@ -116,8 +115,9 @@ import Testing
             let token = try await joinToken(world)
             let taken = try Enrollment.request(token: token, name: "node-1", key: NodeKey())
             await expectFailure(.conflict) { _ = try await enroll(world, taken) }
-            let upper = try Enrollment.request(token: token, name: "BUILD", key: NodeKey())
-            await expectFailure(.unprocessable) { _ = try await enroll(world, upper) }
+            await expectFailure(.unprocessable) {
+                _ = try Enrollment.request(token: token, name: "BUILD", key: NodeKey())
+            }
             let good = try Enrollment.request(token: token, name: "build-1", key: NodeKey())
             _ = try await enroll(world, good)
         }
@@ -153,7 +153,8 @@ import Testing
             #expect(error?.message.contains("revoked") == true)
             await expectFailure(.gone) {
                 _ = try await world.services.fleet.renewCertificate(
-                    node: identity.nodeID, request: CertificateRequest(signingRequest: identity.key.signingRequest()))
+                    node: identity.nodeID, serial: identity.serial,
+                    request: CertificateRequest(signingRequest: identity.key.signingRequest()))
             }
             await expectFailure(.notFound) { try await world.run("nodes_get", ["node": "build-1"]) }
             // The name is free again.
@@ -165,14 +166,34 @@ import Testing
         try await World.with(nodes: 0) { world, _ in
             let identity = try await join(world, name: "build-1")
             let answer = try await world.services.fleet.renewCertificate(
-                node: identity.nodeID, request: CertificateRequest(signingRequest: identity.key.signingRequest()))
-            let renewed = try identity.renewed(by: answer, at: .nowMilliseconds)
+                node: identity.nodeID, serial: identity.serial,
+                request: CertificateRequest(signingRequest: identity.key.signingRequest()))
+            let renewed = try identity.renewed(by: answer.answer, at: .nowMilliseconds)
             #expect(renewed.serial != identity.serial)
+            #expect(renewed.serial == answer.serial)
             #expect(try await world.services.fleet.authorizeNode(certificateDER: der(renewed)) == identity.nodeID)
             await expectFailure(.invalid) {
                 _ = try await world.services.fleet.renewCertificate(
-                    node: identity.nodeID, request: CertificateRequest(signingRequest: "nonsense"))
+                    node: identity.nodeID, serial: identity.serial,
+                    request: CertificateRequest(signingRequest: "nonsense"))
             }
+        }
+    }
+
+    @Test func aNodeRenewsAFewTimesInAnHour() async throws {
+        try await World.with(nodes: 0) { world, _ in
+            let one = try await join(world, name: "build-1")
+            let two = try await join(world, name: "build-2")
+            func renew(_ identity: NodeIdentity) async throws {
+                _ = try await world.services.fleet.renewCertificate(
+                    node: identity.nodeID, serial: identity.serial,
+                    request: CertificateRequest(signingRequest: identity.key.signingRequest()))
+            }
+            for _ in 0..<Limits.certificateRenewalsPerHour { try await renew(one) }
+            let error = await expectFailure(.limit) { try await renew(one) }
+            #expect(error?.details["limit"] == .integer(Int64(Limits.certificateRenewalsPerHour)))
+            #expect((3500...3601).contains(error?.retryAfterSeconds ?? 0))
+            try await renew(two)
         }
     }
 

@@ -25,4 +25,45 @@ import Testing
             try await world.services.checkReady()
         }
     }
+
+    private func appendOld(_ world: World, days: [Double]) async throws {
+        for days in days {
+            try await world.store.appendAudit(
+                AuditEvent(
+                    timeMilliseconds: Date.nowMilliseconds.addingTimeInterval(-days * 86_400).milliseconds,
+                    workspace: world.workspace, actor: nil, door: .system, request: RequestID(), operation: "old",
+                    phase: .outcome))
+        }
+    }
+
+    @Test func theAuditIsKeptForSoManyDays() async throws {
+        try await World.with(nodes: 0, auditRetentionDays: 30) { world, _ in
+            try await appendOld(world, days: [40, 32, 29, 1])
+            let running = Task { try await world.services.run() }
+            try await eventually("old events are removed") { try await world.audit("old").count == 2 }
+            running.cancel()
+            try await running.value
+            #expect(try await world.audit("audit_prune").count == 1)
+            let verified = try await world.run("audit_verify")
+            #expect(verified["valid"] == true)
+            #expect(verified["from"] == 3)
+        }
+    }
+
+    @Test func zeroDaysKeepItForEver() async throws {
+        try await World.with(nodes: 0, auditRetentionDays: 0) { world, _ in
+            try await appendOld(world, days: [4000, 1])
+            // The round forgets this after it has looked at the audit.
+            let token = JoinTokenRecord(
+                id: JoinTokenID(), verificationKey: [1], createdAt: .nowMilliseconds,
+                expiresAt: .nowMilliseconds.addingTimeInterval(-100 * 86_400))
+            try await world.store.createJoinToken(token)
+            let running = Task { try await world.services.run() }
+            try await eventually("the round is over") { try await world.store.joinToken(token.id) == nil }
+            running.cancel()
+            try await running.value
+            #expect(try await world.audit("old").count == 2)
+            #expect(try await world.run("audit_verify")["from"] == 1)
+        }
+    }
 }

@@ -144,12 +144,12 @@ import Testing
             #expect(try await store.projects(in: fixture.workspace, after: nil, limit: 10).projects.isEmpty)
             // The name is free before the removal is done.
             let second = try await fixture.add("demo")
-            #expect(try await store.deletingProjects(on: fixture.node, limit: 10) == [marked])
-            #expect(try await store.deletingProjects(on: nil, limit: 10) == [marked])
-            #expect(try await store.deletingProjects(on: NodeID(), limit: 10).isEmpty)
+            #expect(try await store.deletingProjects(on: fixture.node, after: nil, limit: 10) == [marked])
+            #expect(try await store.deletingProjects(on: nil, after: nil, limit: 10) == [marked])
+            #expect(try await store.deletingProjects(on: NodeID(), after: nil, limit: 10).isEmpty)
             try await store.removeProject(project.id)
             try await store.removeProject(project.id)
-            #expect(try await store.deletingProjects(on: nil, limit: 10).isEmpty)
+            #expect(try await store.deletingProjects(on: nil, after: nil, limit: 10).isEmpty)
             #expect(try await store.project(.name("demo"), in: fixture.workspace).id == second.id)
         }
     }

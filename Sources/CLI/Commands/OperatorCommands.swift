@@ -69,13 +69,21 @@ struct NodeCommand: AsyncParsableCommand {
     struct Token: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print a join token: valid once, for an hour.",
-            discussion: "On the build host: fastable-node join --token-file FILE")
+            discussion: """
+                On the build host: fastable-node join --token-file FILE
+
+                A node whose certificate ended while it was away joins again with --node: it keeps its id and its projects, and its
+                old certificates are revoked.
+                """)
         @OptionGroup var common: CommonOptions
+        @Option(help: "A node that joins again: its name or id.") var node: String?
 
         struct Answer: Codable { var token: String }
 
         func run() async throws {
-            try await common.show("nodes_join_token", [:], as: Answer.self) { $0.token }
+            var input: [String: JSONValue] = [:]
+            input["node"] = node.map { .string($0) }
+            try await common.show("nodes_join_token", .object(input), as: Answer.self) { $0.token }
         }
     }
 }
@@ -231,6 +239,7 @@ struct AuditCommand: AsyncParsableCommand {
 
         struct Answer: Codable {
             var valid: Bool
+            var from: Int
             var entries: Int
             var brokenAt: Int?
         }
@@ -242,7 +251,11 @@ struct AuditCommand: AsyncParsableCommand {
                 if common.json {
                     try Output.json(answer)
                 } else if result.valid {
-                    try Output.line("The chain of \(result.entries) entries is whole.")
+                    let removed = result.from - 1
+                    let since =
+                        removed == 0
+                        ? "" : ", from entry \(result.from) on: the retention removed the \(removed) before"
+                    try Output.line("The chain of \(result.entries) entries is whole\(since).")
                 }
                 guard result.valid else {
                     throw FastableError(.conflict, "The chain is broken at entry \(result.brokenAt ?? 0).")

@@ -19,7 +19,7 @@ struct PushCommand: AsyncParsableCommand {
     @Argument(help: "Name or id.") var project: String
     @Argument(help: "The directory to copy.") var directory: String
     @Option(help: "Where to, in the workspace.") var to: String?
-    @Flag(help: "Remove what is there first.") var replace = false
+    @Flag(help: "Replace what is there, once the whole tree has arrived.") var replace = false
 
     func run() async throws {
         try await CommandFailure.explained {

@@ -21,6 +21,9 @@ int fst_link_descriptor(int file, int directory, const char *name);
 /// Renames without replacing what has the new name. Returns 0 or a negative errno.
 int fst_rename_exclusive(int from_directory, const char *from, int to_directory, const char *to);
 
+/// Exchanges two entries in one step; both must exist. Returns 0 or a negative errno.
+int fst_rename_exchange(int one_directory, const char *one, int other_directory, const char *other);
+
 /// Reads directory entries (`struct linux_dirent64`). Returns the bytes, 0 at the end, or a negative errno.
 int64_t fst_read_directory(int directory, void *buffer, size_t count);
 

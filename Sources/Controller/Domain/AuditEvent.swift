@@ -1,4 +1,5 @@
 public import FastableCore
+public import FoundationEssentials
 
 /// Through which door a request came.
 public enum Door: String, Codable, Sendable, CaseIterable {
@@ -96,6 +97,29 @@ extension AuditEvent {
     }
 }
 
+extension AuditEvent {
+    private static let pruneOperation = "audit_prune"
+
+    /// Says that the retention removed all events up to one.
+    public static func prune(through last: AuditHead, count: Int, at now: Date) -> AuditEvent {
+        AuditEvent(
+            timeMilliseconds: now.milliseconds, workspace: .system, actor: nil, door: .system, request: RequestID(),
+            operation: pruneOperation, phase: .outcome,
+            detail: [
+                "through": .integer(last.sequence), "hash": .string(Hex.encode(last.hash)),
+                "removed": .integer(Int64(count)),
+            ])
+    }
+
+    /// Whether this is what `prune` made for that event. The detail is given as it was stored.
+    public func prunes(through last: AuditHead, detailText: String) -> Bool {
+        guard operation == Self.pruneOperation, workspace == .system, actor == nil, door == .system, phase == .outcome,
+            let detail = try? JSON.decode([String: JSONValue].self, from: Data(detailText.utf8))
+        else { return false }
+        return detail["through"] == .integer(last.sequence) && detail["hash"] == .string(Hex.encode(last.hash))
+    }
+}
+
 /// The place and the hash of an event in the chain: `hash = SHA-256(previous hash ‖ sequence ‖ canonical bytes)`.
 public struct AuditHead: Sendable, Equatable {
     /// Counted from 1 without gaps; 0 is the beginning, before the first event.
@@ -152,12 +176,15 @@ public struct AuditVerification: Sendable, Equatable {
     /// How many events were found good.
     public var checked: Int64
     public var firstBreak: Break?
+    /// What the first event that is kept follows: the beginning, or the last event that was pruned.
+    public var start: AuditHead
     /// The last good event. Kept elsewhere and given to the next check, it shows a chain that was cut or written anew.
     public var head: AuditHead
 
-    public init(checked: Int64, firstBreak: Break?, head: AuditHead) {
+    public init(checked: Int64, firstBreak: Break?, start: AuditHead = .beginning, head: AuditHead) {
         self.checked = checked
         self.firstBreak = firstBreak
+        self.start = start
         self.head = head
     }
 

@@ -20,8 +20,11 @@ public struct CertificateRecord: Sendable, Equatable {
 /// A one-time permission to join. The secret itself is never stored, only the key that proves its possession.
 public struct JoinTokenRecord: Sendable, Equatable {
     public var id: JoinTokenID
-    /// Derived from the secret; checks the node's proof, and cannot make another.
+    /// Derived from the secret. It checks the node's proof and could as well make one: whoever reads it can use the token, as long
+    /// as that is neither used nor expired.
     public var verificationKey: [UInt8]
+    /// The node that may join again under its id; `nil` when a new one may.
+    public var node: NodeID?
     public var createdAt: Date
     public var expiresAt: Date
     public var usedAt: Date?
@@ -29,11 +32,12 @@ public struct JoinTokenRecord: Sendable, Equatable {
     public var usedBy: NodeID?
 
     public init(
-        id: JoinTokenID, verificationKey: [UInt8], createdAt: Date, expiresAt: Date, usedAt: Date? = nil,
-        usedBy: NodeID? = nil
+        id: JoinTokenID, verificationKey: [UInt8], node: NodeID? = nil, createdAt: Date, expiresAt: Date,
+        usedAt: Date? = nil, usedBy: NodeID? = nil
     ) {
         self.id = id
         self.verificationKey = verificationKey
+        self.node = node
         self.createdAt = createdAt
         self.expiresAt = expiresAt
         self.usedAt = usedAt

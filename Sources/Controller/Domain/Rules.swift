@@ -10,14 +10,6 @@ public enum Rules {
             "must have 1 to 63 lower-case letters, digits and hyphens, and begin and end with a letter or digit")
     }
 
-    /// Like a project's, with dots, so that a host name fits.
-    public static func nodeName(_ text: String, field: String = "name") throws {
-        try require(
-            isName(text, inner: { $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ".") }) && !text.contains(".."), field,
-            "must have 1 to 63 lower-case letters, digits, hyphens and single dots, and begin and end with a letter "
-                + "or digit")
-    }
-
     /// The name of an image on a node, which is also a directory's name there: no `/` and no `:`.
     public static func imageName(_ text: String, field: String = "image") throws {
         let inner: (UInt8) -> Bool = { "-._".utf8.contains($0) }

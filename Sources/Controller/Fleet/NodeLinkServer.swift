@@ -10,7 +10,10 @@ import Synchronization
 public protocol FleetDelegate: Sendable {
     /// The node a client certificate stands for; throws when it was revoked or never issued.
     func authorizeNode(certificateDER: [UInt8]) async throws -> NodeID
-    func renewCertificate(node: NodeID, request: CertificateRequest) async throws -> CertificateAnswer
+    /// - Parameter serial: of the certificate that the link stands on.
+    func renewCertificate(
+        node: NodeID, serial: String, request: CertificateRequest
+    ) async throws -> RenewedCertificate
     func nodeConnected(_ node: NodeID, facts: NodeFacts) async
     func nodeReported(_ node: NodeID, report: NodeReport) async
     func nodeDisconnected(_ node: NodeID) async
@@ -18,10 +21,22 @@ public protocol FleetDelegate: Sendable {
     func linkRefused(remoteAddress: String, reason: String)
 }
 
+/// What a node is answered, and the serial of its new certificate.
+public struct RenewedCertificate: Sendable {
+    public var answer: CertificateAnswer
+    public var serial: String
+
+    public init(answer: CertificateAnswer, serial: String) {
+        self.answer = answer
+        self.serial = serial
+    }
+}
+
 /// A node that the upgrade let in, and the certificate it showed.
 struct AdmittedNode: Sendable {
     var id: NodeID
     var certificateDER: [UInt8]
+    var serial: String
 }
 
 /// The controller's end of one node's link: handshake, reports, renewal, until it closes.
@@ -35,6 +50,8 @@ struct NodeLinkServer: Sendable {
     let logger: Logger
 
     private let greeting = Greeting()
+    /// A link may outlive the certificate it began with; from then on it stands on the last one that it got.
+    private let renewed = RenewedSerial()
     private var node: NodeID { admitted.id }
 
     init(
@@ -134,7 +151,10 @@ struct NodeLinkServer: Sendable {
     private func renew(_ opening: Data) async throws -> NodeReply<CertificateAnswer> {
         let request = try JSON.decode(NodeRequest<CertificateRequest>.self, from: opening).arguments
         _ = try greeting.completed()
-        return .success(try await delegate.renewCertificate(node: node, request: request))
+        let serial = renewed.last ?? admitted.serial
+        let certificate = try await delegate.renewCertificate(node: node, serial: serial, request: request)
+        renewed.last = certificate.serial
+        return .success(certificate.answer)
     }
 
     private func answer(_ stream: MuxStream, _ reply: NodeReply<some Codable & Sendable>) async throws {
@@ -185,5 +205,14 @@ private final class Greeting: Sendable {
         let (phase, generation) = state.withLock { ($0.phase, $0.generation) }
         guard phase == .welcomed, let generation else { throw FastableError(.invalid, "Say hello first.") }
         return generation
+    }
+}
+
+private final class RenewedSerial: Sendable {
+    private let state = Mutex<String?>(nil)
+
+    var last: String? {
+        get { state.withLock { $0 } }
+        set { state.withLock { $0 = newValue } }
     }
 }

@@ -1,6 +1,7 @@
 public import FastableCore
 public import FastableIdentity
 import FastableWire
+import FoundationEssentials
 public import Logging
 import NIOCore
 import NIOPosix
@@ -43,8 +44,9 @@ public struct NodeListenerService: Service {
             host: address.host, port: address.port, sslContext: try NIOSSLContext(configuration: configuration),
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
             authorize: { certificate in
-                AdmittedNode(
-                    id: try await delegate.authorizeNode(certificateDER: certificate), certificateDER: certificate)
+                let node = try await delegate.authorizeNode(certificateDER: certificate)
+                let shown = try NodeCertificate(peerCertificateDER: certificate, at: Date())
+                return AdmittedNode(id: node, certificateDER: certificate, serial: shown.serial)
             },
             onRefused: { remote, error in
                 delegate.linkRefused(remoteAddress: remote?.description ?? "unknown", reason: error.description)

@@ -29,7 +29,8 @@ enum Controller {
             configuration: ControllerServices.Configuration(
                 endpoints: configuration.endpoints(
                     apiPort: configuration.apiListen.port, nodePort: configuration.nodeListen.port),
-                tokenFile: tokenFile, defaultImage: configuration.defaultImage),
+                tokenFile: tokenFile, defaultImage: configuration.defaultImage,
+                auditRetentionDays: configuration.auditRetentionDays),
             logger: logger)
         try await services.tokens.bootstrapAdminToken(file: tokenFile)
 

@@ -16,6 +16,7 @@ struct ControllerConfiguration: DaemonConfiguration {
     /// What nodes dial, when it is another address than the one we listen on.
     let nodeAdvertise: HostPort?
     let defaultImage: String
+    let auditRetentionDays: Int
 
     private static let instanceSetting = Setting(
         "instance", .name, default: "main", help: "Name of this installation; state and ports of two must differ.")
@@ -46,6 +47,10 @@ struct ControllerConfiguration: DaemonConfiguration {
     private static let imageSetting = Setting(
         "projects.image", .text, default: "vibn-dev", help: "Image of a project that names none.")
 
+    private static let retentionSetting = Setting(
+        "audit.retentionDays", .integer(0...Limits.auditRetentionDaysHighest), default: Limits.auditRetentionDays,
+        help: "How many days the audit is kept; 0 keeps it for ever.")
+
     static let schema = ConfigurationSchema(
         program: "fastable-controller", summary: "Decides where projects live, and is the door to them.",
         groups: [
@@ -54,6 +59,7 @@ struct ControllerConfiguration: DaemonConfiguration {
                 "Public API", apiListenSetting, apiPublicURLSetting, certificateSetting, keySetting, plainSetting,
                 originsSetting),
             SettingGroup("Nodes and projects", nodeListenSetting, nodeAdvertiseSetting, imageSetting),
+            SettingGroup("Audit", retentionSetting),
         ],
         examples: [
             ConfigurationExample("fastable-controller", "on loopback, with state in /var/lib/fastable/main"),
@@ -75,6 +81,7 @@ struct ControllerConfiguration: DaemonConfiguration {
         nodeListen = values[Self.nodeListenSetting]
         nodeAdvertise = values[Self.nodeAdvertiseSetting]
         defaultImage = values[Self.imageSetting]
+        auditRetentionDays = values[Self.retentionSetting]
         guard (tlsCertificate == nil) == (tlsKey == nil) else {
             throw values.invalid(Self.keySetting, "goes together with ‘tls.certificate’: give both or none")
         }

@@ -17,14 +17,18 @@ public struct ControllerServices: Service {
         public var tokenFile: String
         /// The image of projects that do not name one.
         public var defaultImage: String
+        /// How long the audit is kept; 0 is for ever.
+        public var auditRetentionDays: Int
         public var version: String
 
         public init(
-            endpoints: Endpoints, tokenFile: String, defaultImage: String = "vibn-dev", version: String = Version.text
+            endpoints: Endpoints, tokenFile: String, defaultImage: String = "vibn-dev",
+            auditRetentionDays: Int = Limits.auditRetentionDays, version: String = Version.text
         ) {
             self.endpoints = endpoints
             self.tokenFile = tokenFile
             self.defaultImage = defaultImage
+            self.auditRetentionDays = auditRetentionDays
             self.version = version
         }
     }
@@ -57,6 +61,7 @@ public struct ControllerServices: Service {
     private let projects: ProjectService
     private let store: any Store
     private let endpoints: EndpointBox
+    private let auditRetentionDays: Int
     private let logger: Logger
 
     public init(
@@ -67,6 +72,7 @@ public struct ControllerServices: Service {
         self.metrics = metrics
         self.logger = logger
         endpoints = EndpointBox(configuration.endpoints)
+        auditRetentionDays = configuration.auditRetentionDays
         audit = AuditLog(store: store, metrics: metrics, logger: logger)
         let gate = OperationGate(audit: audit, metrics: metrics, logger: logger)
         let placement = ProjectPlacement(store: store, nodes: nodes)
@@ -96,7 +102,9 @@ public struct ControllerServices: Service {
                 metrics: metrics
             ).all,
         ]
-        catalog = OperationCatalog(groups.flatMap(\.self), gate: gate, projects: projects)
+        catalog = OperationCatalog(
+            groups.flatMap(\.self), gate: gate, projects: projects,
+            once: OnceService(store: store, audit: audit, projects: projects, logger: logger))
         metrics.declare([
             .operationsInFlight, .execsRunning, .linksRefused, .authenticationsRefused, .auditFailures,
         ])
@@ -111,7 +119,8 @@ public struct ControllerServices: Service {
 
     /// Cleans up from time to time until the program stops, and then waits until the audit is written.
     public func run() async throws {
-        let housekeeping = Housekeeping(store: store, projects: projects, logger: logger)
+        let housekeeping = Housekeeping(
+            store: store, projects: projects, auditRetentionDays: auditRetentionDays, logger: logger)
         await cancelWhenGracefulShutdown { await housekeeping.run() }
         await audit.flush()
     }

@@ -13,16 +13,36 @@ public struct OperationContext: Sendable {
     public var events: (@Sendable (OperationEvent) async throws -> Void)?
     /// `false` leaves stdout and stderr out of the answer of `shell.exec`, for doors that stream them byte for byte.
     public var collectsOutput: Bool
+    /// Names a change so that a retry does not do it twice. Such a change goes on when its caller goes away.
+    public var idempotencyKey: String?
+    /// The command that the operation runs, when that must be known before.
+    var attempt: Attempt?
 
     public init(
         principal: Principal, requestID: RequestID, door: Door,
-        events: (@Sendable (OperationEvent) async throws -> Void)? = nil, collectsOutput: Bool = true
+        events: (@Sendable (OperationEvent) async throws -> Void)? = nil, collectsOutput: Bool = true,
+        idempotencyKey: String? = nil
     ) {
         self.principal = principal
         self.requestID = requestID
         self.door = door
         self.events = events
         self.collectsOutput = collectsOutput
+        self.idempotencyKey = idempotencyKey
+    }
+
+    /// One of several tries to do the same once.
+    struct Attempt: Sendable {
+        enum Kind: Sendable {
+            case first
+            /// An earlier one may have started the command.
+            case again
+            /// The command has ended: its output is read once more, and it is never started.
+            case reading
+        }
+
+        var exec: ExecID
+        var kind: Kind
     }
 }
 
@@ -83,6 +103,16 @@ public struct Operation: Sendable {
         static func path(_ path: String?) -> Note { Note(path.map { $0.cut(to: Limits.auditPathCharacters) } ?? ".") }
     }
 
+    /// What a retry does when nobody knows how the attempt before it ended.
+    enum Recovery: Sendable {
+        /// Twice has the effect of once.
+        case runAgain
+        /// The command's id tells whether it was started.
+        case followCommand
+        /// It tells that it does not know, and the caller looks.
+        case refuse
+    }
+
     /// A checked input on its way to the handler.
     struct Call: Sendable {
         var input: Data
@@ -108,6 +138,9 @@ public struct Operation: Sendable {
     public let visibleToAgents: Bool
     /// Whether the input's field `project` names a project, which must be one of the caller's workspace.
     public let actsOnProject: Bool
+    let recovery: Recovery
+    /// Whether its answer is stored nowhere.
+    let hasSecretAnswer: Bool
     let note: @Sendable (JSONValue) -> Note
     let handle: @Sendable (Call) async throws -> Answer
 }
@@ -121,6 +154,7 @@ extension Operation {
     public static func make<Input: Decodable & Sendable, Output: Encodable & Sendable>(
         _ name: String, _ words: Words, scope: Scope, annotations: Annotations, input: Input.Type,
         accepts inputSchema: JSONSchema, answers outputSchema: JSONSchema, visibleToAgents: Bool = true,
+        hasSecretAnswer: Bool = false,
         note: @escaping @Sendable (JSONValue) -> Note = { _ in Note() },
         recording: @escaping @Sendable (Output) -> [String: JSONValue] = { _ in [:] },
         handler: @escaping @Sendable (Input, OperationContext) async throws -> Output
@@ -128,7 +162,8 @@ extension Operation {
         Operation(
             name: name, title: words.title, summary: words.summary, scope: scope, annotations: annotations,
             inputSchema: inputSchema, outputSchema: outputSchema, visibleToAgents: visibleToAgents,
-            actsOnProject: false, note: note
+            actsOnProject: false, recovery: annotations.isIdempotent ? .runAgain : .refuse,
+            hasSecretAnswer: hasSecretAnswer, note: note
         ) { call in
             let output = try await handler(try JSON.decode(Input.self, from: call.input), call.context)
             return Answer(output: try JSON.encode(output), detail: recording(output))
@@ -138,7 +173,7 @@ extension Operation {
     /// An operation on a project; the field `project` is put in front of `fields`.
     public static func onProject<Input: Decodable & Sendable, Output: Encodable & Sendable>(
         _ name: String, _ words: Words, scope: Scope, annotations: Annotations, input: Input.Type,
-        fields: [JSONSchema.Property], answers outputSchema: JSONSchema,
+        fields: [JSONSchema.Property], answers outputSchema: JSONSchema, runsCommand: Bool = false,
         note: @escaping @Sendable (JSONValue) -> Note = { _ in Note() },
         recording: @escaping @Sendable (Output) -> [String: JSONValue] = { _ in [:] },
         handler: @escaping @Sendable (Input, Project, OperationContext) async throws -> Output
@@ -146,7 +181,9 @@ extension Operation {
         Operation(
             name: name, title: words.title, summary: words.summary, scope: scope, annotations: annotations,
             inputSchema: .input([.required("project", projectSchema)] + fields), outputSchema: outputSchema,
-            visibleToAgents: true, actsOnProject: true, note: note
+            visibleToAgents: true, actsOnProject: true,
+            recovery: runsCommand ? .followCommand : annotations.isIdempotent ? .runAgain : .refuse,
+            hasSecretAnswer: false, note: note
         ) { call in
             guard let project = call.project else {
                 throw FastableError(.internal, "‘\(name)’ needs a project and got none.")

@@ -9,12 +9,14 @@ public final class OperationCatalog: Sendable {
     private let named: [String: Operation]
     private let gate: OperationGate
     private let projects: ProjectService
+    private let once: OnceService
 
-    init(_ operations: [Operation], gate: OperationGate, projects: ProjectService) {
+    init(_ operations: [Operation], gate: OperationGate, projects: ProjectService, once: OnceService) {
         self.operations = operations.sorted { $0.name < $1.name }
         self.named = Dictionary(operations.map { ($0.name, $0) }) { first, _ in first }
         self.gate = gate
         self.projects = projects
+        self.once = once
     }
 
     public func operation(named name: String) -> Operation? { named[name] }
@@ -23,18 +25,29 @@ public final class OperationCatalog: Sendable {
     ///
     /// Throws `FastableError` only: `not_found` for an unknown operation or project, `forbidden` without the scope, `limit`
     /// when the token has too many requests in flight, `invalid` and `unprocessable` naming the field, and the operation's own.
+    ///
+    /// A change with an idempotency key is done once: see `OnceService`.
     public func run(_ name: String, input: Data, context: OperationContext) async throws -> Data {
         guard let operation = named[name] else { throw unknown(name) }
         let subject = OperationGate.Subject(
             operation: name, scope: operation.scope, isMutating: !operation.annotations.isReadOnly)
-        return try await gate.pass(subject, context) {
+        let key = subject.isMutating ? context.idempotencyKey : nil
+        return try await gate.pass(subject, context, writesIntent: key == nil) {
             let value = try JSONParser.parse(input)
             try operation.inputSchema.validate(value)
             let note = operation.note(value)
             let project = try await self.project(of: operation, value, context)
-            return (Operation.Call(input: input, project: project, context: context), project?.id, note)
-        } handle: { call in
-            let answer = try await operation.handle(call)
+            let call = Operation.Call(input: input, project: project, context: context)
+            return ((call, value, note), project?.id, note)
+        } handle: { call, value, note in
+            guard let key else {
+                let answer = try await operation.handle(call)
+                return (answer.output, answer.detail)
+            }
+            var record = AuditLog.Record(subject, context)
+            record.project = call.project?.id
+            record.note = note
+            let answer = try await once.run(operation, call, input: value, key: key, record)
             return (answer.output, answer.detail)
         }
     }

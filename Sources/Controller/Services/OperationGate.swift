@@ -27,8 +27,10 @@ final class OperationGate: Sendable {
     /// Runs `handle` on what `prepare` made of the request, and records how it ended.
     ///
     /// A refusal in `prepare` is recorded as denied: nothing was done. Throws `FastableError` only.
+    ///
+    /// - Parameter writesIntent: `false` when `handle` writes the intent of a change itself.
     func pass<Prepared: Sendable, Value: Sendable>(
-        _ subject: Subject, _ context: OperationContext,
+        _ subject: Subject, _ context: OperationContext, writesIntent: Bool = true,
         prepare: () async throws -> (Prepared, ProjectID?, Operation.Note),
         handle: (Prepared) async throws -> (Value, [String: JSONValue])
     ) async throws -> Value {
@@ -42,7 +44,7 @@ final class OperationGate: Sendable {
             record.project = project
             record.note = note
             // The intent must be stored before anything happens; what only reads leaves a trace afterwards.
-            if subject.isMutating { try await audit.intent(record) }
+            if subject.isMutating && writesIntent { try await audit.intent(record) }
             record.isPermitted = true
             let (value, detail) = try await handle(prepared)
             await finish(&record, began, nil, detail)

@@ -23,12 +23,36 @@ struct AuditRow: Sendable {
 
 /// Walks along the chain. Pure: rows go in, in the order of their numbers, and the first break comes out.
 struct AuditChainCheck: Sendable {
-    private(set) var head = AuditHead.beginning
+    let start: AuditHead
+    private(set) var head: AuditHead
     private(set) var checked: Int64 = 0
     private let noted: AuditHead?
+    /// Whether an event of the chain says that what came before `start` was pruned.
+    private var isAnchored: Bool
 
-    /// With a head that was noted elsewhere, the chain has to pass through it.
-    init(noted: AuditHead?) { self.noted = noted }
+    /// - Parameters:
+    ///   - start: what the first row follows.
+    ///   - noted: a head that was noted elsewhere, through which the chain has to pass. Throws `gone` when it was pruned.
+    init(start: AuditHead, noted: AuditHead?) throws {
+        self.start = start
+        self.noted = noted
+        head = start
+        isAnchored = start == .beginning
+        guard let noted, noted != .beginning, noted.sequence < start.sequence else { return }
+        throw FastableError(
+            .gone,
+            "Event \(noted.sequence) was removed by the retention, which keeps the audit from event \(start.sequence + 1) on. "
+                + "Compare with a newer note.", details: ["from": .integer(start.sequence + 1)])
+    }
+
+    /// To be asked before the first row, with the number of rows that stand where none is left.
+    func begin(rowsBefore: Int) -> AuditVerification.Break? {
+        if rowsBefore > 0 { return broken(start.sequence, "Events that were removed are there again.") }
+        if let noted, noted.sequence == start.sequence, noted.hash != start.hash {
+            return broken(start.sequence, "It is not the event that was noted: the chain was written anew.")
+        }
+        return nil
+    }
 
     /// Checks the next row; `nil` when it is good.
     mutating func take(_ row: AuditRow) -> AuditVerification.Break? {
@@ -43,6 +67,7 @@ struct AuditChainCheck: Sendable {
         }
         head = row.entry.head
         checked += 1
+        if !isAnchored { isAnchored = row.entry.event.prunes(through: start, detailText: row.detailText) }
         return nil
     }
 
@@ -55,6 +80,9 @@ struct AuditChainCheck: Sendable {
             return broken(stored.sequence + 1, "Fastable did not write this event.")
         }
         if stored.hash != head.hash { return broken(head.sequence, "It is not the event that was written last.") }
+        if !isAnchored {
+            return broken(start.sequence, "The beginning is missing, and no event says that the retention removed it.")
+        }
         if let noted, noted.sequence > head.sequence {
             return broken(head.sequence + 1, "The end is missing: event \(noted.sequence) was noted.")
         }

@@ -92,6 +92,14 @@ struct RowReader {
         return [UInt8](data)
     }
 
+    mutating func optionalBytes() throws -> [UInt8]? {
+        switch next() {
+        case .null: nil
+        case .blob(let data): [UInt8](data)
+        case .int64, .double, .string: throw damaged()
+        }
+    }
+
     mutating func optionalDate() throws -> Date? { try optionalInteger().map(Date.init(milliseconds:)) }
 
     mutating func date() throws -> Date { Date(milliseconds: try integer()) }

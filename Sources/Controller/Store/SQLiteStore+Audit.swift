@@ -1,25 +1,24 @@
 public import ControllerDomain
 import FastableCore
-import FoundationEssentials
+public import FoundationEssentials
 import GRDB
 
 extension SQLiteStore {
     @discardableResult
     public func appendAudit(_ event: AuditEvent) async throws -> AuditHead {
-        let detailText = event.detail.isEmpty ? "{}" : try JSON.text(event.detail)
-        let canonical = event.canonicalBytes(detailText: detailText)
-        guard canonical.count <= Limits.auditDetailBytes else {
-            throw FastableError(
-                .tooLarge, "The request is too large for the audit: at most \(Limits.auditDetailBytes) bytes.",
-                details: ["limit": .integer(Int64(Limits.auditDetailBytes))])
-        }
+        let draft = try AuditDraft(event)
+        return try await write { db in try AuditRows.append(draft, db) }
+    }
+
+    public func pruneAudit(before: Date, at now: Date) async throws -> Int {
+        // Most of the time there is nothing to do, and that needs no transaction.
+        guard try await read({ db in try AuditRows.oldest(before: before, limit: 1, db) }) != nil else { return 0 }
         return try await write { db in
-            let previous = try AuditRows.head(db)
-            let sequence = previous.sequence + 1
-            let hash = AuditChain.hash(previous: previous.hash, sequence: sequence, canonical: canonical)
-            let head = AuditHead(sequence: sequence, hash: hash)
-            try AuditRows.insert(AuditEntry(head: head, event: event), detailText, after: previous, db)
-            return head
+            guard let (count, last) = try AuditRows.oldest(before: before, limit: Limits.auditRowsPrunedAtOnce, db)
+            else { return 0 }
+            try AuditRows.remove(through: last, db)
+            try AuditRows.append(try AuditDraft(.prune(through: last, count: count, at: now)), db)
+            return count
         }
     }
 
@@ -37,22 +36,33 @@ extension SQLiteStore {
     }
 
     public func verifyAudit(expecting noted: AuditHead?) async throws -> AuditVerification {
-        var check = AuditChainCheck(noted: noted)
+        var check: AuditChainCheck?
         while true {
             // Page by page, so that a long chain neither fills the memory nor keeps the log file from being reset.
-            let (next, found, isLast) = try await read { [check] db in try Self.verifyPage(check, db) }
+            let (next, found, isLast) = try await read { [check] db in try Self.verifyPage(check, noted, db) }
             check = next
             if isLast || found != nil {
-                return AuditVerification(checked: check.checked, firstBreak: found, head: check.head)
+                return AuditVerification(
+                    checked: next.checked, firstBreak: found, start: next.start, head: next.head)
             }
             try Task.checkCancellation()
         }
     }
 
     private static func verifyPage(
-        _ check: AuditChainCheck, _ db: Database
+        _ previous: AuditChainCheck?, _ noted: AuditHead?, _ db: Database
     ) throws -> (AuditChainCheck, AuditVerification.Break?, isLast: Bool) {
-        var check = check
+        // Head and anchor are of the same moment as the page, so events that are added or pruned meanwhile do not disturb.
+        let anchor = try AuditRows.anchor(db)
+        var check: AuditChainCheck
+        if let previous, previous.head.sequence >= anchor.sequence {
+            check = previous
+        } else {
+            check = try AuditChainCheck(start: anchor, noted: noted)
+            if let broken = check.begin(rowsBefore: try AuditRows.count(through: anchor.sequence, db)) {
+                return (check, broken, true)
+            }
+        }
         let rows = try AuditRows.page(after: check.head.sequence, limit: Limits.pageRows, db)
         for row in rows {
             let broken: AuditVerification.Break?
@@ -64,8 +74,26 @@ extension SQLiteStore {
             if let broken { return (check, broken, true) }
         }
         guard rows.count < Limits.pageRows else { return (check, nil, false) }
-        // The head is of the same moment as the page, so events that are being added do not disturb.
         return (check, check.finish(stored: try AuditRows.head(db)), true)
+    }
+}
+
+/// An event with the bytes that the chain protects.
+struct AuditDraft: Sendable {
+    let event: AuditEvent
+    let detailText: String
+    let canonical: [UInt8]
+
+    /// Throws `too_large`.
+    init(_ event: AuditEvent) throws {
+        self.event = event
+        detailText = event.detail.isEmpty ? "{}" : try JSON.text(event.detail)
+        canonical = event.canonicalBytes(detailText: detailText)
+        guard canonical.count <= Limits.auditDetailBytes else {
+            throw FastableError(
+                .tooLarge, "The request is too large for the audit: at most \(Limits.auditDetailBytes) bytes.",
+                details: ["limit": .integer(Int64(Limits.auditDetailBytes))])
+        }
     }
 }
 
@@ -83,7 +111,53 @@ enum AuditRows {
         return AuditHead(sequence: try reader.integer(), hash: try reader.bytes())
     }
 
-    static func insert(_ entry: AuditEntry, _ detailText: String, after previous: AuditHead, _ db: Database) throws {
+    /// Takes the place at the end of the chain.
+    @discardableResult
+    static func append(_ draft: AuditDraft, _ db: Database) throws -> AuditHead {
+        let previous = try head(db)
+        let sequence = previous.sequence + 1
+        let hash = AuditChain.hash(previous: previous.hash, sequence: sequence, canonical: draft.canonical)
+        let head = AuditHead(sequence: sequence, hash: hash)
+        try insert(AuditEntry(head: head, event: draft.event), draft.detailText, after: previous, db)
+        return head
+    }
+
+    /// What the first row follows.
+    static func anchor(_ db: Database) throws -> AuditHead {
+        let find = "SELECT sequence, hash FROM audit_anchor WHERE workspace_id = $1"
+        guard let row = try db.row(find, WorkspaceID.system.description) else { return .beginning }
+        var reader = RowReader(row)
+        return AuditHead(sequence: try reader.integer(), hash: try reader.bytes())
+    }
+
+    /// The oldest rows, as far as all of them are from before a moment: their number and the last of them.
+    static func oldest(before: Date, limit: Int, _ db: Database) throws -> (count: Int, last: AuditHead)? {
+        var found: (count: Int, last: AuditHead)?
+        for row in try db.rows("SELECT time, sequence, hash FROM audit ORDER BY sequence LIMIT $1", limit) {
+            var reader = RowReader(row)
+            guard try reader.integer() < before.milliseconds else { break }
+            found = ((found?.count ?? 0) + 1, AuditHead(sequence: try reader.integer(), hash: try reader.bytes()))
+        }
+        return found
+    }
+
+    static func remove(through last: AuditHead, _ db: Database) throws {
+        try db.change("DELETE FROM audit WHERE sequence <= $1", last.sequence)
+        try db.change(
+            """
+            INSERT INTO audit_anchor (workspace_id, sequence, hash) VALUES ($1, $2, $3)
+            ON CONFLICT (workspace_id) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash
+            """,
+            WorkspaceID.system.description, last.sequence, Data(last.hash))
+    }
+
+    static func count(through sequence: Int64, _ db: Database) throws -> Int {
+        try db.integer("SELECT COUNT(*) FROM audit WHERE sequence <= $1", sequence)
+    }
+
+    private static func insert(_ entry: AuditEntry, _ detailText: String, after previous: AuditHead, _ db: Database)
+        throws
+    {
         let event = entry.event
         let hash = Data(entry.head.hash)
         try db.change(

@@ -5,21 +5,27 @@ import GRDB
 
 extension SQLiteStore {
     public func recordCertificate(_ certificate: CertificateRecord) async throws {
+        try await write { db in try certificate.record(db) }
+    }
+
+    public func recordCertificate(_ certificate: CertificateRecord, renewing serial: String) async throws {
         try await write { db in
-            let current = """
-                UPDATE nodes SET certificate_serial = $1, certificate_expires_at = $2
-                WHERE id = $3 AND scheduling <> 'removed'
+            try certificate.record(db)
+            let good = """
+                SELECT COUNT(*) FROM certificates WHERE serial = $1 AND node_id = $2 AND revoked_at IS NULL
                 """
-            let node = certificate.node.description
-            guard try db.change(current, certificate.serial, certificate.expiresAt.milliseconds, node) == 1 else {
-                throw try NodeRecord.absence(of: certificate.node, db)
+            guard try db.integer(good, serial, certificate.node.description) == 1 else {
+                throw FastableError(
+                    .unauthenticated, "The certificate that would be renewed was revoked. Join the node again.")
             }
-            try db.change(
-                """
-                INSERT INTO certificates (serial, workspace_id, node_id, expires_at, revoked_at)
-                VALUES ($1, (SELECT workspace_id FROM nodes WHERE id = $2), $2, $3, $4)
-                """,
-                certificate.serial, node, certificate.expiresAt.milliseconds, certificate.revokedAt?.milliseconds)
+        }
+    }
+
+    public func replaceCertificates(with certificate: CertificateRecord, at now: Date) async throws -> [String] {
+        try await write { db in
+            let revoked = try CertificateRecord.revokeAll(of: certificate.node, at: now, db)
+            try certificate.record(db)
+            return revoked
         }
     }
 
@@ -44,10 +50,11 @@ extension SQLiteStore {
         try await write { db in
             try db.change(
                 """
-                INSERT INTO join_tokens (id, workspace_id, verification_key, created_at, expires_at, used_at, used_by)
-                VALUES ($1, $2, $3, $4, $5, $6, $7)
+                INSERT INTO join_tokens (id, workspace_id, verification_key, node_id, created_at, expires_at, used_at, used_by)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                 """,
                 token.id.description, WorkspaceID.system.description, Data(token.verificationKey),
+                token.node?.description,
                 token.createdAt.milliseconds, token.expiresAt.milliseconds, token.usedAt?.milliseconds,
                 token.usedBy?.description)
         }
@@ -80,6 +87,23 @@ extension SQLiteStore {
 }
 
 extension CertificateRecord {
+    /// Throws `gone` for a removed node.
+    fileprivate func record(_ db: Database) throws {
+        let current = """
+            UPDATE nodes SET certificate_serial = $1, certificate_expires_at = $2
+            WHERE id = $3 AND scheduling <> 'removed'
+            """
+        guard try db.change(current, serial, expiresAt.milliseconds, node.description) == 1 else {
+            throw try NodeRecord.absence(of: node, db)
+        }
+        try db.change(
+            """
+            INSERT INTO certificates (serial, workspace_id, node_id, expires_at, revoked_at)
+            VALUES ($1, (SELECT workspace_id FROM nodes WHERE id = $2), $2, $3, $4)
+            """,
+            serial, node.description, expiresAt.milliseconds, revokedAt?.milliseconds)
+    }
+
     fileprivate init(_ row: Row) throws {
         var reader = RowReader(row)
         self.init(
@@ -99,13 +123,14 @@ extension CertificateRecord {
 }
 
 extension JoinTokenRecord {
-    fileprivate static let columns = "id, verification_key, created_at, expires_at, used_at, used_by"
+    fileprivate static let columns = "id, verification_key, node_id, created_at, expires_at, used_at, used_by"
 
     fileprivate init(_ row: Row) throws {
         var reader = RowReader(row)
         self.init(
-            id: try reader.id(), verificationKey: try reader.bytes(), createdAt: try reader.date(),
-            expiresAt: try reader.date(), usedAt: try reader.optionalDate(), usedBy: try reader.optionalID())
+            id: try reader.id(), verificationKey: try reader.bytes(), node: try reader.optionalID(),
+            createdAt: try reader.date(), expiresAt: try reader.date(), usedAt: try reader.optionalDate(),
+            usedBy: try reader.optionalID())
     }
 
     fileprivate static func find(_ id: JoinTokenID, _ db: Database) throws -> JoinTokenRecord? {

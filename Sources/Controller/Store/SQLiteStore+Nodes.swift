@@ -5,7 +5,7 @@ import GRDB
 
 extension SQLiteStore {
     public func createNode(_ node: NodeRecord) async throws {
-        try Rules.nodeName(node.name)
+        try NodeName.check(node.name)
         let facts = try node.facts.map(JSON.text)
         try await write { db in
             let added = try db.change(

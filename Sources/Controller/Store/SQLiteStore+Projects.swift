@@ -97,16 +97,22 @@ extension SQLiteStore {
         }
     }
 
-    public func deletingProjects(on node: NodeID?, limit: Int) async throws -> [Project] {
+    public func deletingProjects(on node: NodeID?, after last: Project?, limit: Int) async throws -> [Project] {
         let limit = min(max(1, limit), Limits.pageRows)
+        let deletedAfter = last?.deletedAt?.milliseconds ?? .min
+        let idAfter = last?.id.description ?? ""
         return try await read { db in
-            let select = "SELECT \(Project.columns) FROM projects WHERE deleted_at IS NOT NULL"
+            let select = """
+                SELECT \(Project.columns) FROM projects
+                WHERE deleted_at IS NOT NULL AND (deleted_at, id) > ($1, $2)
+                """
             let order = "ORDER BY deleted_at, id"
             let rows =
                 if let node {
-                    try db.rows("\(select) AND node_id = $1 \(order) LIMIT $2", node.description, limit)
+                    try db.rows(
+                        "\(select) AND node_id = $3 \(order) LIMIT $4", deletedAfter, idAfter, node.description, limit)
                 } else {
-                    try db.rows("\(select) \(order) LIMIT $1", limit)
+                    try db.rows("\(select) \(order) LIMIT $3", deletedAfter, idAfter, limit)
                 }
             return try rows.map(Project.init(_:))
         }

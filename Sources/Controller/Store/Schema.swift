@@ -82,6 +82,7 @@ enum Schema {
             id TEXT NOT NULL PRIMARY KEY,
             workspace_id TEXT NOT NULL REFERENCES workspaces,
             verification_key BLOB NOT NULL,
+            node_id TEXT REFERENCES nodes,
             created_at INTEGER NOT NULL,
             expires_at INTEGER NOT NULL,
             used_at INTEGER,
@@ -158,5 +159,26 @@ enum Schema {
             sequence INTEGER NOT NULL,
             hash BLOB NOT NULL
         ) STRICT, WITHOUT ROWID;
+
+        -- One row, once the retention removed something: the last event that it removed, which the first one left follows. Events
+        -- are numbered from 1 without gaps, so its number is also their count.
+        CREATE TABLE audit_anchor (
+            workspace_id TEXT NOT NULL PRIMARY KEY,
+            sequence INTEGER NOT NULL,
+            hash BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID;
+
+        -- Changes by their idempotency key. Without an outcome while they run, and when nobody knows how they ended.
+        CREATE TABLE once (
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            key TEXT NOT NULL,
+            digest BLOB NOT NULL,
+            exec_id TEXT NOT NULL,
+            expires_at INTEGER NOT NULL,
+            outcome TEXT CHECK (outcome IN ('output', 'failure', 'exec', 'dropped')),
+            answer BLOB
+        ) STRICT;
+        CREATE UNIQUE INDEX once_by_key ON once (workspace_id, key);
+        CREATE INDEX once_by_expiry ON once (expires_at);
         """
 }

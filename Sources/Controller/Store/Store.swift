@@ -7,7 +7,9 @@ public import FoundationEssentials
 /// A call that returned is in the database, and survives the death of the process. A call that throws changed
 /// nothing. Reads see all writes that returned before. What is missing throws `not_found`, also when it belongs to
 /// another workspace. A failing disk or database throws `unavailable` or `internal` with a sentence for the operator.
-public protocol Store: WorkspaceStore, ProjectStore, NodeStore, EnrollmentStore, TokenStore, ExecStore, AuditStore {
+public protocol Store: WorkspaceStore, ProjectStore, NodeStore, EnrollmentStore, TokenStore, ExecStore, AuditStore,
+    OnceStore
+{
     /// For metrics.
     func counts() async throws -> StoreCounts
     /// Ends all use; later calls throw `unavailable`.
@@ -36,8 +38,8 @@ public protocol ProjectStore: Sendable {
     func placeProject(_ id: ProjectID, on node: NodeID) async throws -> Project
     /// Marks a project for deletion, which frees its name. A marked one stays as it is.
     func markProjectDeleting(_ id: ProjectID, in workspace: WorkspaceID, at now: Date) async throws -> Project
-    /// Projects that wait for their removal, longest first; of one node or of all.
-    func deletingProjects(on node: NodeID?, limit: Int) async throws -> [Project]
+    /// Projects that wait for their removal, longest first; of one node or of all, after the last one of a page.
+    func deletingProjects(on node: NodeID?, after last: Project?, limit: Int) async throws -> [Project]
     /// Forgets a project that is being deleted, and its execs. Throws `conflict` for an active one; a missing one is
     /// fine.
     func removeProject(_ id: ProjectID) async throws
@@ -63,6 +65,12 @@ public protocol NodeStore: Sendable {
 public protocol EnrollmentStore: Sendable {
     /// Remembers an issued certificate; it becomes the node's current one. Throws `gone` for a removed node.
     func recordCertificate(_ certificate: CertificateRecord) async throws
+    /// The same for the successor of a certificate. Throws `unauthenticated` when that one was revoked: who held it is fenced off,
+    /// also in the middle of asking.
+    func recordCertificate(_ certificate: CertificateRecord, renewing serial: String) async throws
+    /// Revokes all certificates of the node and remembers the new one, in one step; gives the serials that this call revoked. Throws
+    /// `gone` for a removed node.
+    func replaceCertificates(with certificate: CertificateRecord, at now: Date) async throws -> [String]
     /// `nil` when this controller never issued the serial.
     func certificate(serial: String) async throws -> CertificateRecord?
     /// Revokes all certificates of a node; gives the serials that this call revoked.
@@ -105,13 +113,27 @@ public protocol AuditStore: Sendable {
     func appendAudit(_ event: AuditEvent) async throws -> AuditHead
     /// Newest first, before a sequence number; at most `Limits.pageRows`.
     func auditEntries(_ filter: AuditFilter, before sequence: Int64?, limit: Int) async throws -> [AuditEntry]
-    /// Reads the whole chain and checks every link.
+    /// Removes the oldest events, from before a moment, at most `Limits.auditRowsPrunedAtOnce`; gives their number. The chain says so
+    /// itself, with an event at its end, and stays verifiable from where it begins now.
+    func pruneAudit(before: Date, at now: Date) async throws -> Int
+    /// Reads the whole chain and checks every link, from what `pruneAudit` left.
     ///
     /// Found are changed, removed, added and exchanged rows, and a cut end. Somebody who may write the database could
     /// compute a whole new chain: that shows only against a head that was noted elsewhere and is given as
-    /// `expecting`.
+    /// `expecting`. Throws `gone` when that one's event was pruned.
     func verifyAudit(expecting noted: AuditHead?) async throws -> AuditVerification
     func auditHead() async throws -> AuditHead
+}
+
+public protocol OnceStore: Sendable {
+    /// Remembers a change before it begins, together with the audit's intent, in one step; or gives what is remembered of its key,
+    /// and writes nothing. Of any number of concurrent calls, one is told `fresh`. Throws `limit` when the workspace has too many.
+    func beginOnce(_ record: OnceRecord, intent: AuditEvent, at now: Date) async throws -> OnceBeginning
+    func finishOnce(_ key: OnceKey, _ answer: OnceRecord.Answer) async throws
+    /// The change is known not to have happened: a retry may begin anew.
+    func forgetOnce(_ key: OnceKey) async throws
+    /// Forgets keys whose time is over; gives their number.
+    func pruneOnce(expiredBefore: Date) async throws -> Int
 }
 
 /// One page of a list of projects.

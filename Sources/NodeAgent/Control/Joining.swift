@@ -13,24 +13,31 @@ public enum Joining {
 
     /// Asks the controller that the token names for a certificate and stores key, certificate and the link's address.
     ///
-    /// - Returns: the new node's id and the address that it will dial.
+    /// - Returns: the node's id and the address that it will dial.
     /// - Throws: `unauthenticated` when the token does not count or the answer is not the controller's, `conflict` when this
-    ///   host has already joined, `unavailable` when the controller cannot be reached.
+    ///   host has already joined as another node than the token names, `unavailable` when the controller cannot be reached.
     public static func join(tokenText: String, name: String, identityDirectory: String) async throws
         -> (node: NodeID, listener: HostPort)
     {
-        if let existing = try NodeIdentity.load(directory: identityDirectory) {
+        let token = try JoinToken(tokenText)
+        if let existing = try NodeIdentity.load(directory: identityDirectory), existing.nodeID != token.node {
             throw FastableError(
                 .conflict,
-                "This host has already joined as \(existing.nodeID). To join anew, remove \(identityDirectory) first.")
+                "This host has already joined as \(existing.nodeID). For a new certificate, make a token with ‘fastable node "
+                    + "token --node \(existing.nodeID)’. To join as another node, remove \(identityDirectory) first.")
         }
-        let token = try JoinToken(tokenText)
-        let key = try NodeKey.open(directory: identityDirectory)
+        try NodeIdentity.prepare(directory: identityDirectory)
+        // Who has a copy of a node's old key must not be able to use its new certificate.
+        let key = token.node == nil ? try NodeKey.open(directory: identityDirectory) : NodeKey()
         let request = try Enrollment.request(token: token, name: name, key: key)
         let answer = try await ask(token.controllerURL, request)
         let identity = try Enrollment.accept(answer, to: request, token: token, key: key, at: Date())
         try LinkAddress(listener: token.nodeListener.description).save(directory: identityDirectory)
-        try identity.save(directory: identityDirectory)
+        if token.node == nil {
+            try identity.save(directory: identityDirectory)
+        } else {
+            try identity.saveWithKey(directory: identityDirectory)
+        }
         return (identity.nodeID, token.nodeListener)
     }
 

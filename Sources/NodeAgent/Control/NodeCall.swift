@@ -1,28 +1,34 @@
-import FastableCore
-import FastableWire
-import FoundationEssentials
+package import FastableCore
+package import FastableWire
+package import FoundationEssentials
 import NIOCore
 import NIOFoundationCompat
 
 /// One stream of the link as a call: its arguments in, its reply out.
-struct NodeCall: Sendable {
+package struct NodeCall: Sendable {
     let stream: MuxStream
     let opening: Data
     let requestID: RequestID
+
+    package init(stream: MuxStream, opening: Data, requestID: RequestID) {
+        self.stream = stream
+        self.opening = opening
+        self.requestID = requestID
+    }
 
     func arguments<Arguments: Codable & Sendable>(_ type: Arguments.Type = Arguments.self) throws -> Arguments {
         try JSON.decode(NodeRequest<Arguments>.self, from: opening).arguments
     }
 
     /// A unary call: decodes, runs, replies.
-    func answer<Arguments: Codable & Sendable, Value: Codable & Sendable>(
+    package func answer<Arguments: Codable & Sendable, Value: Codable & Sendable>(
         _ body: (Arguments) async throws -> Value
     ) async throws {
         let value = try await body(try arguments())
         try await reply(NodeReply.success(value))
     }
 
-    func reply(_ reply: NodeReply<some Codable & Sendable>) async throws {
+    package func reply(_ reply: NodeReply<some Codable & Sendable>) async throws {
         let answer = ByteBuffer(data: try JSON.encode(reply))
         if answer.readableBytes <= Limits.controlMessageBytes {
             try await stream.send(message: answer)

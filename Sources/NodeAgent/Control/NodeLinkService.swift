@@ -73,7 +73,8 @@ public struct NodeLinkService: Service {
         guard !identity.isExpired(at: Date()) else {
             throw FastableError(
                 .unauthenticated,
-                "The node's certificate expired while it was away. Remove \(identityDirectory) and join again.")
+                "The node's certificate expired while it was away. On the controller, run: fastable node token --node "
+                    + "\(identity.nodeID). Then here: fastable-node join --token-file FILE. Its projects are kept.")
         }
         let address = try LinkAddress.load(directory: identityDirectory)
         // Before the connection is made: nothing may fail between making it and holding it.
@@ -133,7 +134,7 @@ public struct NodeLinkService: Service {
                 // A lost link ends this task too. Anything else, a full disk for example, is no reason to lose the link.
                 try Task.checkCancellation()
                 logger.error("The certificate could not be renewed.", metadata: ["cause": "\(error)"])
-                try await Task.sleep(for: .seconds(60))
+                try await Task.sleep(for: .seconds(max(60, (error as? FastableError)?.retryAfterSeconds ?? 0)))
             }
         }
     }

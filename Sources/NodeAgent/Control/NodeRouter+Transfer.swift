@@ -39,11 +39,16 @@ extension NodeRouter {
     func pushTree(_ call: NodeCall) async throws {
         let tree: FileCall<TreePush> = try call.arguments()
         let sink = try await files(of: tree.project).pushTree(tree.arguments)
-        while let event = try await call.stream.next() {
-            guard case .data(_, let bytes) = event else { continue }
-            try await sink.write(Array(bytes.readableBytesView))
+        do {
+            while let event = try await call.stream.next() {
+                guard case .data(_, let bytes) = event else { continue }
+                try await sink.write(Array(bytes.readableBytesView))
+            }
+            try await call.reply(NodeReply.success(try await sink.finish()))
+        } catch {
+            await sink.cancel()
+            throw error
         }
-        try await call.reply(NodeReply.success(try await sink.finish()))
     }
 
     func pullTree(_ call: NodeCall) async throws {

@@ -5,22 +5,31 @@ import Synchronization
 
 extension FileService {
     /// Begins to unpack a tar archive below a directory, which is made when it is missing.
+    ///
+    /// With `replace` the old content stays until the new one is complete and on the disk, and then gives way to it. The disk has
+    /// to hold both for that long.
     public func pushTree(_ request: TreePush) async throws -> TreePushSink {
         let path = try RootedPath(request.path ?? ".")
         return try await offload { [self] in
+            if request.replace ?? false { return try beginReplacing(path) }
             if !path.isRoot {
                 _ = try onFile(path, "make") { () throws(Errno) in
                     try root.makeDirectory(path, owner: uidBase).number
                 }
             }
             let top = try directory(path, "unpack into")
-            if request.replace ?? false {
-                try onFile(path, "empty") { () throws(Errno) in
-                    var removal = TreeRemoval()
-                    try removal.removeContent(of: top.descriptor)
-                }
-            }
             return TreePushSink(TreeUnpacker(top: top, owner: uidBase))
+        }
+    }
+
+    private func beginReplacing(_ path: RootedPath) throws -> TreePushSink {
+        // A file in the way is told now; a directory that is missing is made when there is something to put into it.
+        do { _ = try directory(path, "unpack into") } catch let error as FastableError where error.code == .notFound {}
+        let staged = try onFile(path, "unpack into") { () throws(Errno) in try StagedTree(in: root, owner: uidBase) }
+        return TreePushSink(TreeUnpacker(top: staged.tree, owner: uidBase), staged: staged) { [self] in
+            try onFile(path, "replace") { () throws(Errno) in
+                try commitLock.withLock { _ throws(Errno) in try staged.publish(at: path) }
+            }
         }
     }
 
@@ -31,16 +40,28 @@ extension FileService {
     }
 }
 
-/// Takes the bytes of a tar archive. Entries are there as soon as they are complete; the first one that is refused ends the matter.
+/// Takes the bytes of a tar archive; the first entry that is refused ends the matter.
+///
+/// Entries are there as soon as they are complete, unless the tree replaces another: then all are there after `finish`, or none.
+/// `cancel` when there is no `finish`.
 public final class TreePushSink: Sendable {
     private struct State: ~Copyable {
         var unpacker: TreeUnpacker
         var failure: FastableError?
+        var staged: StagedTree?
     }
 
     private let state: Mutex<State>
+    private let publish: @Sendable () throws -> Void
 
-    init(_ unpacker: consuming TreeUnpacker) { state = Mutex(State(unpacker: unpacker)) }
+    /// - Parameter publish: puts the staged tree in place.
+    init(
+        _ unpacker: consuming TreeUnpacker, staged: StagedTree? = nil,
+        publish: @escaping @Sendable () throws -> Void = {}
+    ) {
+        state = Mutex(State(unpacker: unpacker, staged: staged))
+        self.publish = publish
+    }
 
     /// Adds bytes. One writer at a time; waiting for it slows the sender.
     public func write(_ bytes: [UInt8]) async throws {
@@ -49,23 +70,48 @@ public final class TreePushSink: Sendable {
 
     /// Ends the archive; its files are on the disk then.
     public func finish() async throws -> TreeResult {
-        try await perform { unpacker in try unpacker.finish() }
+        let result = try await perform { [publish] unpacker in
+            let result = try unpacker.finish()
+            try publish()
+            return result
+        }
+        // What was replaced lies where the new tree was.
+        await discard()
+        return result
+    }
+
+    /// Drops what was sent, as far as it is not in place.
+    public func cancel() async {
+        let cancelled = FastableError(.cancelled, "The transfer was cancelled.")
+        state.withLock { if $0.failure == nil { $0.failure = cancelled } }
+        await discard()
+    }
+
+    private func discard() async {
+        guard let staged = state.withLock({ $0.staged.take() }) else { return }
+        await staged.discard()
     }
 
     private func perform<Value: Sendable>(
         _ body: @escaping @Sendable (inout TreeUnpacker) throws -> Value
     ) async throws -> Value {
-        try await BlockingPool.shared.run { [self] in
-            try state.withLock { state in
-                if let failure = state.failure { throw failure }
-                do {
-                    return try body(&state.unpacker)
-                } catch {
-                    let failure = FastableError.unexpected(error, doing: "unpacking the archive")
-                    state.failure = failure
-                    throw failure
+        do {
+            return try await BlockingPool.shared.run { [self] in
+                try state.withLock { state in
+                    if let failure = state.failure { throw failure }
+                    do {
+                        return try body(&state.unpacker)
+                    } catch {
+                        let failure = FastableError.unexpected(error, doing: "unpacking the archive")
+                        state.failure = failure
+                        throw failure
+                    }
                 }
             }
+        } catch {
+            // At once: a disk that is full must not stay so.
+            await discard()
+            throw error
         }
     }
 }

@@ -51,7 +51,7 @@ struct Search: Sendable {
 
     private static let fixedArguments = [
         "--no-config", "--no-messages", "--no-ignore-messages", "--no-ignore-global", "--no-require-git", "--hidden",
-        "--glob=!.git", "--sort=path", "--color=never", "--null", "--no-mmap",
+        "--glob=!.git", "--glob=!\(StagedTree.namePattern)", "--sort=path", "--color=never", "--null", "--no-mmap",
     ]
 
     private static func check(_ result: HostCommand.Result) throws {

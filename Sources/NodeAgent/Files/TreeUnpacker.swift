@@ -38,7 +38,7 @@ struct TreeUnpacker: ~Copyable {
     /// Ends the archive; its bytes are on the disk then.
     mutating func finish() throws -> TreeResult {
         guard reader.isComplete else {
-            throw FastableError(.invalid, "The archive ends too early. What came before its end was unpacked.")
+            throw FastableError(.invalid, "The archive ends too early. Send it again.")
         }
         try Self.naming("the archive", "flush") { () throws(Errno) in
             _ = try Errno.checkNegative(fst_synchronize_filesystem(top.descriptor.number))

@@ -97,7 +97,8 @@ struct TreeWalker {
         var entries: [(name: [UInt8], status: FileStatus)] = []
         var incomplete = false
         try directory.forEachEntry { entry throws(Errno) in
-            guard includeHidden || entry.pointer[0] != CChar(UInt8(ascii: ".")) else { return true }
+            guard includeHidden || entry.pointer[0] != CChar(UInt8(ascii: ".")), !StagedTree.isName(entry.pointer)
+            else { return true }
             guard entries.count < pendingLimit else {
                 incomplete = true
                 return false

@@ -93,6 +93,20 @@ extension FileDescriptor {
         try Errno.checkNegative(fst_rename_exclusive(number, name, number, newName))
     }
 
+    /// Renames into another directory of the same file system; `EEXIST` when the new name is taken.
+    public borrowing func moveEntry(
+        _ name: UnsafePointer<CChar>, to directory: borrowing FileDescriptor, as newName: UnsafePointer<CChar>
+    ) throws(Errno) {
+        try Errno.checkNegative(fst_rename_exclusive(number, name, directory.number, newName))
+    }
+
+    /// Exchanges an entry with one of another directory of the same file system, in one step; `ENOENT` when one of them is missing.
+    public borrowing func exchangeEntry(
+        _ name: UnsafePointer<CChar>, with directory: borrowing FileDescriptor, _ otherName: UnsafePointer<CChar>
+    ) throws(Errno) {
+        try Errno.checkNegative(fst_rename_exchange(number, name, directory.number, otherName))
+    }
+
     /// The bytes of this symbolic link, opened with `O_PATH | O_NOFOLLOW`.
     public borrowing func linkTarget() throws(Errno) -> [UInt8] { try linkTarget(of: "") }
 

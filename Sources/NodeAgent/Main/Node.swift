@@ -76,7 +76,9 @@ enum Node {
         }
         let token = String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
         let joined = try await Joining.join(
-            tokenText: token, name: configuration.name ?? ProcessInfo.processInfo.hostName, identityDirectory: identity)
+            tokenText: token,
+            name: configuration.name ?? NodeName.suggestion(hostName: ProcessInfo.processInfo.hostName),
+            identityDirectory: identity)
         print("Joined as \(joined.node); the node will dial \(joined.listener).")
     }
 

@@ -2,6 +2,7 @@ import FastableCore
 import FoundationEssentials
 import Glibc
 import NodeLinux
+import Synchronization
 
 /// What the node knows of a project, as it stands in the project's `record.json`.
 struct ProjectRecord: Codable, Sendable, Equatable {
@@ -19,6 +20,27 @@ struct ProjectRecord: Codable, Sendable, Equatable {
     /// The incarnation's init, while it runs.
     var process: ProcessIdentity?
     var startedAt: Date?
+}
+
+/// Guards what is made below a project's directory: once that was taken away, a late write does not bring it back. Its calls block.
+final class ProjectDirectory: Sendable {
+    private let isGone = Mutex(false)
+
+    /// Throws `conflict` when the directory was taken away.
+    func write(_ body: () throws -> Void) throws {
+        try isGone.withLock { isGone in
+            guard !isGone else { throw FastableError(.conflict, "The project was deleted from the node.") }
+            try body()
+        }
+    }
+
+    func takeAway(_ body: () throws -> String?) throws -> String? {
+        try isGone.withLock { isGone in
+            let path = try body()
+            isGone = true
+            return path
+        }
+    }
 }
 
 /// The records on disk. Its calls block.

@@ -40,8 +40,9 @@ extension Sandbox {
     /// The changes of the root file system were made on another image and fit to nothing else.
     private func resetLayer(_ project: ProjectPaths) throws {
         for directory in [project.upper, project.work] where Directories.exists(directory) {
-            try host.trash.discard(directory)
+            let discarded = try host.trash.discard(directory)
+            // What is left of it goes with the next round.
+            Task { [host] in try? await host.trash.remove(discarded) }
         }
-        Task { [host] in await host.emptyTrash() }
     }
 }

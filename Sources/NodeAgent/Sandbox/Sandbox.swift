@@ -17,7 +17,11 @@ actor Sandbox {
     private var removal: Task<Void, Never>?
     private var deletion: Task<Void, any Error>?
     var volumeMade = false
+    private let directory = ProjectDirectory()
+    /// The project's directory was taken away; from then on there is no way back.
     private var isDeleted = false
+    /// Its files, until they are removed.
+    private var discarded: String?
     private var timer: Task<Void, Never>?
 
     struct Running {
@@ -111,14 +115,16 @@ actor Sandbox {
     /// Removes container and files.
     func delete() async throws {
         let task: Task<Void, any Error>
+        // One that took too long may still be under way.
+        let earlier = deletion
         switch machine.delete(now: .now) {
         case .join:
             guard let deletion else { return }
             return try await deletion.value
         case .cancelStartThenRemove:
             start?.cancel()
-            task = Task { try await performDeletion(nil) }
-        case .remove(let id): task = Task { try await performDeletion(id) }
+            task = Task { try await performDeletion(nil, after: earlier) }
+        case .remove(let id): task = Task { try await performDeletion(id, after: earlier) }
         }
         deletion = task
         watchDeadline()
@@ -130,10 +136,13 @@ actor Sandbox {
         try checkNotDeleted()
         if !volumeMade {
             let record = record
-            try await BlockingPool.shared.run { [host, slot, project] in
-                try host.ledger.save(record)
-                try host.makeVolume(host.paths.project(project), slot: slot)
+            try await BlockingPool.shared.run { [host, slot, project, directory] in
+                try directory.write {
+                    try host.ledger.save(record)
+                    try host.makeVolume(host.paths.project(project), slot: slot)
+                }
             }
+            try checkNotDeleted()
             volumeMade = true
         }
         return ProjectVolume(project: project, paths: host.paths.project(project), uidBase: slot.uidBase)
@@ -229,16 +238,16 @@ actor Sandbox {
         }
     }
 
-    private func performDeletion(_ id: ContainerID?) async throws {
+    private func performDeletion(_ id: ContainerID?, after earlier: Task<Void, any Error>?) async throws {
         do {
+            _ = await earlier?.result
             _ = await start?.result
             await removal?.value
             let ending = running.take()
             await ending?.container.execs.close(containerEnded: true)
             if let id { await host.dismantle(id, slot: slot, process: ending?.process) }
             try await host.clearRemains(of: slot)
-            try await host.removeVolume(project)
-            isDeleted = true
+            try await removeFiles()
             machine.deleted()
         } catch {
             let failure = FastableError.unexpected(error, doing: "deleting the project")
@@ -246,6 +255,23 @@ actor Sandbox {
             try? await save()
             throw failure
         }
+    }
+
+    /// Takes the files away in one step and removes them then. When that fails, the next deletion goes on with the same files;
+    /// what others left in the trash does not matter here.
+    private func removeFiles() async throws {
+        if !isDeleted {
+            discarded = try await BlockingPool.shared.run { [host, directory, project] in
+                try directory.takeAway {
+                    let path = host.paths.project(project).directory
+                    return Directories.exists(path) ? try host.trash.discard(path) : nil
+                }
+            }
+            isDeleted = true
+        }
+        guard let path = discarded else { return }
+        try await host.trash.remove(path)
+        discarded = nil
     }
 
     private func endOfRemoval() async {
@@ -257,7 +283,9 @@ actor Sandbox {
         record.state = machine.publicState
         record.reason = machine.reason
         let record = record
-        try await BlockingPool.shared.run { [host] in try host.ledger.save(record) }
+        try await BlockingPool.shared.run { [host, directory] in
+            try directory.write { try host.ledger.save(record) }
+        }
     }
 
     /// Wakes when the state that has just been entered has lasted too long.

@@ -111,14 +111,6 @@ extension SandboxHost {
             context: left.map(\.description).joined(separator: ", "))
     }
 
-    /// Removes a project's files. Its container is gone already. The name is free at once; the files may take a while.
-    func removeVolume(_ project: ProjectID) async throws {
-        let directory = paths.project(project).directory
-        guard Directories.exists(directory) else { return }
-        try trash.discard(directory)
-        try await trash.empty()
-    }
-
     /// Removes discarded files; failures are logged, and tried again with the next call.
     func emptyTrash() async {
         var steps = Steps(logger: logger, container: nil)

@@ -2,6 +2,7 @@ public import FastableCore
 import FoundationEssentials
 public import Logging
 public import NIOCore
+import NodeFiles
 public import NodeLinux
 
 /// All containers of a node. The only door to them for the rest of the daemon.
@@ -12,6 +13,7 @@ public actor SandboxManager {
     /// Name and version of the OCI runtime: `runc 1.1.5`.
     public nonisolated let runtimeVersion: String
     private var sandboxes: [ProjectID: Sandbox] = [:]
+    private var deleted = DeletedProjects()
     private var isClosed = false
 
     public nonisolated var images: ImageStore { host.images }
@@ -106,11 +108,12 @@ public actor SandboxManager {
 
     /// Removes container and files. A project that the node does not have is fine.
     public func delete(_ project: ProjectID) async throws {
-        guard let sandbox = sandboxes[project] else { return }
-        try await sandbox.delete()
-        guard sandboxes[project] === sandbox else { return }
-        sandboxes[project] = nil
-        await host.removeSearchGroup(of: project)
+        if let sandbox = sandboxes[project] {
+            try await sandbox.delete()
+            if sandboxes[project] === sandbox { sandboxes[project] = nil }
+            await host.removeSearchGroup(of: project)
+        }
+        deleted.insert(project)
     }
 
     /// Where the project's searches run, beside its container: they neither need nor burden one.
@@ -146,6 +149,7 @@ public actor SandboxManager {
         let all = Array(sandboxes.values)
         await Self.forEach(all) { await $0.recover(live: live) }
         try await removeLeftovers()
+        try await removeAbandonedTrees(of: records)
         await host.removeSearchGroups(except: Set(sandboxes.keys))
         await host.emptyTrash()
         do { try await host.images.removeDrafts() } catch {
@@ -184,6 +188,24 @@ public actor SandboxManager {
     /// Gives the instance's addresses and ids back. Only after `tearDownAll`, and when the projects' files are removed too.
     public func releaseBlock() throws { try registry.release() }
 
+    /// What was begun is undone before anybody looks; what lies about may be large, and is removed beside the first calls.
+    private func removeAbandonedTrees(of records: [ProjectRecord]) async throws {
+        let workspaces = records.map { host.paths.project($0.spec.project).workspace }
+        let found = try await BlockingPool.shared.run { [logger] in
+            workspaces.filter(Directories.exists).compactMap { workspace -> AbandonedTrees? in
+                do { return try AbandonedTrees(workspace: workspace) } catch {
+                    logger.error(
+                        "a push that was cut short could not be undone",
+                        metadata: ["workspace": "\(workspace)", "error": "\(error)"])
+                    return nil
+                }
+            }
+        }
+        guard !found.isEmpty else { return }
+        logger.notice("removing what is left of pushes", metadata: ["workspaces": "\(found.count)"])
+        Task { try await BlockingPool.shared.run { for trees in found { try? trees.remove() } } }
+    }
+
     private func removeLeftovers() async throws {
         var kept: [ContainerID: Slot] = [:]
         for sandbox in sandboxes.values {
@@ -216,6 +238,9 @@ public actor SandboxManager {
             throw FastableError(.unavailable, "The node is going down. Try again later.", retryAfterSeconds: 5)
         }
         if let known = sandboxes[spec.project] { return known }
+        guard !deleted.contains(spec.project) else {
+            throw FastableError(.gone, "The project ‘\(spec.project)’ was deleted. Create a new one.")
+        }
         guard let blocked = host.remains.blockedSlots else {
             throw FastableError(
                 .unavailable,

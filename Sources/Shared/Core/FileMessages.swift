@@ -328,7 +328,7 @@ public struct FileUpload: Codable, Sendable, Equatable {
 /// A plain POSIX tar (ustar or pax), unpacked below `path`.
 public struct TreePush: Codable, Sendable, Equatable {
     public var path: String?
-    /// Remove what stands below `path` first.
+    /// Let the tree take the place of what stands below `path`, once all of it has come.
     public var replace: Bool?
 
     public init(path: String? = nil, replace: Bool? = nil) {

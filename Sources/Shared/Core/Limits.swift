@@ -156,6 +156,8 @@ public enum Limits {
     public static let containerOpenFiles = 65_536
     /// Containers that are stopped at a time when a node goes down.
     public static let containersStoppedAtOnce = 8
+    /// Deleted projects that a node remembers, so that a late call brings none back.
+    public static let deletedProjectsRemembered = 10_000
     public static let imageAddSeconds = 3600
     /// A node with less space in its state directory starts no container, nor one on which fewer files can be made.
     public static let nodeDiskFreeBytesLeast = 256 * 1024 * 1024
@@ -176,6 +178,8 @@ public enum Limits {
 
     public static let nodeCertificateSeconds = 7 * 24 * 3600
     public static let joinTokenSeconds = 3600
+    /// Certificates that one node may get over its link in an hour. It needs one in some days.
+    public static let certificateRenewalsPerHour = 4
     public static let authoritySeconds = 10 * 365 * 24 * 3600
     /// How far a certificate is dated back, for hosts whose clocks are a little behind.
     public static let certificateBackdateSeconds = 60
@@ -216,6 +220,11 @@ public enum Limits {
     public static let storeWritesPerTransaction = 256
     /// Largest detail of an audit event, as JSON. It holds any command that can be run.
     public static let auditDetailBytes = 512 * 1024
+    /// How long an audit event is kept unless the operator says otherwise, and what can be said.
+    public static let auditRetentionDays = 400
+    public static let auditRetentionDaysHighest = 36_500
+    /// Audit events that one transaction removes.
+    public static let auditRowsPrunedAtOnce = 5000
     public static let tokensPerWorkspace = 1000
     public static let gitURLBytes = 2048
     public static let gitBranchBytes = 250
@@ -247,6 +256,14 @@ public enum Limits {
     public static let gitCloneSeconds = 600
     /// Characters of git's message that an error carries.
     public static let gitMessageCharacters = 2000
+    /// Deleted projects whose rest is removed from one node at a time.
+    public static let projectsSweptAtOnce = 16
+    /// How long a change is remembered by its idempotency key, how many keys a workspace may have in that time, and how long one is.
+    public static let onceSeconds = 24 * 3600
+    public static let onceKeysPerWorkspace = 10_000
+    public static let onceKeyBytes = 255
+    /// Answers up to this size are kept for a retry. What a command printed is read again from its node.
+    public static let onceAnswerBytes = 32 * 1024
     /// Pause between two rounds of cleaning up.
     public static let housekeepingSeconds = 300
     /// How long a command's result can be asked for by its id.

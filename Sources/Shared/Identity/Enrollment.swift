@@ -4,7 +4,7 @@ public import FoundationEssentials
 
 /// What a node sends to `POST /api/nodes/enroll`.
 public struct EnrollmentRequest: Codable, Sendable, Equatable {
-    public var tokenID: TokenID
+    public var tokenID: JoinTokenID
     /// What the operator wants to call the node.
     public var name: String
     /// PEM.
@@ -40,10 +40,9 @@ public enum Enrollment {
 
     // MARK: the node
 
-    /// - Throws: `unprocessable` when the name is empty, too long or has other characters than letters, digits, `.`, `-`
-    ///   and `_`.
+    /// - Throws: `unprocessable` when the name breaks the rule of `NodeName`.
     public static func request(token: JoinToken, name: String, key: NodeKey) throws -> EnrollmentRequest {
-        try check(name: name)
+        try NodeName.check(name)
         var request = EnrollmentRequest(
             tokenID: token.tokenID, name: name, signingRequest: try key.signingRequest(),
             nonce: Data((0..<nonceBytes).map { _ in UInt8.random(in: .min ... .max) }), mac: Data())
@@ -75,6 +74,10 @@ public enum Enrollment {
         guard identity.nodeID == answer.nodeID else {
             throw FastableError(.unauthenticated, "The certificate names another node than the answer.")
         }
+        guard token.node == nil || token.node == answer.nodeID else {
+            throw FastableError(
+                .unauthenticated, "The controller took this host in as another node than the join token names.")
+        }
         guard identity.issued <= now, !identity.isExpired(at: now) else {
             throw FastableError(
                 .unauthenticated,
@@ -93,7 +96,7 @@ public enum Enrollment {
         guard request.nonce.count == nonceBytes, request.signingRequest.utf8.count <= Limits.certificateTextBytes,
             isValid(request.mac, for: bytes(of: request), key)
         else { throw refused }
-        try check(name: request.name)
+        try NodeName.check(request.name)
     }
 
     /// The answer to a request that ``verify(_:key:)`` has accepted.
@@ -135,23 +138,6 @@ public enum Enrollment {
     private static func canonical(_ fields: [Data]) -> [UInt8] {
         fields.flatMap { field in
             withUnsafeBytes(of: UInt64(field.count).bigEndian) { Array($0) } + Array(field)
-        }
-    }
-
-    private static func check(name: String) throws {
-        let fits = name.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"):
-                true
-            default: false
-            }
-        }
-        guard fits, 1...Limits.nameBytes ~= name.utf8.count else {
-            throw FastableError(
-                .unprocessable,
-                "A node's name has 1 to \(Limits.nameBytes) characters: letters, digits, ‘.’, ‘-’ and ‘_’.",
-                details: ["field": "name"])
         }
     }
 }

@@ -13,20 +13,29 @@ public struct JoinToken: Sendable, CustomStringConvertible {
     public let nodeListener: HostPort
     /// ``CertificateAuthority/fingerprint`` of the only authority that the node will accept.
     public let authorityFingerprint: String
-    public let tokenID: TokenID
+    public let tokenID: JoinTokenID
+    /// The node that joins again under its id; `nil` when a new one joins. It tells the host what to expect: what a token is good
+    /// for stands in the controller's store.
+    public let node: NodeID?
     private let secret: [UInt8]
 
     /// A new token with a random secret.
     ///
     /// - Throws: `invalid` when the URL is not `http(s)://host[:port]` or the fingerprint is none.
-    public init(controllerURL: String, nodeListener: HostPort, authorityFingerprint: String, tokenID: TokenID) throws {
+    public init(
+        controllerURL: String, nodeListener: HostPort, authorityFingerprint: String, tokenID: JoinTokenID,
+        node: NodeID? = nil
+    ) throws {
         try self.init(
             controllerURL: controllerURL, nodeListener: nodeListener, authorityFingerprint: authorityFingerprint,
-            tokenID: tokenID, secret: (0..<JoinTokenFormat.secretBytes).map { _ in .random(in: .min ... .max) })
+            tokenID: tokenID, node: node,
+            secret: (0..<JoinTokenFormat.secretBytes).map { _ in .random(in: .min ... .max) })
     }
 
     private init(
-        controllerURL: String, nodeListener: HostPort, authorityFingerprint: String, tokenID: TokenID, secret: [UInt8]
+        controllerURL: String, nodeListener: HostPort, authorityFingerprint: String, tokenID: JoinTokenID,
+        node: NodeID?,
+        secret: [UInt8]
     ) throws {
         guard let url = Self.plainURL(controllerURL) else {
             throw FastableError(
@@ -42,6 +51,7 @@ public struct JoinToken: Sendable, CustomStringConvertible {
         self.nodeListener = nodeListener
         self.authorityFingerprint = authorityFingerprint
         self.tokenID = tokenID
+        self.node = node
         self.secret = secret
     }
 
@@ -50,12 +60,14 @@ public struct JoinToken: Sendable, CustomStringConvertible {
     /// - Throws: `invalid` when it is no join token or a part of it is missing.
     public init(_ text: String) throws {
         let fields = try JoinTokenFormat.unpack(text)
-        guard let listener = HostPort(fields.nodeListener), let tokenID = TokenID(fields.tokenID) else {
+        guard let listener = HostPort(fields.nodeListener), let tokenID = JoinTokenID(fields.tokenID) else {
             throw JoinTokenFormat.unreadable
         }
+        let node = NodeID(fields.node)
+        guard node != nil || fields.node.isEmpty else { throw JoinTokenFormat.unreadable }
         try self.init(
             controllerURL: fields.controllerURL, nodeListener: listener,
-            authorityFingerprint: Hex.encode(fields.fingerprint), tokenID: tokenID, secret: fields.secret)
+            authorityFingerprint: Hex.encode(fields.fingerprint), tokenID: tokenID, node: node, secret: fields.secret)
     }
 
     /// The text for the operator: `fjt_` and base64url.
@@ -63,7 +75,7 @@ public struct JoinToken: Sendable, CustomStringConvertible {
         JoinTokenFormat.pack(
             .init(
                 fingerprint: Hex.decode(authorityFingerprint) ?? [], secret: secret, tokenID: tokenID.description,
-                nodeListener: nodeListener.description, controllerURL: controllerURL))
+                nodeListener: nodeListener.description, controllerURL: controllerURL, node: node?.description ?? ""))
     }
 
     public var description: String { "join token \(tokenID) ‹redacted›" }
@@ -94,7 +106,7 @@ public struct JoinToken: Sendable, CustomStringConvertible {
 public struct EnrollmentKey: Sendable, CustomStringConvertible {
     let key: SymmetricKey
 
-    init(secret: [UInt8], tokenID: TokenID) {
+    init(secret: [UInt8], tokenID: JoinTokenID) {
         key = HKDF<SHA256>.deriveKey(
             inputKeyMaterial: SymmetricKey(data: secret), salt: Array(tokenID.description.utf8),
             info: Array("fastable enrollment 1".utf8), outputByteCount: 32)

@@ -10,6 +10,8 @@ enum JoinTokenFormat {
         var tokenID: String
         var nodeListener: String
         var controllerURL: String
+        /// Empty for a new node.
+        var node: String
     }
 
     static let prefix = "fjt_"
@@ -24,7 +26,7 @@ enum JoinTokenFormat {
 
     static func pack(_ fields: Fields) -> Secret {
         var bytes: [UInt8] = [version] + fields.fingerprint + fields.secret
-        for text in [fields.tokenID, fields.nodeListener, fields.controllerURL] {
+        for text in [fields.tokenID, fields.nodeListener, fields.controllerURL, fields.node] {
             let utf8 = Array(text.utf8)
             bytes += [UInt8(truncatingIfNeeded: utf8.count >> 8), UInt8(truncatingIfNeeded: utf8.count)] + utf8
         }
@@ -44,7 +46,7 @@ enum JoinTokenFormat {
         let fields = Fields(
             fingerprint: try take(SHA256.byteCount, from: &rest), secret: try take(secretBytes, from: &rest),
             tokenID: try takeText(from: &rest), nodeListener: try takeText(from: &rest),
-            controllerURL: try takeText(from: &rest))
+            controllerURL: try takeText(from: &rest), node: try takeText(from: &rest))
         guard rest.isEmpty else { throw unreadable }
         return fields
     }

@@ -6,6 +6,8 @@ import X509
 
 /// A node's private key. It is made on the node and never leaves it.
 public struct NodeKey: Sendable, CustomStringConvertible {
+    static let fileName = "/node.key"
+
     private let privateKey: P256.Signing.PrivateKey
 
     /// A new key that is kept nowhere.
@@ -18,7 +20,7 @@ public struct NodeKey: Sendable, CustomStringConvertible {
     /// - Throws: `forbidden` when others can read the key or write to the directory, `conflict` when it is no key.
     public static func open(directory: String) throws -> NodeKey {
         try PrivateFile.prepare(directory: directory)
-        let path = directory + "/node.key"
+        let path = directory + fileName
         guard let text = try PrivateFile.read(path) else {
             let made = NodeKey()
             try AtomicFile.create(path, Array(made.privateKey.pemRepresentation.utf8))
@@ -114,6 +116,9 @@ extension NodeIdentity {
     private static let fileName = "/certificate.pem"
     private static let separator = "-----END CERTIFICATE-----\n"
 
+    /// Makes the directory, or checks that nobody else can put files into it: before a join token is used up for what cannot be kept.
+    public static func prepare(directory: String) throws { try PrivateFile.prepare(directory: directory) }
+
     /// Loads the identity of a directory; `nil` when the node has not joined.
     ///
     /// - Throws: `conflict` when the files do not fit together, `forbidden` when others can read the key.
@@ -134,6 +139,14 @@ extension NodeIdentity {
     /// Writes certificate and authority in one file at once, so that a crash cannot separate them.
     public func save(directory: String) throws {
         try AtomicFile.write(directory + Self.fileName, Array((certificatePEM + authorityPEM).utf8), mode: 0o644)
+    }
+
+    /// Writes the key as well, in place of another one. A crash in the middle leaves a host that has not joined.
+    public func saveWithKey(directory: String) throws {
+        try Self.prepare(directory: directory)
+        try PrivateFile.remove(directory + Self.fileName)
+        try AtomicFile.write(directory + NodeKey.fileName, Array(key.pem.reveal().utf8))
+        try save(directory: directory)
     }
 
     private static func unusable(_ path: String, _ why: String) -> FastableError {

@@ -26,6 +26,12 @@ enum PrivateFile {
         return bytes.map { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// Nothing happens when there is none.
+    static func remove(_ path: String) throws {
+        guard unlink(path) < 0, errno != ENOENT else { return }
+        throw FastableError.system(errno, cannot: "remove the file ‘\(path)’")
+    }
+
     /// Makes the directory for this user alone, or checks that nobody else can put files into it.
     static func prepare(directory: String) throws {
         if mkdir(directory, 0o700) == 0 { return }

@@ -82,27 +82,32 @@ struct TestController: Sendable {
         return value
     }
 
+    /// An operator's request.
+    func context() -> OperationContext {
+        let principal = Principal(token: TokenID(), workspace: workspace, name: "tester", scopes: [.admin])
+        return OperationContext(principal: principal, requestID: RequestID(), door: .rest)
+    }
+
     /// One operation, as a door runs it.
     @discardableResult
     func run(_ operation: String, _ input: JSONValue = [:]) async throws -> JSONValue {
-        let principal = Principal(token: TokenID(), workspace: workspace, name: "tester", scopes: [.admin])
-        let context = OperationContext(principal: principal, requestID: RequestID(), door: .rest)
-        return try JSON.decode(
-            from: try await services.catalog.run(operation, input: try JSON.encode(input), context: context))
+        try JSON.decode(
+            from: try await services.catalog.run(operation, input: try JSON.encode(input), context: context()))
     }
 
     /// The same over HTTP.
     func post(
-        _ operation: String, _ input: JSONValue
+        _ operation: String, _ input: JSONValue, headers: [String: String] = [:], answerBytes: Int = 1024 * 1024
     ) async throws -> (status: Int, headers: HTTPHeaders, body: JSONValue) {
         var request = HTTPClientRequest(url: "\(apiURL)/api/tools/\(operation)")
         request.method = .POST
         let token = try String(contentsOfFile: folder + "/admin.token", encoding: .utf8)
         request.headers.add(
             name: "authorization", value: "Bearer \(token.trimmingCharacters(in: .whitespacesAndNewlines))")
+        for (name, value) in headers { request.headers.add(name: name, value: value) }
         request.body = .bytes(ByteBuffer(data: try JSON.encode(input)))
         let response = try await HTTPClient.shared.execute(request, timeout: .seconds(30))
-        let body = Data(buffer: try await response.body.collect(upTo: 1024 * 1024))
+        let body = Data(buffer: try await response.body.collect(upTo: answerBytes))
         return (Int(response.status.code), response.headers, try JSON.decode(from: body))
     }
 
@@ -115,8 +120,8 @@ struct TestController: Sendable {
         try await eventually("\(node.name) is ready") { try await state(of: node) == "ready" }
     }
 
-    func joinToken() async throws -> String {
-        let answer = try await run("nodes_join_token")
+    func joinToken(for node: TestNode? = nil) async throws -> String {
+        let answer = try await run("nodes_join_token", node.map { ["node": .string($0.name)] } ?? [:])
         guard let text = answer["token"]?.string else { throw FastableError(.internal, "no token in the answer") }
         return text
     }
@@ -166,8 +171,10 @@ final class WatchedFleet: FleetDelegate {
         return node
     }
 
-    func renewCertificate(node: NodeID, request: CertificateRequest) async throws -> CertificateAnswer {
-        try await fleet.renewCertificate(node: node, request: request)
+    func renewCertificate(
+        node: NodeID, serial: String, request: CertificateRequest
+    ) async throws -> RenewedCertificate {
+        try await fleet.renewCertificate(node: node, serial: serial, request: request)
     }
     func nodeConnected(_ node: NodeID, facts: NodeFacts) async { await fleet.nodeConnected(node, facts: facts) }
     func nodeReported(_ node: NodeID, report: NodeReport) async {

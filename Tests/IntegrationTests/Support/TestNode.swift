@@ -53,18 +53,28 @@ struct TestNode: Sendable {
 
 /// What a node without containers answers. `shell.exec` prints the node's name; the program `wait` never ends.
 final class FakeWork: Sendable {
+    /// Answers a call in place of this; `false` when it does not.
+    typealias Special = @Sendable (NodeMethod, NodeCall, MuxStream) async throws -> Bool
+
     private let name: String
+    private let special: Special
     private let asked = Mutex<[NodeMethod]>([])
 
-    init(_ name: String) { self.name = name }
+    init(_ name: String, special: @escaping Special = { _, _, _ in false }) {
+        self.name = name
+        self.special = special
+    }
 
     var methods: [NodeMethod] { asked.withLock { $0 } }
 
     func serve(_ stream: MuxStream) async {
         do {
             let opening = Data(buffer: stream.opening)
-            let method = try JSON.decode(NodeRequestHead.self, from: opening).method
+            let head = try JSON.decode(NodeRequestHead.self, from: opening)
+            let method = head.method
             asked.withLock { $0.append(method) }
+            let call = NodeCall(stream: stream, opening: opening, requestID: head.requestID)
+            if try await special(method, call, stream) { return }
             switch method {
             case .execStart:
                 try await exec(try JSON.decode(NodeRequest<ExecStart>.self, from: opening).arguments, stream)

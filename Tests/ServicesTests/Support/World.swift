@@ -25,11 +25,12 @@ struct World: Sendable {
     let other: WorkspaceID
 
     static func with<Value: Sendable>(
-        nodes count: Int = 1, _ body: @Sendable (World, [SimulatedNode]) async throws -> Value
+        nodes count: Int = 1, auditRetentionDays: Int = Limits.auditRetentionDays,
+        _ body: @Sendable (World, [SimulatedNode]) async throws -> Value
     ) async throws -> Value {
         let folder = try temporaryFolder()
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let world = try await World(folder: folder)
+        let world = try await World(folder: folder, auditRetentionDays: auditRetentionDays)
         return try await withThrowingTaskGroup(of: Void.self) { group in
             var nodes: [SimulatedNode] = []
             for index in 0..<count {
@@ -45,7 +46,7 @@ struct World: Sendable {
         }
     }
 
-    private init(folder: String) async throws {
+    private init(folder: String, auditRetentionDays: Int) async throws {
         self.folder = folder
         store = try SQLiteStore(path: folder + "/controller.db")
         authority = try CertificateAuthority(at: .nowMilliseconds)
@@ -59,7 +60,7 @@ struct World: Sendable {
             store: store, nodes: directory, authority: authority,
             configuration: ControllerServices.Configuration(
                 endpoints: ControllerServices.Endpoints(apiURL: "http://127.0.0.1:7420", nodeListener: listener),
-                tokenFile: folder + "/token"), logger: logger)
+                tokenFile: folder + "/token", auditRetentionDays: auditRetentionDays), logger: logger)
     }
 
     private static func temporaryFolder() throws -> String {

@@ -46,9 +46,11 @@ enum OpenAPI {
                 ToolFrameWriter.mediaType: ["schema": .bytes],
             ],
         ]
+        let parameters: [JSONValue] = operation.annotations.isReadOnly ? [] : [idempotencyKey]
         return [
             "operationId": .string(identifier(operation.name)), "tags": ["operations"],
             "summary": .string(operation.title), "description": .string(operation.summary),
+            "parameters": .array(parameters),
             "x-fastable-scope": .string(operation.scope.rawValue),
             "x-fastable-annotations": operation.annotations.json,
             "requestBody": [
@@ -104,6 +106,13 @@ enum OpenAPI {
         out. With `Accept: text/event-stream` output comes while it is printed; with \
         `Accept: application/vnd.fastable.frames` it comes byte for byte in frames. Errors are problem+json.
         """
+    private static let idempotencyKey: JSONValue = [
+        "name": .string(IdempotencyKey.header), "in": "header", "required": false,
+        "schema": ["type": "string", "minLength": 1, "maxLength": .integer(Int64(Limits.onceKeyBytes))],
+        "description": .string(
+            "Does the change once: the same key with the same input gives the stored answer for \(Limits.onceSeconds / 3600) hours, and "
+                + "waits for it while the first request runs. With another input it is a conflict."),
+    ]
     private static let token = "A token that begins with `fst_`; `fastable token create` makes one."
     private static let requestID = "Names the request in all logs. An id of this form that the client sends is kept."
 }

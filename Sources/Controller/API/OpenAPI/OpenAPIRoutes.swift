@@ -58,7 +58,8 @@ enum OpenAPIRoutes {
             .with("parameters", [path]),
             "put": put(
                 "tree_write", "Unpacks a tar archive below a directory.",
-                [path, query("replace", "Removes what is there first.", type: "boolean")], type: "application/x-tar"),
+                [path, query("replace", "Replaces what is there, once the whole tree has arrived.", type: "boolean")],
+                type: "application/x-tar"),
         ]
     }
 

@@ -27,6 +27,7 @@ struct ToolRoutes: Sendable {
         let name = request.parameter("operation")
         let input = try await request.body.collect()
         var context = request.context(principal, door: .rest)
+        context.idempotencyKey = try IdempotencyKey.of(request)
         switch request.accepted.lazy.compactMap(Form.init).first ?? .json {
         case .json:
             let output = try await OperationRun.runToEnd(
@@ -36,6 +37,8 @@ struct ToolRoutes: Sendable {
             let run = OperationRun.start(name, input: input, context: context, on: backend, for: request)
             return try await events(run, request)
         case .frames:
+            // Frames carry the bytes as they come, and there are none to give again.
+            guard context.idempotencyKey == nil else { throw IdempotencyKey.notWithFrames }
             context.collectsOutput = false
             let run = OperationRun.start(name, input: input, context: context, on: backend, for: request)
             return try await frames(run, request)

@@ -39,12 +39,12 @@ public final class AuditLog: Sendable {
         var flushes: [CheckedContinuation<Void, Never>] = []
     }
 
-    private let store: any AuditStore
+    private let store: any AuditStore & OnceStore
     private let metrics: Metrics
     private let logger: Logger
     private let state = Mutex(State())
 
-    init(store: any AuditStore, metrics: Metrics, logger: Logger) {
+    init(store: any AuditStore & OnceStore, metrics: Metrics, logger: Logger) {
         self.store = store
         self.metrics = metrics
         self.logger = logger
@@ -54,6 +54,17 @@ public final class AuditLog: Sendable {
     func intent(_ record: Record) async throws {
         do {
             try await store.appendAudit(record.event(.intent, code: nil, detail: record.note.detail))
+        } catch {
+            metrics.add(.auditFailures)
+            throw error
+        }
+    }
+
+    /// Stores the intent of a change with an idempotency key, together with that; or tells what is known of the key.
+    func intent(_ record: Record, once: OnceRecord) async throws -> OnceBeginning {
+        do {
+            return try await store.beginOnce(
+                once, intent: record.event(.intent, code: nil, detail: record.note.detail), at: .nowMilliseconds)
         } catch {
             metrics.add(.auditFailures)
             throw error

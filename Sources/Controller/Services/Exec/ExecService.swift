@@ -37,16 +37,28 @@ public final class ExecService: Sendable {
     /// Events are told in order and awaited. When the caller's task is cancelled, or its listener throws, the command is
     /// killed with all its descendants before this throws. When the link is lost the command goes on: the error is
     /// `unavailable` and carries the `execId` with which the result can be fetched later.
+    ///
+    /// - Parameter attempt: brings the command's id; unless it is the first one, a command that was started is followed.
     func run(
-        _ command: ExecCommand, in project: Project, request: RequestID, collectsOutput: Bool, listener: Listener?
+        _ command: ExecCommand, in project: Project, request: RequestID, collectsOutput: Bool,
+        attempt: OperationContext.Attempt? = nil, listener: Listener?
     ) async throws -> Outcome {
         let placed = try await projects.placed(project)
-        let exec = ExecID()
+        let exec = attempt?.exec ?? ExecID()
+        if let attempt, attempt.kind != .first {
+            let found = try await follow(exec, on: placed, command, request, collectsOutput, listener)
+            if let found { return found }
+            guard attempt.kind == .again else {
+                throw FastableError(
+                    .gone, "The command \(exec) was run and has ended; what it printed is no longer kept.",
+                    details: ["execId": .string(exec.description)])
+            }
+        }
         let handle = ExecHandle(
             id: exec, workspace: project.workspace, project: project.id, node: placed.client.node,
             startedAt: .nowMilliseconds)
         // The record is written while the node starts the command: neither waits for the other.
-        async let recorded: Void = store.recordExec(handle)
+        async let recorded: Void = record(handle, mayExist: attempt?.kind == .again)
         let stream = try await placed.client.open(
             .execStart, ExecStart(exec: exec, container: placed.project.containerSpec, command: command),
             request: request)
@@ -62,6 +74,37 @@ public final class ExecService: Sendable {
             return outcome
         } catch {
             throw await end(handle, on: placed, stream, request, after: error)
+        }
+    }
+
+    private func record(_ handle: ExecHandle, mayExist: Bool) async throws {
+        do {
+            try await store.recordExec(handle)
+        } catch let error as FastableError where mayExist && error.code == .conflict {
+            // The attempt before this one got so far.
+        }
+    }
+
+    /// Follows a command that an earlier attempt may have started; `nil` when the node does not know it.
+    private func follow(
+        _ exec: ExecID, on placed: PlacedProject, _ command: ExecCommand, _ request: RequestID, _ collectsOutput: Bool,
+        _ listener: Listener?
+    ) async throws -> Outcome? {
+        let attach = ExecAttach(
+            project: placed.project.id, exec: exec, stdoutOffset: 0, stderrOffset: 0, follow: true, channel: nil)
+        let stream = try await placed.client.open(.execAttach, attach, request: request)
+        var run = ExecRun(exec: exec, stream: stream, command: command, collectsOutput: collectsOutput)
+        run.listener = listener
+        do {
+            return try await run.follow()
+        } catch let failure as ExecRun.NodeFailure {
+            stream.reset(FastableError(.cancelled, "The controller stopped following the command."))
+            let error = failure.explained(for: exec)
+            if error.code == .notFound { return nil }
+            throw error
+        } catch {
+            stream.reset(FastableError(.cancelled, "The controller stopped following the command."))
+            throw (error as? ExecRun.ListenerFailure)?.cause ?? error
         }
     }
 

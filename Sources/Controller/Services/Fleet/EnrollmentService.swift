@@ -5,6 +5,7 @@ public import FastableCore
 public import FastableIdentity
 import FoundationEssentials
 import Logging
+import Synchronization
 
 /// How nodes come to the fleet and leave it: join tokens, certificates, revocation.
 public final class EnrollmentService: Sendable {
@@ -22,6 +23,7 @@ public final class EnrollmentService: Sendable {
     private let audit: AuditLog
     private let metrics: Metrics
     private let logger: Logger
+    private let renewals = Mutex(RenewalLimit())
 
     init(
         store: any Store, nodes: any NodeDirectory, authority: CertificateAuthority,
@@ -37,53 +39,72 @@ public final class EnrollmentService: Sendable {
     }
 
     /// A permission to join, valid once and for `Limits.joinTokenSeconds`. Only the derived key is stored.
-    func makeJoinToken() async throws -> (token: JoinToken, expiresAt: Date) {
+    ///
+    /// - Parameter node: lets this node join again, under its id; a new one when it is `nil`. Throws `gone` for a removed one.
+    func makeJoinToken(for node: NodeRecord? = nil) async throws -> (token: JoinToken, expiresAt: Date) {
+        if let node, node.scheduling == .removed { throw Self.removed(node) }
         let now = Date.nowMilliseconds
         let addresses = endpoints.current
         let token = try JoinToken(
             controllerURL: addresses.apiURL, nodeListener: addresses.nodeListener,
-            authorityFingerprint: authority.fingerprint, tokenID: TokenID())
+            authorityFingerprint: authority.fingerprint, tokenID: JoinTokenID(), node: node?.id)
         guard let key = Hex.decode(token.enrollmentKey.text.reveal()) else {
             throw FastableError(.internal, "The join token has no key.")
         }
         let expiresAt = now.addingTimeInterval(Double(Limits.joinTokenSeconds))
         try await store.createJoinToken(
             JoinTokenRecord(
-                id: try Self.storedID(token.tokenID), verificationKey: key, createdAt: now, expiresAt: expiresAt))
+                id: token.tokenID, verificationKey: key, node: node?.id, createdAt: now, expiresAt: expiresAt))
         return (token, expiresAt)
     }
 
     /// Takes a node in. Throws `unauthenticated`, in the same words for an unknown, used or expired token and for a wrong
-    /// proof; `unprocessable` and `conflict` for the node's name; `invalid` for the signing request. Only a node that was
-    /// taken in uses the token up.
+    /// proof; `unprocessable` and `conflict` for the node's name; `invalid` for the signing request; `gone` when the node that
+    /// should join again was removed. Only a node that was taken in uses the token up.
+    ///
+    /// Whether a new node joins or one joins again is the stored token's word alone: nothing in the request can ask for an id.
     public func enroll(
         _ request: EnrollmentRequest, remoteAddress: String, requestID: RequestID
     ) async throws -> EnrollmentAnswer {
         let now = Date.nowMilliseconds
-        let tokenID = try Self.storedID(request.tokenID)
-        let key = try await verifiedKey(of: request, tokenID, remoteAddress, now)
-        try Rules.nodeName(request.name)
-        try await requireFree(name: request.name)
-        let node = NodeID()
+        let (token, key) = try await verifiedToken(of: request, remoteAddress, now)
+        if let node = token.node { try await requirePresent(node) } else { try await requireFree(name: request.name) }
+        let node = token.node ?? NodeID()
         let certificate = try authority.signNode(node, signingRequest: request.signingRequest, at: now)
-        switch try await store.consumeJoinToken(tokenID, by: node, at: now) {
+        switch try await store.consumeJoinToken(token.id, by: node, at: now) {
         case .accepted: break
         case .alreadyUsed: throw refuse(.used, request, remoteAddress)
         case .expired: throw refuse(.expired, request, remoteAddress)
         case .unknown: throw refuse(.unknownToken, request, remoteAddress)
         }
-        try await store.createNode(NodeRecord(id: node, name: request.name, createdAt: now))
-        try await record(certificate, of: node)
-        metrics.add(.enrollments, 1, ["ok"])
+        var detail: [String: JSONValue] = [
+            "node": .string(node.description), "remoteAddress": .string(remoteAddress),
+        ]
+        if token.node == nil {
+            try await store.createNode(NodeRecord(id: node, name: request.name, createdAt: now))
+            try await store.recordCertificate(CertificateRecord(certificate, of: node))
+        } else {
+            detail["revoked"] = .array(try await readmit(node, certificate, at: now).map { .string($0) })
+        }
+        metrics.add(.enrollments, 1, [token.node == nil ? "ok" : "rejoined"])
         await audit.append(
             AuditEvent(
                 timeMilliseconds: now.milliseconds, workspace: .system, actor: nil, door: .rest, request: requestID,
-                operation: "nodes_enroll", subject: request.name, phase: .outcome,
-                detail: ["node": .string(node.description), "remoteAddress": .string(remoteAddress)]))
+                operation: token.node == nil ? "nodes_enroll" : "nodes_rejoin", subject: request.name, phase: .outcome,
+                detail: detail))
         logger.notice(
-            "A node joined.", metadata: ["node": "\(node)", "name": "\(request.name)", "remote": "\(remoteAddress)"])
+            token.node == nil ? "A node joined." : "A node joined again.",
+            metadata: ["node": "\(node)", "name": "\(request.name)", "remote": "\(remoteAddress)"])
         return Enrollment.answer(
             to: request, key: key, node: node, certificate: certificate.pem, authority: authority.pem)
+    }
+
+    /// Gives a node a certificate beside which no other one counts, and cuts the link that stands on another. Revoked first, cut
+    /// then: a link that comes up meanwhile is checked once more when it is registered, and a renewal when it is recorded.
+    private func readmit(_ node: NodeID, _ certificate: IssuedCertificate, at now: Date) async throws -> [String] {
+        let revoked = try await store.replaceCertificates(with: CertificateRecord(certificate, of: node), at: now)
+        nodes.disconnect(node, reason: "The node joined again, with another certificate.")
+        return revoked
     }
 
     /// Removes a node: its certificates are revoked and its link is cut. Throws `conflict` when projects live on it and
@@ -121,27 +142,32 @@ public final class EnrollmentService: Sendable {
         return record.node
     }
 
-    /// Signs a connected node's next certificate. Throws `gone` for a removed node.
-    func renew(_ node: NodeID, _ request: CertificateRequest) async throws -> CertificateAnswer {
+    /// Signs a connected node's next certificate. Throws `gone` for a removed node, `unauthenticated` when the certificate that the
+    /// node has was revoked, `limit` when it asks too often.
+    func renew(_ node: NodeID, serial: String, _ request: CertificateRequest) async throws -> RenewedCertificate {
+        if let wait = renewals.withLock({ $0.take(node, now: .now) }) {
+            throw FastableError(
+                .limit,
+                "A node may renew its certificate \(Limits.certificateRenewalsPerHour) times in an hour, and this one did.",
+                details: ["limit": .integer(Int64(Limits.certificateRenewalsPerHour))],
+                retryAfterSeconds: Int(wait.components.seconds) + 1)
+        }
         let certificate = try authority.signNode(
             node, signingRequest: request.signingRequest, at: .nowMilliseconds)
-        try await record(certificate, of: node)
+        try await store.recordCertificate(CertificateRecord(certificate, of: node), renewing: serial)
         logger.info(
             "A node's certificate was renewed.", metadata: ["node": "\(node)", "serial": "\(certificate.serial)"])
-        return CertificateAnswer(certificate: certificate.pem, authority: authority.pem)
-    }
-
-    private func record(_ certificate: IssuedCertificate, of node: NodeID) async throws {
-        try await store.recordCertificate(
-            CertificateRecord(serial: certificate.serial, node: node, expiresAt: certificate.expires))
+        return RenewedCertificate(
+            answer: CertificateAnswer(certificate: certificate.pem, authority: authority.pem),
+            serial: certificate.serial)
     }
 
     // MARK: checks
 
-    private func verifiedKey(
-        of request: EnrollmentRequest, _ tokenID: JoinTokenID, _ remoteAddress: String, _ now: Date
-    ) async throws -> EnrollmentKey {
-        guard let token = try await store.joinToken(tokenID),
+    private func verifiedToken(
+        of request: EnrollmentRequest, _ remoteAddress: String, _ now: Date
+    ) async throws -> (JoinTokenRecord, EnrollmentKey) {
+        guard let token = try await store.joinToken(request.tokenID),
             let key = EnrollmentKey(Secret(Hex.encode(token.verificationKey)))
         else { throw refuse(.unknownToken, request, remoteAddress) }
         do {
@@ -151,7 +177,17 @@ public final class EnrollmentService: Sendable {
         }
         if token.usedAt != nil { throw refuse(.used, request, remoteAddress) }
         if token.expiresAt <= now { throw refuse(.expired, request, remoteAddress) }
-        return key
+        return (token, key)
+    }
+
+    private func requirePresent(_ node: NodeID) async throws {
+        let record = try await store.node(.id(node))
+        guard record.scheduling != .removed else { throw Self.removed(record) }
+    }
+
+    private static func removed(_ node: NodeRecord) -> FastableError {
+        FastableError(
+            .gone, "The node ‘\(node.name)’ was removed and cannot join again. Let its host join as a new one.")
     }
 
     /// A name that is taken must not cost the token.
@@ -176,13 +212,10 @@ public final class EnrollmentService: Sendable {
             ])
         return Enrollment.refused
     }
+}
 
-    /// A join token's id in the store's kind: the same 128 bits under another prefix.
-    private static func storedID(_ id: TokenID) throws -> JoinTokenID {
-        let suffix = id.description.dropFirst(TokenKind.prefix.utf8.count)
-        guard let stored = JoinTokenID(JoinTokenKind.prefix + suffix) else {
-            throw FastableError(.internal, "The join token's id cannot be stored.")
-        }
-        return stored
+extension CertificateRecord {
+    fileprivate init(_ certificate: IssuedCertificate, of node: NodeID) {
+        self.init(serial: certificate.serial, node: node, expiresAt: certificate.expires)
     }
 }

@@ -30,11 +30,14 @@ public final class FleetService: FleetDelegate {
         try await enrollment.authorize(certificateDER: certificateDER)
     }
 
-    public func renewCertificate(node: NodeID, request: CertificateRequest) async throws -> CertificateAnswer {
-        try await enrollment.renew(node, request)
+    public func renewCertificate(
+        node: NodeID, serial: String, request: CertificateRequest
+    ) async throws -> RenewedCertificate {
+        try await enrollment.renew(node, serial: serial, request)
     }
 
     public func nodeConnected(_ node: NodeID, facts: NodeFacts) async {
+        projects.nodeConnected(node)
         await keep(facts, of: node)
         // What was deleted while the node was away is removed now, beside its first requests.
         Task { await projects.sweepDeleted(on: node) }

@@ -116,6 +116,7 @@ struct AuditOperations: Sendable {
 
     struct VerifyAnswer: Encodable, Sendable {
         var valid: Bool
+        var from: Int64
         var entries: Int64
         var brokenAt: Int64?
         var reason: String?
@@ -128,7 +129,8 @@ struct AuditOperations: Sendable {
             "audit_verify",
             .init(
                 "Verify the audit",
-                "Reads the whole chain of the audit and checks that no event was changed, removed, added or reordered. Note "
+                "Reads the whole chain of the audit, as far as the retention keeps it, and checks that no event was changed, removed, "
+                    + "added or reordered. Note "
                     + "`sequence` and `hash` of the answer elsewhere and give them to a later check: that also shows a chain that was "
                     + "written anew."),
             scope: .admin, annotations: .reading, input: VerifyInput.self,
@@ -139,6 +141,12 @@ struct AuditOperations: Sendable {
             ]),
             answers: .output([
                 .required("valid", .boolean()),
+                .required(
+                    "from",
+                    .count(
+                        "The first event that is kept, from which it was verified: those before were removed by the retention."
+                    )
+                ),
                 .required("entries", .count("Events that were found good.")),
                 .optional("brokenAt", .count("The first event that is not.")),
                 .optional("reason", .string("What is wrong there.")),
@@ -149,7 +157,8 @@ struct AuditOperations: Sendable {
             await log.flush()
             let found = try await store.verifyAudit(expecting: try Self.head(input))
             return VerifyAnswer(
-                valid: found.isIntact, entries: found.checked, brokenAt: found.firstBreak?.sequence,
+                valid: found.isIntact, from: found.start.sequence + 1, entries: found.checked,
+                brokenAt: found.firstBreak?.sequence,
                 reason: found.firstBreak?.reason, sequence: found.head.sequence, hash: Hex.encode(found.head.hash))
         }
     }

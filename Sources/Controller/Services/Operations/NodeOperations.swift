@@ -113,6 +113,8 @@ struct NodeOperations: Sendable {
         }
     }
 
+    struct JoinTokenInput: Decodable, Sendable { var node: String? }
+
     struct JoinTokenAnswer: Encodable, Sendable {
         var token: String
         var expiresAt: Date
@@ -124,14 +126,23 @@ struct NodeOperations: Sendable {
             .init(
                 "Make a join token",
                 "Makes a token with which one host can join as a node, once, within \(Limits.joinTokenSeconds / 60) minutes. "
-                    + "It names the controller's address and pins its authority. It is shown only here."),
-            scope: .admin, annotations: .writing(), input: Nothing.self, accepts: .input([]),
+                    + "It names the controller's address and pins its authority. It is shown only here. With `node`, that node "
+                    + "joins again under its id, for example when its certificate ended while it was away: it keeps its projects, "
+                    + "and all its earlier certificates are revoked when the token is used."),
+            scope: .admin, annotations: .writing(), input: JoinTokenInput.self,
+            accepts: .input([
+                .optional(
+                    "node",
+                    .string("A node that joins again: its name or its id.", minimumBytes: 1, maximumBytes: 128))
+            ]),
             answers: .output([
                 .required("token", .string("Secret: give it to the host on a safe way.")),
                 .required("expiresAt", .date("When it becomes worthless.")),
-            ]), visibleToAgents: false
-        ) { _, _ in
-            let made = try await enrollment.makeJoinToken()
+            ]), visibleToAgents: false, hasSecretAnswer: true, note: Self.note
+        ) { input, _ in
+            var node: NodeRecord?
+            if let key = input.node { node = try await store.node(NodeKey(key)) }
+            let made = try await enrollment.makeJoinToken(for: node)
             return JoinTokenAnswer(token: made.token.text.reveal(), expiresAt: made.expiresAt)
         }
     }

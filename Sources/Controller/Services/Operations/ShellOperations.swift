@@ -127,7 +127,7 @@ struct ShellOperations: Sendable {
                 .optional(
                     "env",
                     .map(.string(), "Variables, over those of the project.", maximum: Limits.execEnvironmentEntries)),
-            ], answers: Self.answer, note: Self.note,
+            ], answers: Self.answer, runsCommand: true, note: Self.note,
             recording: { (answer: ExecAnswer) in
                 let result = answer.outcome.result
                 return [
@@ -139,7 +139,7 @@ struct ShellOperations: Sendable {
         ) { input, project, context in
             let outcome = try await execs.run(
                 try input.command(), in: project, request: context.requestID, collectsOutput: context.collectsOutput,
-                listener: context.events)
+                attempt: context.attempt, listener: context.events)
             return ExecAnswer(outcome: outcome)
         }
     }

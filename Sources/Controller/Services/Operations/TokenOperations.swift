@@ -67,7 +67,7 @@ struct TokenOperations: Sendable {
             ]),
             answers: .output(
                 Self.fields + [.required("token", .string("The secret. Keep it: it is shown only here."))]),
-            visibleToAgents: false,
+            visibleToAgents: false, hasSecretAnswer: true,
             note: { Operation.Note($0["name"]?.string?.shortened ?? "", ["scopes": $0["scopes"] ?? []]) },
             recording: { ["token": .string($0.id.description)] }
         ) { input, context in

@@ -1,8 +1,8 @@
 import FastableCore
 import Synchronization
 
-/// Projects whose node is known to have them, since it answered a call for them. An answer of a node that lost its disk is
-/// not foreseen: such a node joins again, with another id.
+/// Projects whose node is known to have them, since it answered a call for them on its present link: a node that lost its disk and
+/// joined again has none of them.
 final class KnownProjects: Sendable {
     private let nodes = Mutex<[ProjectID: NodeID]>([:])
 
@@ -14,6 +14,8 @@ final class KnownProjects: Sendable {
             nodes[project] = node
         }
     }
+
+    func removeAll(on node: NodeID) { nodes.withLock { nodes in nodes = nodes.filter { $0.value != node } } }
 
     func remove(_ project: ProjectID) { nodes.withLock { $0[project] = nil } }
 }

@@ -27,17 +27,32 @@ extension ProjectService {
     /// input but what is stored.
     func sweepDeleted(on node: NodeID? = nil) async {
         do {
-            let waiting = try await store.deletingProjects(on: node, limit: Limits.pageRows)
-            // Each node by itself: one that hangs holds up only its own.
-            await withDiscardingTaskGroup { group in
-                for projects in Dictionary(grouping: waiting, by: \.node).values {
-                    group.addTask {
-                        for project in projects { _ = await self.removeRest(of: project, request: RequestID()) }
+            var last: Project?
+            // Page by page: projects that wait for a node which never comes back must not hide the others.
+            repeat {
+                let page = try await store.deletingProjects(on: node, after: last, limit: Limits.pageRows)
+                await removeRest(ofAll: page)
+                last = page.count < Limits.pageRows ? nil : page.last
+            } while last != nil && !Task.isCancelled
+        } catch {
+            logger.warning("Deleted projects could not be listed.", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// Each node by itself, so that one that hangs holds up only its own; and on each node several at a time, so that one project
+    /// that hangs does not hold up the next.
+    private func removeRest(ofAll projects: [Project]) async {
+        await withTaskGroup(of: Void.self) { group in
+            for projects in Dictionary(grouping: projects, by: \.node).values {
+                group.addTask {
+                    await withTaskGroup(of: Void.self) { group in
+                        for (index, project) in projects.enumerated() {
+                            if index >= Limits.projectsSweptAtOnce { await group.next() }
+                            group.addTask { _ = await self.removeRest(of: project, request: RequestID()) }
+                        }
                     }
                 }
             }
-        } catch {
-            logger.warning("Deleted projects could not be listed.", metadata: ["error": "\(error)"])
         }
     }
 

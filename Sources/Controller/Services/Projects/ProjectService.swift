@@ -105,6 +105,9 @@ public final class ProjectService: Sendable {
         known.remove(project.id)
     }
 
+    /// A new link of a node says nothing about what the host behind it has.
+    func nodeConnected(_ node: NodeID) { known.removeAll(on: node) }
+
     private func place(_ project: Project) async throws -> Project {
         let decision = try await placement.decide(PlacementDemand(project), for: project.workspace)
         let chosen = try decision.requireNode()

@@ -48,8 +48,10 @@ func program(_ name: String, _ path: String, _ dependencies: [Target.Dependency]
     .executableTarget(name: name, dependencies: dependencies, path: path, swiftSettings: swiftSettings)
 }
 
+/// A test target; what all of them share stands in `TestSupport`.
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: swiftSettings)
+    .testTarget(
+        name: name, dependencies: dependencies + ["TestSupport"], path: "Tests/\(name)", swiftSettings: swiftSettings)
 }
 
 let package = Package(
@@ -152,7 +154,9 @@ let package = Package(
         .executableTarget(
             name: "fastable-init", dependencies: ["CLinux"], path: "Sources/Init", swiftSettings: embeddedSettings,
             linkerSettings: [.unsafeFlags(["-Xclang-linker", "-static", "-Xlinker", "-s"])]),
+
         // One test target per module, and three for the whole.
+        module("TestSupport", "Tests/TestSupport", ["FastableCore", logging]),
         tests("CoreTests", ["FastableCore"]),
         tests("WireTests", ["FastableCore", "FastableWire", "FastableIdentity", nioCore, nioPosix, nioSSL, logging]),
         tests("IdentityTests", ["FastableCore", "FastableIdentity", x509, crypto, asn1, nioCore, nioPosix, nioSSL]),

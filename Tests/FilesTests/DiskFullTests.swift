@@ -2,9 +2,10 @@ import FastableCore
 import Glibc
 import NodeFiles
 import NodeLinux
+import TestSupport
 import Testing
 
-@Suite(.enabled(if: getuid() == 0, "needs root")) struct DiskFullTests {
+@Suite(.needsRoot) struct DiskFullTests {
     /// A workspace on a filesystem of 512 KiB.
     private func withSmallDisk(_ body: (Workspace) async throws -> Void) async throws {
         let workspace = try Workspace()

@@ -2,12 +2,12 @@ import CLinux
 import FastableCore
 import Foundation
 import Glibc
-import Logging
 import NIOCore
 import NIOPosix
 import NodeLinux
 import NodeSandbox
 import Synchronization
+import TestSupport
 import Testing
 
 /// A real `fastable-init` as process 1 of a pid namespace, with a cgroup and a folder of its own; everything goes at the end.
@@ -79,7 +79,7 @@ final class InitProcess: Sendable {
     func table() async throws -> ExecTable {
         let table = ExecTable(
             container: container, socketPath: socket, cgroup: try tree.open(group), execsDirectory: execs,
-            eventLoop: eventLoop, logger: Logger(label: "init-tests") { _ in SwiftLogNoOpLogHandler() })
+            eventLoop: eventLoop, logger: .quiet)
         try await table.recover()
         return table
     }
@@ -88,7 +88,7 @@ final class InitProcess: Sendable {
     func readBack(_ exec: ExecID) async throws -> ExecSession {
         let table = ExecTable(
             container: ContainerID(), socketPath: socket, cgroup: try tree.open(group), execsDirectory: execs,
-            eventLoop: eventLoop, logger: Logger(label: "init-tests") { _ in SwiftLogNoOpLogHandler() })
+            eventLoop: eventLoop, logger: .quiet)
         return try await table.session(exec)
     }
 

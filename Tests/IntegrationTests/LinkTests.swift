@@ -7,6 +7,7 @@ import FastableWire
 import Foundation
 import NIOCore
 import NIOHTTP1
+import TestSupport
 import Testing
 
 @Suite("A node and its controller, over real TLS", .serialized, .timeLimit(.minutes(2)))
@@ -116,7 +117,7 @@ struct LinkTests {
     }
 
     @Test func aNodeComesBackByItselfAfterARestartOfTheController() async throws {
-        try await withFolder { folder in
+        try await withTemporaryDirectory { folder in
             let (node, port) = try await TestController.run(in: folder) { controller in
                 (try await controller.join(), controller.nodePort)
             }

@@ -1,6 +1,8 @@
 import FastableCore
 import Foundation
 import Synchronization
+import TestSupport
+import Testing
 
 /// How a run of the program ended.
 struct CLIResult: Sendable {

@@ -47,7 +47,7 @@ is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" 
 available_package() {
     local name
     for name in "$@"; do
-        if apt-cache policy "$name" 2>/dev/null | grep -q 'Candidate: [^(]'; then echo "$name"; return 0; fi
+        if [[ $(apt-cache policy "$name" 2>/dev/null) == *"Candidate: "[!\(]* ]]; then echo "$name"; return 0; fi
     done
     fail "no package source of this machine has ${*}; this set-up knows Debian 12 and Ubuntu 24.04"
 }
@@ -70,7 +70,7 @@ install_packages() {
         name=$(available_package "${names[@]}")
         packages+=("$name")
     done
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -y -qq --no-install-recommends \
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -y -qq --no-remove --no-install-recommends \
         "${packages[@]}" >/dev/null
 }
 

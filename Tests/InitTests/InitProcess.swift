@@ -70,7 +70,8 @@ final class InitProcess: Sendable {
 
         let listener = try InitSocket.listen(at: folder + "/init.sock")
         var arguments = ["/usr/bin/unshare", "--pid", "--fork", "--kill-child"]
-        arguments += root.map { ["--root=\($0)", "/fastable-init"] } ?? ["--mount-proc", Self.program()]
+        let program = try #require(BuiltProgram.path("fastable-init"))
+        arguments += root.map { ["--root=\($0)", "/fastable-init"] } ?? ["--mount-proc", program]
         unshare = try Self.spawn(arguments, listener: listener)
         pid = try await Self.child(of: unshare)
         _ = try tree.delegate(group, to: 0, process: pid, descendants: 1000)
@@ -103,17 +104,6 @@ final class InitProcess: Sendable {
         for _ in 0..<100 {
             do { return try FileManager.default.removeItem(atPath: folder) } catch { usleep(10_000) }
         }
-    }
-
-    /// Beside the test program, or where `FASTABLE_BIN_DIR` says.
-    static func program() -> String {
-        if let folder = ProcessInfo.processInfo.environment["FASTABLE_BIN_DIR"] { return folder + "/fastable-init" }
-        let program = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
-        for start in CommandLine.arguments + [program] {
-            let candidate = URL(fileURLWithPath: start).deletingLastPathComponent().path + "/fastable-init"
-            if access(candidate, X_OK) == 0 { return candidate }
-        }
-        return "fastable-init-was-not-built"
     }
 
     private static func spawn(_ arguments: [String], listener: borrowing NodeLinux.FileDescriptor) throws -> Int32 {

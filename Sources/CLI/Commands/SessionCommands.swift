@@ -9,7 +9,7 @@ struct LoginCommand: AsyncParsableCommand {
         commandName: "login", abstract: "Remember a controller and the file with a token for it.",
         discussion: """
             Example:
-              fastable login --url https://fastable.example.com:7420 --token-file ~/fastable.token
+              fastable login --url https://ctl.example.com:7420 --token-file ~/ctl.token
 
             The first token stands in the file admin.token of the controller's state
             directory; ‘fastable token create’ makes more.

@@ -48,8 +48,10 @@ func program(_ name: String, _ path: String, _ dependencies: [Target.Dependency]
     .executableTarget(name: name, dependencies: dependencies, path: path, swiftSettings: swiftSettings)
 }
 
+/// A test target; what all of them share stands in `TestSupport`.
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: swiftSettings)
+    .testTarget(
+        name: name, dependencies: dependencies + ["TestSupport"], path: "Tests/\(name)", swiftSettings: swiftSettings)
 }
 
 let package = Package(
@@ -80,13 +82,13 @@ let package = Package(
     ],
     targets: [
         // Shared: what both daemons and the CLI speak.
-        module("FastableCore", "Sources/Shared/Core", [crypto]),
+        module("FastableCore", "Sources/Shared/Core", []),
         module(
             "FastableWire", "Sources/Shared/Wire",
-            ["FastableCore", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioSSL, logging]),
+            ["FastableCore", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioSSL]),
         module(
             "FastableIdentity", "Sources/Shared/Identity",
-            ["FastableCore", nioCore, nioSSL, crypto, x509, asn1]),
+            ["FastableCore", nioSSL, crypto, x509, asn1]),
         module(
             "FastableDaemon", "Sources/Shared/Daemon",
             ["FastableCore", logging, configuration, lifecycle, unixSignals]),
@@ -97,8 +99,8 @@ let package = Package(
         module(
             "ControllerFleet", "Sources/Controller/Fleet",
             [
-                "FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain", nioCore, nioPosix, nioHTTP1,
-                nioWebSocket, nioSSL, nioFoundation, logging, lifecycle, x509,
+                "FastableCore", "FastableWire", "FastableIdentity", nioCore, nioPosix, nioSSL, nioFoundation, logging,
+                lifecycle,
             ]),
         module(
             "ControllerServices", "Sources/Controller/Services",
@@ -116,9 +118,8 @@ let package = Package(
         program(
             "fastable-controller", "Sources/Controller/Main",
             [
-                "FastableCore", "FastableIdentity", "FastableDaemon", "ControllerDomain", "ControllerStore",
-                "ControllerFleet", "ControllerServices", "ControllerAPI", arguments, logging, lifecycle, unixSignals,
-                nioCore, nioPosix,
+                "FastableCore", "FastableIdentity", "FastableDaemon", "ControllerStore", "ControllerFleet",
+                "ControllerServices", "ControllerAPI", logging, nioCore,
             ]),
 
         // Node: decides how.
@@ -128,21 +129,18 @@ let package = Package(
         module(
             "NodeSandbox", "Sources/NodeAgent/Sandbox",
             [
-                "FastableCore", "FastableWire", "NodeLinux", "NodeFiles", "CLinux", nioCore, nioPosix, nioFoundation,
-                logging,
-                crypto,
+                "FastableCore", "FastableWire", "NodeLinux", "CLinux", nioCore, nioPosix, logging,
             ]),
         module(
             "NodeControl", "Sources/NodeAgent/Control",
             [
-                "FastableCore", "FastableWire", "FastableIdentity", "NodeLinux", "NodeFiles", "NodeSandbox", nioCore,
-                nioPosix, nioHTTP1, nioWebSocket, nioSSL, nioFoundation, logging, lifecycle, httpClient,
+                "FastableCore", "FastableWire", "FastableIdentity", "NodeFiles", "NodeSandbox", nioCore, nioPosix,
+                nioHTTP1, nioSSL, nioFoundation, logging, lifecycle, httpClient,
             ]),
         program(
             "fastable-node", "Sources/NodeAgent/Main",
             [
-                "FastableCore", "FastableDaemon", "FastableIdentity", "NodeLinux", "NodeFiles", "NodeSandbox",
-                "NodeControl", arguments, logging, lifecycle, unixSignals, nioCore, nioPosix,
+                "FastableCore", "FastableDaemon", "NodeSandbox", "NodeControl", logging, lifecycle, nioPosix,
             ]),
 
         // The two small programs.
@@ -152,11 +150,13 @@ let package = Package(
         .executableTarget(
             name: "fastable-init", dependencies: ["CLinux"], path: "Sources/Init", swiftSettings: embeddedSettings,
             linkerSettings: [.unsafeFlags(["-Xclang-linker", "-static", "-Xlinker", "-s"])]),
+
         // One test target per module, and three for the whole.
+        module("TestSupport", "Tests/TestSupport", ["FastableCore", logging]),
         tests("CoreTests", ["FastableCore"]),
-        tests("WireTests", ["FastableCore", "FastableWire", "FastableIdentity", nioCore, nioPosix, nioSSL, logging]),
+        tests("WireTests", ["FastableCore", "FastableWire", "FastableIdentity", nioCore, nioPosix, nioSSL]),
         tests("IdentityTests", ["FastableCore", "FastableIdentity", x509, crypto, asn1, nioCore, nioPosix, nioSSL]),
-        tests("DaemonTests", ["FastableCore", "FastableDaemon", logging, configuration, lifecycle]),
+        tests("DaemonTests", ["FastableCore", "FastableDaemon", logging, lifecycle]),
         tests("DomainTests", ["FastableCore", "ControllerDomain"]),
         tests("StoreTests", ["FastableCore", "ControllerDomain", "ControllerStore", grdb]),
         tests(
@@ -165,37 +165,37 @@ let package = Package(
                 "FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain", "ControllerStore",
                 "ControllerFleet",
                 "ControllerServices",
-                nioCore, nioPosix, logging, crypto,
+                nioCore, nioPosix, crypto,
             ]),
         tests(
             "APITests",
             [
                 "FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain", "ControllerServices",
-                "ControllerAPI", hummingbird,
-                httpClient, nioCore, httpTypes, nioHTTP1, nioSSL, nioFoundation, lifecycle, logging,
+                "ControllerAPI", httpClient, nioCore, httpTypes, nioHTTP1, nioSSL, nioFoundation, lifecycle,
             ]),
-        tests("LinuxTests", ["FastableCore", "NodeLinux", "CLinux"]),
+        tests("LinuxTests", ["FastableCore", "NodeLinux"]),
         tests("FilesTests", ["FastableCore", "NodeLinux", "NodeFiles", crypto]),
         tests(
             "SandboxTests", ["FastableCore", "NodeLinux", "NodeFiles", "NodeSandbox", nioCore, nioPosix, logging]),
         tests(
             "InitTests",
-            ["FastableCore", "FastableWire", "NodeLinux", "NodeSandbox", "CLinux", nioCore, nioPosix, logging]),
+            ["FastableCore", "FastableWire", "NodeLinux", "NodeSandbox", "CLinux", nioCore, nioPosix]),
         tests(
             "CLITests",
             [
-                "FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain", "ControllerStore",
+                "FastableCore", "FastableWire", "FastableIdentity", "ControllerStore",
                 "ControllerFleet", "ControllerServices", "ControllerAPI", "NodeControl", nioCore, nioFoundation,
-                logging,
             ]),
         tests(
             "IntegrationTests",
             [
                 "FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain", "ControllerStore",
                 "ControllerFleet", "ControllerServices", "ControllerAPI", "NodeControl", httpClient, nioCore, nioPosix,
-                nioHTTP1, nioSSL, nioFoundation, lifecycle, logging, x509, crypto, asn1,
+                nioHTTP1, nioSSL, nioFoundation, logging, x509, crypto, asn1,
             ]),
         tests("HostTests", ["FastableCore", httpClient, nioCore, nioFoundation, nioHTTP1]),
-        tests("RepositoryTests", ["FastableCore", "ControllerServices"]),
+        tests(
+            "RepositoryTests",
+            ["FastableCore", "FastableIdentity", "ControllerStore", "ControllerFleet", "ControllerServices", logging]),
     ]
 )

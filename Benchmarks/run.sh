@@ -10,7 +10,7 @@ export FASTABLE_CLI_CONFIG=$scratch/cli.json
 
 stop_docker() {
     local pid
-    pid=$(cat "$scratch/docker.pid" 2>/dev/null) || return 0
+    pid=$(plainly cat "$scratch/docker.pid" 2>/dev/null) || return 0
     as_root kill "$pid" || return 0
     while as_root kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
     # The engine mounts its data directory on itself and leaves it so.
@@ -26,9 +26,12 @@ finish() {
 }
 trap finish EXIT
 
+# As root: who may not open the engine's socket would take a running engine for a missing one.
+engine_answers() { as_root env DOCKER_HOST="${DOCKER_HOST:-}" docker info >/dev/null 2>&1; }
+
 # An engine of our own, on a socket of its own, when the programs are there and no engine runs.
 start_docker() {
-    docker info >/dev/null 2>&1 && return 0
+    engine_answers && return 0
     if ! command -v dockerd >/dev/null; then
         step "No Docker engine: its column stays empty. To have it: apt-get install docker.io"
         return 0
@@ -38,7 +41,7 @@ start_docker() {
     as_root dockerd --host "$DOCKER_HOST" --data-root "$scratch/docker" --exec-root "$scratch/docker-run" \
         --pidfile "$scratch/docker.pid" --bridge=none --iptables=false >"$scratch/docker.log" 2>&1 &
     local tries=0
-    until docker info >/dev/null 2>&1; do
+    until engine_answers; do
         sleep 0.2
         tries=$((tries + 1))
         [ "$tries" -lt 150 ] || { tail -5 "$scratch/docker.log" >&2; unset DOCKER_HOST; return 0; }
@@ -46,6 +49,7 @@ start_docker() {
 }
 
 "$repository/scripts/setup-python.sh"
+need_root
 "$repository/scripts/up.sh"
 start_docker
 as_root env FASTABLE_CLI_CONFIG="$FASTABLE_CLI_CONFIG" DOCKER_HOST="${DOCKER_HOST:-}" FASTABLE_BIN_DIR="$binaries" \

@@ -3,9 +3,9 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 need_toolchain
-install_packages "$repository/scripts/packages-build.list"
 
-options=(--package-path "$repository" -c "$configuration")
+# An import of a module that the target does not name in Package.swift would build here and break elsewhere.
+options=(--package-path "$repository" -c "$configuration" --explicit-target-dependency-import-check error)
 [ "${1:-}" = tests ] && options+=(--build-tests)
 
 step "Building ($configuration; the first time takes several minutes, later builds seconds)"

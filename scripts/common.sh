@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Shared by the scripts behind `make up`, `make down`, `make test`. Sourced, never run.
 #
 # An installation is named by FASTABLE_INSTANCE. Its name separates everything: state, ports, subnets, cgroups, network rules.
@@ -27,23 +28,61 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -- "$@"; fi; }
 # Asks for the password at a moment when the question makes sense, and fails aloud when root cannot be had.
 need_root() { [ "$(id -u)" = 0 ] || sudo -v || fail "this step needs root; run it where sudo works"; }
 
+# The oldest toolchain that Package.swift accepts.
+swift_wanted=6.2
+
+# A Swift toolchain, and the libraries without which one from swift.org does not even print its version.
 need_toolchain() {
-    command -v swift >/dev/null ||
-        fail "no Swift toolchain found; get Swift 6.2 or newer from https://www.swift.org/install/linux and put ‘swift’ on your PATH"
+    local get="get Swift $swift_wanted or newer from https://www.swift.org/install/linux and put ‘swift’ on your PATH" version
+    command -v swift >/dev/null || fail "no Swift toolchain found; $get"
+    install_packages "$repository/scripts/packages-build.list"
+    version=$(swift --version 2>&1 | sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' | head -n 1) || true
+    [ -n "$version" ] || fail "$(command -v swift) does not tell its version (try ‘swift --version’); $get"
+    printf '%s\n' "$swift_wanted" "$version" | sort -VC || fail "$(command -v swift) is Swift $version, which is too old; $get"
 }
 
-# install_packages FILE…: installs what the lists name and the machine lacks.
+is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# The first of the names that this distribution has a package for.
+available_package() {
+    local name
+    for name in "$@"; do
+        if [[ $(apt-cache policy "$name" 2>/dev/null) == *"Candidate: "[!\(]* ]]; then echo "$name"; return 0; fi
+    done
+    fail "no package source of this machine has ${*}; this set-up knows Debian 12 and Ubuntu 24.04"
+}
+
+# install_packages FILE…: installs what the lists name and the machine lacks. A line ‘a|b’ is satisfied by either.
 install_packages() {
-    local wanted missing=() package
+    local lines line names name missing=() packages=()
     command -v apt-get >/dev/null || fail "this set-up needs Debian 12 or Ubuntu 24.04 (apt-get was not found)"
-    wanted=$(grep -hv '^#' "$@" | sort -u)
-    for package in $wanted; do
-        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    mapfile -t lines < <(grep -hv '^#' "$@" | sort -u)
+    for line in "${lines[@]}"; do
+        IFS='|' read -ra names <<<"$line"
+        for name in "${names[@]}"; do is_installed "$name" && continue 2; done
+        missing+=("$line")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     step "Installing ${#missing[@]} packages: ${missing[*]}"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 update -qq
+    for line in "${missing[@]}"; do
+        IFS='|' read -ra names <<<"$line"
+        name=$(available_package "${names[@]}")
+        packages+=("$name")
+    done
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -y -qq --no-remove --no-install-recommends \
+        "${packages[@]}" >/dev/null
+}
+
+# retry COMMAND…: a few times with pauses, for package registries that are away for a moment.
+retry() {
+    local pause
+    for pause in 5 15 30; do
+        "$@" && return 0
+        echo "that failed; trying again in $pause s: $*" >&2
+        sleep "$pause"
+    done
+    "$@"
 }
 
 # As ourselves where that is enough, as root otherwise.

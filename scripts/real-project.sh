@@ -7,17 +7,18 @@ version=5.2.8
 cli=$binaries/fastable
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/fastable/real-project-$version
 project=django
-suite=${FASTABLE_REAL_SUITE:-forms_tests urlpatterns utils_tests.test_text utils_tests.test_datastructures}
+read -ra suite <<<"${FASTABLE_REAL_SUITE:-forms_tests urlpatterns utils_tests.test_text utils_tests.test_datastructures}"
 
 if [ ! -d "$cache/tree" ]; then
     step "Fetching Django $version and what its tests need from PyPI"
     rm -rf "$cache.partial"
     mkdir -p "$cache.partial/tree/vendor"
-    "$repository/.venv/bin/pip" download --quiet --no-deps --no-binary django --dest "$cache.partial" \
-        "django==$version" || fail "PyPI could not be reached"
+    retry "$repository/.venv/bin/pip" download --quiet --no-deps --no-binary django --dest "$cache.partial" \
+        "django==$version" || fail "Django could not be fetched from PyPI; run this again when it can be reached"
     tar -xzf "$cache.partial"/[dD]jango-*.tar.gz -C "$cache.partial/tree" --strip-components=1
     # The container has no way out here, so the two libraries that the tests import travel with the tree.
-    "$repository/.venv/bin/pip" install --quiet --target "$cache.partial/tree/vendor" asgiref sqlparse
+    retry "$repository/.venv/bin/pip" install --quiet --upgrade --target "$cache.partial/tree/vendor" asgiref sqlparse ||
+        fail "asgiref and sqlparse could not be fetched from PyPI; run this again when it can be reached"
     mv "$cache.partial" "$cache"
 fi
 
@@ -32,7 +33,7 @@ log=$(mktemp)
 started=$(date +%s%N)
 status=0
 "$cli" exec "$project" --timeout 600 --cwd tests --env PYTHONPATH=/workspace:/workspace/vendor -- \
-    python3 -u runtests.py -v 2 --parallel 1 $suite 2>&1 | while IFS= read -r line; do
+    python3 -u runtests.py -v 2 --parallel 1 "${suite[@]}" 2>&1 | while IFS= read -r line; do
     printf '%s %s\n' "$(($(date +%s%N) / 1000000))" "$line"
 done >"$log" || status=$?
 ended=$(date +%s%N)
@@ -50,6 +51,6 @@ rm -f "$log"
 step "Running them once more over MCP"
 status_json=$("$cli" status --json)
 FASTABLE_MCP_URL=$(jq -r .mcpUrl <<<"$status_json") FASTABLE_TOKEN_FILE=$(jq -r .tokenFile <<<"$status_json") \
-    FASTABLE_PROJECT=$project FASTABLE_REAL_PROJECT=$project FASTABLE_REAL_SUITE=$suite \
+    FASTABLE_PROJECT=$project FASTABLE_REAL_PROJECT=$project FASTABLE_REAL_SUITE="${suite[*]}" \
     "$repository/.venv/bin/python" -m pytest -q "$repository/Tests/Python/test_real_project.py"
 "$cli" project delete "$project" --yes >/dev/null

@@ -8,5 +8,5 @@ wanted=$repository/Tests/Python/requirements.txt
 cmp -s "$wanted" "$venv/installed.txt" && exit 0
 step "Installing the Python test clients"
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-"$venv/bin/pip" install --quiet --requirement "$wanted"
+retry "$venv/bin/pip" install --quiet --requirement "$wanted"
 cp "$wanted" "$venv/installed.txt"

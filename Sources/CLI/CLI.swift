@@ -8,22 +8,35 @@ struct CLI: AsyncParsableCommand {
         commandName: "fastable",
         abstract: "Work in Fastable projects: each has one persistent Linux container.",
         discussion: """
-            Begin with:
-              fastable login --url http://127.0.0.1:7420 --token-file admin.token
-              fastable project create shop --git https://github.com/example/shop.git
-              fastable exec shop -- npm test
-              fastable fs read shop README.md
+            Begin with (the first line is done already where ‘make up’ ran):
+              fastable login --url http://127.0.0.1:7420 --token-file FILE
+              fastable project create shop
+              fastable push shop ./my-sources
+              fastable exec shop -- 'npm ci && npm test'
 
-            Exit status: 0 success, 1 the request failed, 64 wrong usage, 69 controller or node not reachable,
-            77 not allowed. ‘exec’ exits with the command's own status, 124 when its time ran out, 125 when Fastable
-            itself failed, 128 + n when signal n ended the command.
+            Exit status:
+              0    success
+              1    the request failed; the message says what to do
+              64   wrong usage
+              69   the controller or the project's node cannot be reached
+              77   not logged in, or not allowed
+            ‘exec’ has its own: see ‘fastable help exec’.
 
-            Completions: fastable --generate-completion-script bash | zsh | fish
+            Commands take --json to print the whole answer, and --context NAME when you are
+            logged in to several controllers. Completions for your shell:
+              fastable --generate-completion-script bash    (or zsh, or fish)
             """,
         version: Version.text,
-        subcommands: [
-            LoginCommand.self, LogoutCommand.self, StatusCommand.self, ProjectCommand.self, ExecCommand.self,
-            FileCommand.self, PushCommand.self, PullCommand.self, NodeCommand.self, ImageCommand.self,
-            TokenCommand.self, AuditCommand.self,
+        groupedSubcommands: [
+            CommandGroup(
+                name: "Work in a project",
+                subcommands: [
+                    ProjectCommand.self, ExecCommand.self, FileCommand.self, PushCommand.self, PullCommand.self,
+                ]),
+            CommandGroup(
+                name: "Choose a controller", subcommands: [LoginCommand.self, LogoutCommand.self, StatusCommand.self]),
+            CommandGroup(
+                name: "Operate it",
+                subcommands: [NodeCommand.self, ImageCommand.self, TokenCommand.self, AuditCommand.self]),
         ])
 }

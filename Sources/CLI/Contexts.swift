@@ -44,7 +44,10 @@ struct Contexts: Codable {
         let environment = ProcessInfo.processInfo.environment
         if name == nil, let url = environment["FASTABLE_API_URL"] {
             guard let tokenFile = environment["FASTABLE_TOKEN_FILE"] else {
-                throw FastableError(.invalid, "FASTABLE_API_URL is set, so FASTABLE_TOKEN_FILE must be set too.")
+                throw FastableError(
+                    .invalid,
+                    "FASTABLE_API_URL is set, so FASTABLE_TOKEN_FILE must name the file with its token. Set both or neither."
+                )
             }
             return Context(url: url, tokenFile: tokenFile)
         }
@@ -52,12 +55,15 @@ struct Contexts: Codable {
         guard let chosen = name ?? environment["FASTABLE_CONTEXT"] ?? known.current else {
             throw FastableError(
                 .unauthenticated,
-                "Not logged in. Run: fastable login --url http://127.0.0.1:7420 --token-file PATH (‘make up’ does it for you)"
+                "Not logged in. Run: fastable login --url http://127.0.0.1:7420 --token-file FILE (‘make up’ does it for you)"
             )
         }
         guard let context = known.contexts[chosen] else {
             let names = known.contexts.keys.sorted().joined(separator: ", ")
-            throw FastableError(.notFound, "There is no context ‘\(chosen)’. Known: \(names.isEmpty ? "none" : names).")
+            throw FastableError(
+                .notFound,
+                "There is no login ‘\(chosen)’. Known: \(names.isEmpty ? "none" : names). To add it: "
+                    + "fastable login --name \(chosen) --url URL --token-file FILE")
         }
         return context
     }

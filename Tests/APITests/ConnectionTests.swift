@@ -7,6 +7,7 @@ import NIOCore
 import NIOHTTP1
 import ServiceLifecycle
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct DisconnectTests {
@@ -138,25 +139,25 @@ import Testing
         var configuration = TestServer.configuration()
         configuration.host = host
         let error = #expect(throws: FastableError.self) {
-            try APIServer(configuration, backend: TestBackend(), logger: quietLogger)
+            try APIServer(configuration, backend: TestBackend(), logger: .quiet)
         }
         #expect(error?.code == .invalid && error?.message.contains("allowPlainHTTP") == true)
         configuration.allowPlainHTTP = true
-        _ = try APIServer(configuration, backend: TestBackend(), logger: quietLogger)
+        _ = try APIServer(configuration, backend: TestBackend(), logger: .quiet)
     }
 
     @Test(arguments: ["127.0.0.1", "127.8.8.8", "localhost", "::1"])
     func loopbackNeedsNoTLS(host: String) throws {
         var configuration = TestServer.configuration()
         configuration.host = host
-        _ = try APIServer(configuration, backend: TestBackend(), logger: quietLogger)
+        _ = try APIServer(configuration, backend: TestBackend(), logger: .quiet)
     }
 
     @Test func aTakenPortIsExplained() async throws {
         try await withServer { server in
             var configuration = TestServer.configuration()
             configuration.port = server.port
-            let second = try APIServer(configuration, backend: TestBackend(), logger: quietLogger)
+            let second = try APIServer(configuration, backend: TestBackend(), logger: .quiet)
             let error = await #expect(throws: FastableError.self) { try await second.run() }
             #expect(error?.code == .unavailable && error?.message.contains("\(server.port)") == true)
             #expect(error?.message.contains("taken") == true)
@@ -167,10 +168,10 @@ import Testing
     @Test func runningRequestsEndBeforeShutdown() async throws {
         let backend = TestBackend()
         let (addresses, continuation) = AsyncStream<SocketAddress>.makeStream()
-        let server = try APIServer(TestServer.configuration(), backend: backend, logger: quietLogger) {
+        let server = try APIServer(TestServer.configuration(), backend: backend, logger: .quiet) {
             continuation.yield($0)
         }
-        let group = ServiceGroup(services: [server], logger: quietLogger)
+        let group = ServiceGroup(services: [server], logger: .quiet)
         let running = Task { try await group.run() }
         var iterator = addresses.makeAsyncIterator()
         let address = await iterator.next()

@@ -1,6 +1,7 @@
 import ControllerAPI
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 @Suite struct MCPReaderTests {
@@ -185,7 +186,7 @@ import Testing
     }
 
     /// Random bytes and broken messages are refused and never crash.
-    @Test(arguments: SeededGenerator.seeds)
+    @Test(arguments: seeds())
     func hostileBodiesAreRefused(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         let sample = Array(

@@ -2,12 +2,13 @@ import AsyncHTTPClient
 import ControllerAPI
 import NIOCore
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct OutputQueueTests {
     private let loop: any EventLoop = HTTPClient.defaultEventLoopGroup.next()
 
-    @Test(arguments: SeededGenerator.seeds)
+    @Test(arguments: seeds())
     func everythingComesInOrder(seed: UInt64) async throws {
         var generator = SeededGenerator(seed: seed)
         let sizes = (0..<3000).map { _ in Int.random(in: 0...40, using: &generator) }

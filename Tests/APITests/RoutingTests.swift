@@ -1,6 +1,7 @@
 import ControllerAPI
 import FastableCore
 import HTTPTypes
+import TestSupport
 import Testing
 
 @Suite struct RouteTableTests {
@@ -96,7 +97,7 @@ import Testing
     func ignoresEverythingElse(header: String?) { #expect(ByteRange(header) == nil) }
 
     /// Against a model that counts the bytes one by one.
-    @Test(arguments: SeededGenerator.seeds)
+    @Test(arguments: seeds())
     func resolvesLikeTheModel(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
         for _ in 0..<2000 {

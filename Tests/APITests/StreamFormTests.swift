@@ -3,6 +3,7 @@ import ControllerServices
 import FastableCore
 import FoundationEssentials
 import NIOCore
+import TestSupport
 import Testing
 
 /// Reads server-sent events as a browser does.
@@ -60,7 +61,7 @@ struct EventReader {
         #expect(String(buffer: buffer) == "id: 1\nevent: a\ndata: c\n\n")
     }
 
-    @Test(arguments: SeededGenerator.seeds)
+    @Test(arguments: seeds())
     func whateverIsWrittenIsRead(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         var buffer = ByteBuffer()
@@ -85,7 +86,7 @@ struct EventReader {
 }
 
 @Suite struct JSONTextTests {
-    @Test(arguments: SeededGenerator.seeds)
+    @Test(arguments: seeds())
     func everyStringComesBack(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
         for _ in 0..<500 {
@@ -109,7 +110,7 @@ struct EventReader {
 
 @Suite struct TextSplitterTests {
     /// Text that is cut anywhere stays text, and nothing is lost or moved.
-    @Test(arguments: SeededGenerator.seeds)
+    @Test(arguments: seeds())
     func textStaysText(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         let text = String((0..<300).map { _ in "aé€😀\n".randomElement(using: &generator) ?? "a" })
@@ -118,7 +119,7 @@ struct EventReader {
         #expect(isText.allSatisfy { $0 })
     }
 
-    @Test(arguments: SeededGenerator.seeds)
+    @Test(arguments: seeds())
     func anyBytesComeThroughAndTextIsTrulyText(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         for _ in 0..<100 {

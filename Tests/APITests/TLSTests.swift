@@ -4,6 +4,7 @@ import FastableCore
 import FastableIdentity
 import FoundationEssentials
 import NIOSSL
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct TLSTests {
@@ -38,6 +39,6 @@ import Testing
         var configuration = TestServer.configuration()
         configuration.host = "0.0.0.0"
         configuration.tls = server
-        _ = try APIServer(configuration, backend: TestBackend(), logger: quietLogger)
+        _ = try APIServer(configuration, backend: TestBackend(), logger: .quiet)
     }
 }

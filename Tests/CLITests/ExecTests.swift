@@ -1,5 +1,6 @@
 import FastableCore
 import Foundation
+import TestSupport
 import Testing
 
 @Suite("fastable exec", .serialized, .timeLimit(.minutes(2)))

@@ -45,9 +45,54 @@ struct FileTests {
             #expect(missing.status == 1)
             #expect(missing.errorText.hasSuffix("\n  3: debug = true\n  4: next\n"), "\(missing.errorText)")
 
+            // A text may look like an option.
+            let dashes = ["fs", "edit", "shop", "app.py", "--old", "debug", "--new", "--debug"]
+            try await world.cli(dashes).requireSuccess()
+            #expect(world.node.files["app.py"] == Data("a\n--debug = False\n".utf8))
+
             try await world.cli(["fs", "rm", "shop", "app.py"]).requireSuccess()
             #expect(try await world.cli(["fs", "rm", "shop", "app.py"]).failed(1, saying: "app.py"))
             #expect(try await world.cli(["fs", "read", "shop", "app.py"]).failed(1, saying: "app.py"))
+        }
+    }
+
+    @Test func severalEditsGoInOneCall() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let file = ["fs", "edit", "shop", "a.txt"]
+            try await world.cli(["fs", "write", "shop", "a.txt", "--content", "one two"]).requireSuccess()
+            let digest = String(repeating: "a", count: 64)
+            let pairs = ["--old", "one", "--new", "1", "--old", "two", "--new", "", "--if-match", digest]
+            try await world.cli(file + pairs).requireSuccess()
+            #expect(world.node.files["a.txt"] == Data("1 ".utf8))
+            #expect(world.node.edits.map(\.ifMatch) == [digest])
+            #expect(world.node.edits.first?.edits.map(\.newString) == ["1", ""])
+
+            let list = Data(#"[{"oldString": "1", "newString": "x x"}, {"oldString": "x", "newString": "y"}]"#.utf8)
+            try await world.cli(file + ["--edits", "-"], input: list).requireSuccess()
+            #expect(world.node.files["a.txt"] == Data("y y ".utf8))
+            let path = world.folder + "/edits.json"
+            try Data(#"[{"oldString": "y y", "newString": "z", "replaceAll": true}]"#.utf8)
+                .write(to: URL(fileURLWithPath: path))
+            try await world.cli(file + ["--edits", path]).requireSuccess()
+            #expect(world.node.edits.last?.edits.map(\.replaceAll) == [true])
+        }
+    }
+
+    @Test func wrongEditsSayWhatToWrite() async throws {
+        try await CLIWorld.with { world in
+            let file = ["fs", "edit", "shop", "a.txt"]
+            for (arguments, words) in [
+                ([], "for example: fastable fs edit shop a.txt --old"),
+                (["--old", "a", "--old", "b", "--new", "c"], "there are 2 and 1"),
+                (["--edits", "-", "--old", "a", "--new", "b"], "replaceAll"),
+            ] {
+                let result = try await world.cli(file + arguments)
+                #expect(result.status == 64 && result.errorText.contains(words), "\(arguments): \(result)")
+            }
+            let noList = try await world.cli(file + ["--edits", "-"], input: Data(#"{"oldString": "a"}"#.utf8))
+            #expect(noList.failed(1, saying: "must hold a JSON list like"), "\(noList)")
+            #expect(try await world.cli(file + ["--edits", "/nonexistent/edits.json"]).failed(1))
         }
     }
 

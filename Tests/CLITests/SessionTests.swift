@@ -140,15 +140,28 @@ struct SessionTests {
         }
     }
 
-    @Test(arguments: [
-        [], ["login"], ["project", "create"], ["exec"], ["fs", "write"], ["fs", "edit"], ["fs", "grep"], ["push"],
-        ["pull"], ["image", "add"], ["token", "create"],
-    ])
-    func helpHasExamples(command: [String]) async throws {
-        let process = try CLIProcess(command + ["--help"], environment: ["PATH": "/usr/bin:/bin"])
-        let result = try await process.result().requireSuccess()
-        #expect(result.text.contains("USAGE:"))
-        #expect(result.text.contains("fastable \(command.first ?? "exec") "), "\(result.text)")
+    /// Of every command that there is, so that nobody can forget one.
+    @Test func everyHelpHasAnExample() async throws {
+        let dump = try await CLIProcess(["--experimental-dump-help"], environment: ["PATH": "/usr/bin:/bin"]).result()
+        let root = try #require(try dump.requireSuccess().json()["command"])
+        let commands = Self.commands(root, below: "")
+        #expect(commands.count > 30, "the program must have told its commands")
+        for (name, help) in commands {
+            let example = help.split(separator: "\n").contains { line in
+                let words = line.trimmingPrefix("Example: ").trimmingCharacters(in: .whitespaces)
+                return words.hasPrefix(name + " ") || words == name
+            }
+            #expect(example, "‘\(name) --help’ has no example: \(help)")
+            for line in help.split(separator: "\n") {
+                #expect(line.count <= 80, "‘\(name) --help’: this line breaks on a terminal: \(line)")
+            }
+        }
+    }
+
+    private static func commands(_ command: JSONValue, below parent: String) -> [(name: String, help: String)] {
+        let name = parent + (command["commandName"]?.string ?? "")
+        let inner = (command["subcommands"]?.array ?? []).filter { $0["commandName"] != "help" }
+        return [(name, command["discussion"]?.string ?? "")] + inner.flatMap { commands($0, below: name + " ") }
     }
 
     @Test(arguments: ["bash", "zsh", "fish"])

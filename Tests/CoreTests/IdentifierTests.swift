@@ -1,5 +1,6 @@
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 @Suite struct IdentifierTests {

@@ -1,5 +1,6 @@
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 #if canImport(Glibc)
@@ -7,21 +8,11 @@ import Testing
 #endif
 
 /// Files of a daemon's own: written whole or not at all, read with their facts checked.
-@Suite final class SmallFileTests {
-    let directory: String
+@Suite struct SmallFileTests {
+    private let folder: TemporaryDirectory
+    var directory: String { folder.path }
 
-    init() throws {
-        var template = Array("/tmp/fastable-core-XXXXXX".utf8CString)
-        try #require(mkdtemp(&template) != nil)
-        directory = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: directory) }
-
-    func mode(_ path: String) -> UInt32 {
-        var status = stat()
-        return lstat(path, &status) == 0 ? status.st_mode & 0o7777 : 0
-    }
+    init() throws { folder = try TemporaryDirectory() }
 
     var files: [String] { (try? FileManager.default.contentsOfDirectory(atPath: directory).sorted()) ?? [] }
 
@@ -29,11 +20,11 @@ import Testing
         let path = directory + "/a"
         try AtomicFile.write(path, [1, 2, 3], mode: 0o640)
         #expect(try SmallFile.read(path, atMost: 3) == [1, 2, 3])
-        #expect(mode(path) == 0o640)
+        #expect(try mode(of: path) == 0o640)
         let large = (0..<300_000).map { UInt8(truncatingIfNeeded: $0) }
         try AtomicFile.write(path, large)
         #expect(try SmallFile.read(path, atMost: 300_000) == large)
-        #expect(mode(path) == 0o600)
+        #expect(try mode(of: path) == 0o600)
         #expect(files == ["a"])
     }
 

@@ -1,4 +1,5 @@
 import FastableCore
+import TestSupport
 import Testing
 
 @Suite struct HexTests {

@@ -1,6 +1,7 @@
 import FastableCore
 import FastableDaemon
 import Logging
+import TestSupport
 import Testing
 
 private typealias Sample = SampleConfiguration

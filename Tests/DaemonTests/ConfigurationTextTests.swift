@@ -1,5 +1,6 @@
 import FastableCore
 import FastableDaemon
+import TestSupport
 import Testing
 
 private typealias Sample = SampleConfiguration

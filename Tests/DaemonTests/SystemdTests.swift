@@ -1,7 +1,7 @@
 import FastableCore
 import FastableDaemon
-import Logging
 import ServiceLifecycle
+import TestSupport
 import Testing
 
 #if canImport(Glibc)
@@ -59,11 +59,9 @@ private final class NotifySocket: Sendable {
     }
 }
 
-private let silent = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-
 /// Runs the notifier in a group, as a daemon does, while the body looks on; then stops it gracefully.
 private func running(_ notifier: SystemdNotifier, _ body: () async throws -> Void) async throws {
-    let group = ServiceGroup(services: [notifier], logger: silent)
+    let group = ServiceGroup(services: [notifier], logger: .quiet)
     try await withThrowingTaskGroup(of: Void.self) { tasks in
         tasks.addTask { try await group.run() }
         do {
@@ -86,7 +84,7 @@ private func running(_ notifier: SystemdNotifier, _ body: () async throws -> Voi
     func tellsReadyAndStopping(abstract: Bool) async throws {
         let socket = try NotifySocket(
             abstract ? "@fastable-test-\(UInt64.random(in: 0 ... .max))" : directory.path + "/notify")
-        let notifier = SystemdNotifier(environment: ["NOTIFY_SOCKET": socket.name], logger: silent)
+        let notifier = SystemdNotifier(environment: ["NOTIFY_SOCKET": socket.name], logger: .quiet)
         try await running(notifier) {
             try await socket.expect("READY=1")
             #expect(socket.pending() == [])
@@ -98,7 +96,7 @@ private func running(_ notifier: SystemdNotifier, _ body: () async throws -> Voi
         let socket = try NotifySocket(directory.path + "/notify")
         let (gate, opener) = AsyncStream.makeStream(of: Void.self)
         let notifier = SystemdNotifier(
-            environment: ["NOTIFY_SOCKET": socket.name], logger: silent,
+            environment: ["NOTIFY_SOCKET": socket.name], logger: .quiet,
             ready: { for await _ in gate { return } })
         try await running(notifier) {
             try await Task.sleep(for: .milliseconds(50))
@@ -113,7 +111,7 @@ private func running(_ notifier: SystemdNotifier, _ body: () async throws -> Voi
         let notifier = SystemdNotifier(
             environment: [
                 "NOTIFY_SOCKET": socket.name, "WATCHDOG_USEC": "200000", "WATCHDOG_PID": "\(getpid())",
-            ], logger: silent)
+            ], logger: .quiet)
         let start = ContinuousClock.now
         try await running(notifier) {
             try await socket.expect("READY=1")
@@ -127,7 +125,7 @@ private func running(_ notifier: SystemdNotifier, _ body: () async throws -> Voi
     @Test func anIllDaemonIsSilent() async throws {
         let socket = try NotifySocket(directory.path + "/notify")
         let notifier = SystemdNotifier(
-            environment: ["NOTIFY_SOCKET": socket.name, "WATCHDOG_USEC": "20000"], logger: silent,
+            environment: ["NOTIFY_SOCKET": socket.name, "WATCHDOG_USEC": "20000"], logger: .quiet,
             healthy: { false })
         try await running(notifier) {
             try await socket.expect("READY=1")
@@ -140,7 +138,7 @@ private func running(_ notifier: SystemdNotifier, _ body: () async throws -> Voi
         let socket = try NotifySocket(directory.path + "/notify")
         let notifier = SystemdNotifier(
             environment: ["NOTIFY_SOCKET": socket.name, "WATCHDOG_USEC": "20000", "WATCHDOG_PID": "1"],
-            logger: silent)
+            logger: .quiet)
         try await running(notifier) {
             try await socket.expect("READY=1")
             try await Task.sleep(for: .milliseconds(100))
@@ -154,17 +152,17 @@ private func running(_ notifier: SystemdNotifier, _ body: () async throws -> Voi
         ["NOTIFY_SOCKET": "/" + String(repeating: "x", count: 200)], ["WATCHDOG_USEC": "nonsense"],
     ])
     func withoutSystemdTheDaemonRunsAllTheSame(environment: [String: String]) async throws {
-        let notifier = SystemdNotifier(environment: environment, logger: silent)
+        let notifier = SystemdNotifier(environment: environment, logger: .quiet)
         try await running(notifier) { try await Task.sleep(for: .milliseconds(30)) }
     }
 
     @Test func aDaemonThatCannotServeFails() async throws {
         let socket = try NotifySocket(directory.path + "/notify")
         let notifier = SystemdNotifier(
-            environment: ["NOTIFY_SOCKET": socket.name], logger: silent,
+            environment: ["NOTIFY_SOCKET": socket.name], logger: .quiet,
             ready: { throw FastableError(.conflict, "The port is taken.") })
         await #expect(throws: FastableError.self) {
-            try await ServiceGroup(services: [notifier], logger: silent).run()
+            try await ServiceGroup(services: [notifier], logger: .quiet).run()
         }
         #expect(!socket.pending().contains("READY=1"))
     }

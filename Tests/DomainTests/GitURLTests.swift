@@ -1,5 +1,6 @@
 import ControllerDomain
 import FastableCore
+import TestSupport
 import Testing
 
 @Suite struct GitURLTests {
@@ -42,7 +43,7 @@ import Testing
     func refused(_ url: String) { refuses(field: "url") { try Rules.gitURL(url) } }
 
     /// Whatever is made of the pieces: what is allowed begins like an allowed form and has no dangerous character.
-    @Test(arguments: SeededGenerator.seeds)
+    @Test(arguments: seeds())
     func randomTextsKeepTheRule(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         let pieces = [

@@ -1,6 +1,7 @@
 import ControllerDomain
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 /// Properties that hold for every fleet, over thousands of random ones.
@@ -79,7 +80,7 @@ import Testing
             && facts.diskFreeBytes >= policy.diskFreeBytes
     }
 
-    @Test(arguments: SeededGenerator.seeds)
+    @Test(arguments: seeds())
     func aNodeIsChosenExactlyWhenOneMayTakeIt(seed: UInt64) {
         var chosen = 0
         forEachFleet(seed: seed) { _, demand, policy, fleet in
@@ -103,7 +104,7 @@ import Testing
         #expect(chosen > Self.cases / 10 && chosen < Self.cases * 9 / 10)
     }
 
-    @Test(arguments: SeededGenerator.seeds)
+    @Test(arguments: seeds())
     func theOrderOfNodesDoesNotMatter(seed: UInt64) {
         forEachFleet(seed: seed) { world, demand, policy, fleet in
             let first = Placement.place(demand, on: fleet, policy: policy, now: now)
@@ -115,7 +116,7 @@ import Testing
     }
 
     /// A copy of the chosen node that is better in one respect is chosen instead.
-    @Test(arguments: SeededGenerator.seeds)
+    @Test(arguments: seeds())
     func aBetterNodeIsPreferred(seed: UInt64) throws {
         forEachFleet(seed: seed) { world, demand, policy, fleet in
             let decision = Placement.place(demand, on: fleet, policy: policy, now: now)
@@ -134,7 +135,7 @@ import Testing
     }
 
     /// Other nodes may come and go: as long as the chosen one is there and none is better, it stays chosen.
-    @Test(arguments: SeededGenerator.seeds)
+    @Test(arguments: seeds())
     func nodesThatWereNotChosenDoNotMatter(seed: UInt64) {
         forEachFleet(seed: seed) { world, demand, policy, fleet in
             let decision = Placement.place(demand, on: fleet, policy: policy, now: now)

@@ -3,9 +3,10 @@ import FoundationEssentials
 import Glibc
 import NodeFiles
 import NodeLinux
+import TestSupport
 import Testing
 
-@Suite(.enabled(if: getuid() == 0, "needs root")) struct DiskFullTests {
+@Suite(.needsRoot) struct DiskFullTests {
     /// A workspace on a filesystem of 512 KiB, and where that is.
     private func withSmallDisk(_ body: (Workspace, String) async throws -> Void) async throws {
         let workspace = try Workspace()

@@ -1,5 +1,6 @@
 import FastableCore
 import NodeFiles
+import TestSupport
 import Testing
 
 @Suite struct EditEngineTests {

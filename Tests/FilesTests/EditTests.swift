@@ -2,6 +2,7 @@ import FastableCore
 import Glibc
 import NodeFiles
 import NodeLinux
+import TestSupport
 import Testing
 
 /// `fs.edit` on real files; what it does to the text is in `EditEngineTests`.

@@ -2,6 +2,7 @@ import FastableCore
 import Glibc
 import NodeFiles
 import NodeLinux
+import TestSupport
 import Testing
 
 /// Paths that try to lead out of the workspace, each with every operation.

@@ -3,6 +3,7 @@ import FastableCore
 import FoundationEssentials
 import Glibc
 import NodeFiles
+import TestSupport
 import Testing
 
 @Suite struct ReadTests {

@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import NodeFiles
 import NodeLinux
+import TestSupport
 import Testing
 
 @Suite struct SearchTests {
@@ -160,7 +161,7 @@ import Testing
         )
     }
 
-    @Test(.enabled(if: getuid() == 0, "needs root")) func searchesAsTheContainersRoot() async throws {
+    @Test(.needsRoot) func searchesAsTheContainersRoot() async throws {
         let workspace = try Workspace()
         try workspace.put("needle\n", "mine")
         try workspace.put("needle\n", "hosts")

@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import NodeFiles
 import NodeLinux
+import TestSupport
 import Testing
 
 @Suite struct TreeTests {

@@ -3,14 +3,15 @@ import FoundationEssentials
 import Glibc
 import NodeFiles
 import NodeLinux
-import Testing
+import TestSupport
 
 /// A workspace in a directory of its own, with a canary beside it that nothing may see or change.
 final class Workspace: Sendable {
     static let canary = "canary-\(UInt64.random(in: 0...UInt64.max))"
     static var isRoot: Bool { geteuid() == 0 }
 
-    let base: String
+    private let directory: TemporaryDirectory
+    var base: String { directory.path }
     let path: String
     let outside: String
     let uidBase: UInt32
@@ -19,13 +20,10 @@ final class Workspace: Sendable {
     /// - Parameter inMemory: on a disk that never waits, for tests that write thousands of times.
     init(service inside: String? = nil, inMemory: Bool = false) throws {
         let parent = inMemory && access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"
-        var template = Array("\(parent)/fastable-files-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw Errno.last }
-        base = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        path = base + "/workspace"
-        outside = base + "/outside"
+        directory = try TemporaryDirectory(in: parent, mode: 0o711)
+        path = directory.path + "/workspace"
+        outside = directory.path + "/outside"
         uidBase = Self.isRoot ? 1_500_000_000 : getuid()
-        chmod(base, 0o711)
         for directory in [path, outside, outside + "/sub"] { try Errno.check { mkdir(directory, 0o755) } }
         chown(path, uidBase, uidBase)
         for name in ["secret", "sub/secret"] {
@@ -34,8 +32,6 @@ final class Workspace: Sendable {
         }
         service = try FileService(root: inside ?? path, uidBase: uidBase)
     }
-
-    deinit { try? FileManager.default.removeItem(atPath: base) }
 
     private static func put(_ text: String, at path: String) throws {
         let file = try FileDescriptor(opening: path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644)
@@ -104,24 +100,4 @@ final class Workspace: Sendable {
 extension FileReadResult {
     /// The text without its form.
     var text: String { content ?? "" }
-}
-
-/// A generator whose seed is printed when a test fails.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-    let seed: UInt64
-
-    init(seed: UInt64 = UInt64.random(in: 0...UInt64.max)) {
-        self.seed = seed
-        state = seed
-    }
-
-    /// SplitMix64.
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
-        return value ^ (value >> 31)
-    }
 }

@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import NodeFiles
 import NodeLinux
+import TestSupport
 import Testing
 
 @Suite struct WriteTests {
@@ -44,7 +45,7 @@ import Testing
         }
     }
 
-    @Test(.enabled(if: getuid() == 0, "needs root")) func fileOfTheHostBecomesTheContainers() async throws {
+    @Test(.needsRoot) func fileOfTheHostBecomesTheContainers() async throws {
         let workspace = try Workspace()
         try workspace.put("old", "file")
         chown(workspace.path + "/file", 0, 0)

@@ -1,6 +1,7 @@
 import FastableCore
 import Foundation
 import NIOHTTP1
+import TestSupport
 import Testing
 
 @Suite("A fleet of two nodes", .serialized, .enabled(if: Installation.missing == nil, "\(Installation.missing ?? "")"))

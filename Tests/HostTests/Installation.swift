@@ -4,6 +4,7 @@ import Foundation
 import NIOCore
 import NIOFoundationCompat
 import NIOHTTP1
+import TestSupport
 import Testing
 
 /// A controller and its nodes as real processes under a name, ports, subnets and directories of their own.
@@ -213,16 +214,4 @@ final class Installation: Sendable {
         #expect(!mounts.contains("/run/fastable/\(name)-"), "a mount was left behind")
         try FileManager.default.removeItem(at: directory)
     }
-}
-
-/// Waits until something holds; a test that waits for ever tells nothing.
-func eventually(
-    _ what: String, seconds: Int = 20, _ condition: () async throws -> Bool
-) async throws {
-    let deadline = ContinuousClock.now + .seconds(seconds)
-    while ContinuousClock.now < deadline {
-        if try await condition() { return }
-        try await Task.sleep(for: .milliseconds(20))
-    }
-    throw FastableError(.timeout, "Waited \(seconds) s in vain: \(what).")
 }

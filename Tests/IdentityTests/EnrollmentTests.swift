@@ -1,6 +1,7 @@
 import FastableCore
 import FastableIdentity
 import FoundationEssentials
+import TestSupport
 import Testing
 
 @Suite struct EnrollmentTests {

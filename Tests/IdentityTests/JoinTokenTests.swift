@@ -1,5 +1,6 @@
 import FastableCore
 import FastableIdentity
+import TestSupport
 import Testing
 
 @Suite struct JoinTokenTests {

@@ -2,6 +2,7 @@ import FastableCore
 import FastableIdentity
 import FoundationEssentials
 import SwiftASN1
+import TestSupport
 import Testing
 import X509
 

@@ -1,37 +1,7 @@
+import Crypto
 import FastableCore
 import FastableIdentity
 import FoundationEssentials
-import Testing
-
-#if canImport(Glibc)
-    import Glibc
-#endif
-
-/// Runs the body with a directory of its own and removes it, also when the body throws.
-func withTemporaryDirectory<Result>(_ body: (String) throws -> Result) throws -> Result {
-    var template = Array("/tmp/fastable-identity-XXXXXX".utf8CString)
-    try #require(mkdtemp(&template) != nil)
-    let directory = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-    defer { try? FileManager.default.removeItem(atPath: directory) }
-    return try body(directory)
-}
-
-/// The permission bits of a file.
-func mode(of path: String) throws -> UInt32 {
-    var status = stat()
-    try #require(lstat(path, &status) == 0)
-    return status.st_mode & 0o7777
-}
-
-/// Expects the body to fail with this code and returns the error.
-@discardableResult
-func expectFailure(
-    _ code: FastableError.Code, sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Void
-) -> FastableError? {
-    let error = #expect(throws: FastableError.self, sourceLocation: sourceLocation) { try body() }
-    #expect(error?.code == code, "\(error?.description ?? "no error")", sourceLocation: sourceLocation)
-    return error
-}
 
 /// Whole seconds, as certificates keep them.
 let now = Date(timeIntervalSince1970: Date().timeIntervalSince1970.rounded(.down))
@@ -44,3 +14,6 @@ func makeIdentity(
     let issued = try authority.signNode(node, signingRequest: try key.signingRequest(), at: date)
     return try NodeIdentity(key: key, certificatePEM: issued.pem, authorityPEM: authority.pem)
 }
+
+/// The checksum of a join token, so that hostile tokens get past it.
+func checksum(_ bytes: [UInt8]) -> [UInt8] { Array(SHA256.hash(data: bytes).prefix(4)) }

@@ -2,6 +2,7 @@ import FastableCore
 import FastableIdentity
 import FoundationEssentials
 import NIOSSL
+import TestSupport
 import Testing
 
 #if canImport(Glibc)

@@ -3,6 +3,7 @@ import Foundation
 import Glibc
 import NIOCore
 import NodeSandbox
+import TestSupport
 import Testing
 
 @Suite("Commands in init", .enabled(if: InitProcess.available, "needs root and unshare"))

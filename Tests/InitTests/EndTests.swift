@@ -3,6 +3,7 @@ import Foundation
 import Glibc
 import NIOCore
 import NodeSandbox
+import TestSupport
 import Testing
 
 /// How commands are ended, and what is left of them.

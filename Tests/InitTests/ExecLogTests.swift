@@ -1,6 +1,7 @@
 import FastableCore
 import NIOCore
 import NodeSandbox
+import TestSupport
 import Testing
 
 /// The bookkeeping of one output stream, driven at random: a reader gets each byte once, in order, whatever happens.

@@ -6,6 +6,7 @@ import Glibc
 import NIOCore
 import NodeLinux
 import NodeSandbox
+import TestSupport
 import Testing
 
 /// Process 1 stands whatever is done to it.

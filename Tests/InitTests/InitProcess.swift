@@ -2,12 +2,12 @@ import CLinux
 import FastableCore
 import Foundation
 import Glibc
-import Logging
 import NIOCore
 import NIOPosix
 import NodeLinux
 import NodeSandbox
 import Synchronization
+import TestSupport
 import Testing
 
 /// A real `fastable-init` as process 1 of a pid namespace, with a cgroup and a folder of its own; everything goes at the end.
@@ -70,7 +70,8 @@ final class InitProcess: Sendable {
 
         let listener = try InitSocket.listen(at: folder + "/init.sock")
         var arguments = ["/usr/bin/unshare", "--pid", "--fork", "--kill-child"]
-        arguments += root.map { ["--root=\($0)", "/fastable-init"] } ?? ["--mount-proc", Self.program()]
+        let program = try #require(BuiltProgram.path("fastable-init"))
+        arguments += root.map { ["--root=\($0)", "/fastable-init"] } ?? ["--mount-proc", program]
         unshare = try Self.spawn(arguments, listener: listener)
         pid = try await Self.child(of: unshare)
         _ = try tree.delegate(group, to: 0, process: pid, descendants: 1000)
@@ -79,7 +80,7 @@ final class InitProcess: Sendable {
     func table() async throws -> ExecTable {
         let table = ExecTable(
             container: container, socketPath: socket, cgroup: try tree.open(group), execsDirectory: execs,
-            eventLoop: eventLoop, logger: Logger(label: "init-tests") { _ in SwiftLogNoOpLogHandler() })
+            eventLoop: eventLoop, logger: .quiet)
         try await table.recover()
         return table
     }
@@ -88,7 +89,7 @@ final class InitProcess: Sendable {
     func readBack(_ exec: ExecID) async throws -> ExecSession {
         let table = ExecTable(
             container: ContainerID(), socketPath: socket, cgroup: try tree.open(group), execsDirectory: execs,
-            eventLoop: eventLoop, logger: Logger(label: "init-tests") { _ in SwiftLogNoOpLogHandler() })
+            eventLoop: eventLoop, logger: .quiet)
         return try await table.session(exec)
     }
 
@@ -103,17 +104,6 @@ final class InitProcess: Sendable {
         for _ in 0..<100 {
             do { return try FileManager.default.removeItem(atPath: folder) } catch { usleep(10_000) }
         }
-    }
-
-    /// Beside the test program, or where `FASTABLE_BIN_DIR` says.
-    static func program() -> String {
-        if let folder = ProcessInfo.processInfo.environment["FASTABLE_BIN_DIR"] { return folder + "/fastable-init" }
-        let program = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
-        for start in CommandLine.arguments + [program] {
-            let candidate = URL(fileURLWithPath: start).deletingLastPathComponent().path + "/fastable-init"
-            if access(candidate, X_OK) == 0 { return candidate }
-        }
-        return "fastable-init-was-not-built"
     }
 
     private static func spawn(_ arguments: [String], listener: borrowing NodeLinux.FileDescriptor) throws -> Int32 {

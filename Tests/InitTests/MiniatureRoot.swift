@@ -1,6 +1,8 @@
 import Foundation
 import Glibc
 import NodeLinux
+import TestSupport
+import Testing
 
 /// A root directory with a shell, `/dev/null` and init, and neither bash nor /proc.
 enum MiniatureRoot {
@@ -12,7 +14,7 @@ enum MiniatureRoot {
             try files.createDirectory(atPath: root + folder, withIntermediateDirectories: true)
         }
         guard mknod(root + "/dev/null", S_IFCHR | 0o666, 0x103) == 0 else { throw Errno.last }
-        try files.copyItem(atPath: InitProcess.program(), toPath: root + "/fastable-init")
+        try files.copyItem(atPath: try #require(BuiltProgram.path("fastable-init")), toPath: root + "/fastable-init")
         try files.copyItem(
             atPath: URL(fileURLWithPath: "/bin/sh").resolvingSymlinksInPath().path, toPath: root + "/bin/sh")
         let listed = try await HostCommand("ldd", ["/bin/sh"]).run()

@@ -2,7 +2,6 @@ import FastableCore
 import Foundation
 import NIOCore
 import NodeSandbox
-import Testing
 
 /// What a command printed and how it ended.
 struct Finished {
@@ -60,28 +59,4 @@ extension ExecReader {
         }
         throw FastableError(.internal, "the reader ended without a result")
     }
-}
-
-/// The error that `body` must throw.
-func expectError<Value>(
-    sourceLocation: SourceLocation = #_sourceLocation, _ body: () async throws -> Value
-) async throws -> FastableError {
-    do {
-        _ = try await body()
-    } catch let error as FastableError {
-        return error
-    }
-    Issue.record("nothing was thrown", sourceLocation: sourceLocation)
-    throw FastableError(.internal, "nothing was thrown")
-}
-
-/// Waits until `condition` holds, ten seconds at most.
-func eventually(
-    _ what: String, sourceLocation: SourceLocation = #_sourceLocation, _ condition: () async throws -> Bool
-) async throws {
-    for _ in 0..<1000 {
-        if try await condition() { return }
-        try await Task.sleep(for: .milliseconds(10))
-    }
-    Issue.record("never: \(what)", sourceLocation: sourceLocation)
 }

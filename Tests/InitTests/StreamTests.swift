@@ -4,6 +4,7 @@ import Glibc
 import NIOCore
 import NodeLinux
 import NodeSandbox
+import TestSupport
 import Testing
 
 /// Output in quantity: exact, slowed down by slow readers, and the same after every kind of interruption.

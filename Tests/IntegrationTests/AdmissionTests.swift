@@ -8,6 +8,7 @@ import FastableIdentity
 import Foundation
 import NIOSSL
 import SwiftASN1
+import TestSupport
 import Testing
 import X509
 

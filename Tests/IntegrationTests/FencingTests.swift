@@ -2,6 +2,7 @@ import ControllerFleet
 import FastableCore
 import FastableIdentity
 import Foundation
+import TestSupport
 import Testing
 
 @Suite("Two links of one node", .serialized, .timeLimit(.minutes(2)))

@@ -5,6 +5,7 @@ import FastableIdentity
 import FastableWire
 import Foundation
 import NIOCore
+import TestSupport
 import Testing
 
 /// A node with a good certificate that does not keep to the protocol: it hurts nobody but itself.

@@ -5,6 +5,7 @@ import FastableCore
 import FastableIdentity
 import Foundation
 import NodeControl
+import TestSupport
 import Testing
 
 @Suite("Joining", .serialized, .timeLimit(.minutes(2)))
@@ -120,7 +121,7 @@ struct JoinTests {
     }
 
     @Test func anAbsentControllerIsToldAtOnce() async throws {
-        try await withFolder { folder in
+        try await withTemporaryDirectory { folder in
             let token = try JoinToken(
                 controllerURL: "http://127.0.0.1:9", nodeListener: .loopback(port: 9),
                 authorityFingerprint: String(repeating: "0", count: 64), tokenID: JoinTokenID())

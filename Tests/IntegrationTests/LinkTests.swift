@@ -9,6 +9,7 @@ import NIOCore
 import NIOHTTP1
 import NodeControl
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite("A node and its controller, over real TLS", .serialized, .timeLimit(.minutes(2)))
@@ -147,7 +148,7 @@ struct LinkTests {
     }
 
     @Test func aNodeComesBackByItselfAfterARestartOfTheController() async throws {
-        try await withFolder { folder in
+        try await withTemporaryDirectory { folder in
             let (node, port) = try await TestController.run(in: folder) { controller in
                 (try await controller.join(), controller.nodePort)
             }

@@ -2,6 +2,7 @@ import ControllerFleet
 import FastableCore
 import Foundation
 import NodeControl
+import TestSupport
 import Testing
 
 @Suite("Which link of a node counts")
@@ -101,8 +102,8 @@ struct ReconnectBackoffTests {
 
 @Suite("The number of a dial")
 struct GenerationTests {
-    @Test func risesOverRestartsAndWithAClockThatWasSetBack() async throws {
-        try await withFolder { folder in
+    @Test func risesOverRestartsAndWithAClockThatWasSetBack() throws {
+        try withTemporaryDirectory { folder in
             var last: UInt64 = 0
             for clock in [1000, 1000, 1001, 5000, 10, 0, 5001, 4999] as [UInt64] {
                 let next = try Generation(path: folder + "/generation", clock: { clock }).next()
@@ -114,7 +115,7 @@ struct GenerationTests {
     }
 
     @Test func aLostFileDoesNotBringOldNumbersBack() async throws {
-        try await withFolder { folder in
+        try await withTemporaryDirectory { folder in
             let path = folder + "/generation"
             let before = try Generation(path: path).next()
             try FileManager.default.removeItem(atPath: path)
@@ -127,8 +128,8 @@ struct GenerationTests {
         "", "\n", "abc", "-5", "18446744073709551615", "99999999999999999999999", "٣",
         String(repeating: "9", count: 500),
     ])
-    func aDamagedFileCountsAsLost(content: String) async throws {
-        try await withFolder { folder in
+    func aDamagedFileCountsAsLost(content: String) throws {
+        try withTemporaryDirectory { folder in
             let path = folder + "/generation"
             try Data(content.utf8).write(to: URL(fileURLWithPath: path))
             #expect(try Generation(path: path, clock: { 1000 }).next() == 1001)
@@ -136,7 +137,7 @@ struct GenerationTests {
         }
     }
 
-    @Test(.enabled(if: getuid() == 0, "needs root"))
+    @Test(.needsRoot)
     func aFullDiskDoesNotKeepTheNodeFromDialling() async throws {
         try await withFolder { folder in
             let path = folder + "/generation"
@@ -156,24 +157,9 @@ struct GenerationTests {
         #expect(process.terminationStatus == 0, "\(program)")
     }
 
-    @Test func whatCannotBeStoredIsAnError() async throws {
-        await expectFailure(.notFound) {
+    @Test func whatCannotBeStoredIsAnError() {
+        expectFailure(.notFound) {
             _ = try Generation(path: "/nonexistent/generation").next()
         }
-    }
-}
-
-/// SplitMix64: the same seed gives the same test again.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
-        return value ^ (value >> 31)
     }
 }

@@ -4,6 +4,7 @@ import ControllerStore
 import FastableCore
 import FastableIdentity
 import Foundation
+import TestSupport
 import Testing
 
 @Suite("Certificate renewal over the link", .serialized, .timeLimit(.minutes(2)))

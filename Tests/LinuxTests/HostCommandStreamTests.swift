@@ -1,6 +1,7 @@
 import FastableCore
 import NodeLinux
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite struct HostCommandStreamTests {

@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import NodeLinux
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite struct HostCommandTests {
@@ -161,7 +162,7 @@ import Testing
         #expect(directory.number >= 0)
     }
 
-    @Test(.enabled(if: getuid() == 0, "needs root")) func identityHasNoPrivileges() async throws {
+    @Test(.needsRoot) func identityHasNoPrivileges() async throws {
         let result = try await HostCommand(
             "cat", ["/proc/self/status"], identity: .init(user: 123_456, group: 123_457)
         ).run()

@@ -8,8 +8,12 @@ struct LengthTests {
     @Test func noFileIsTooLong() throws {
         let files =
             try SourceTree.files(below: "Sources", extensions: ["swift", "c", "h"])
-            + SourceTree.files(below: "Tests", extensions: ["swift", "py"])
-        #expect(files.count > 50, "the scan must have found the sources")
+            + ["Tests", "scripts", "images", "Benchmarks"].flatMap {
+                try SourceTree.files(below: $0, extensions: ["swift", "py", "sh"])
+            }
+        for kind in [".swift", ".c", ".h", ".py", ".sh"] {
+            #expect(files.contains { $0.path.hasSuffix(kind) }, "the scan must have found files ‘\(kind)’")
+        }
         for file in files {
             #expect(file.lines.count <= Self.fileLines, "\(file.path) has \(file.lines.count) lines; split it by noun")
         }
@@ -17,7 +21,7 @@ struct LengthTests {
 
     @Test func noFunctionIsTooLong() throws {
         var count = 0
-        for file in try SourceTree.files(below: "Sources", extensions: ["swift"]) {
+        for file in try SourceTree.files(below: "Sources", extensions: ["swift", "c"]) {
             for function in SourceTree.functions(in: file) {
                 count += 1
                 #expect(
@@ -33,5 +37,18 @@ struct LengthTests {
         let file = SourceTree.File(
             path: "x.swift", text: "struct X {\n    func long() {\n\(body)    }\n    func short() { }\n}\n")
         #expect(SourceTree.functions(in: file).map(\.lineCount) == [82, 1])
+    }
+
+    @Test func theScannerSeesALongFunctionInC() throws {
+        let body = String(repeating: "    if (a) { work(); }\n", count: 80)
+        let file = SourceTree.File(
+            path: "x.c",
+            text:
+                "struct x {\n    int a;\n};\nint table[] = {\n    f(1),\n};\nint declared(int a,\n             int b);\n"
+                + "static int long_one(int a,\n                    int b) {\n\(body)}\n\nint short_one(void) { return 1; }\n"
+        )
+        #expect(SourceTree.functions(in: file).map(\.lineCount) == [83, 1])
+        let parent = try #require(try SourceTree.files(below: "Sources/CLinux", extensions: ["c"]).first)
+        #expect(SourceTree.functions(in: parent).count > 1, "\(parent.path)")
     }
 }

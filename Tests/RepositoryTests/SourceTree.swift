@@ -33,8 +33,37 @@ enum SourceTree {
         let lineCount: Int
     }
 
-    /// Functions and initializers of a Swift file with their lengths, by counting braces outside strings and comments.
     static func functions(in file: File) -> [Function] {
+        file.path.hasSuffix(".c") ? functionsOfC(in: file) : functionsOfSwift(in: file)
+    }
+
+    /// A definition begins at the left margin, with its parameters, and ends with a brace there; ours are formatted so.
+    private static func functionsOfC(in file: File) -> [Function] {
+        var found: [Function] = []
+        var open: (name: String, line: Int, hasBody: Bool)?
+        for (index, line) in file.lines.enumerated() {
+            if open == nil, line.first?.isLetter == true, let head = line.split(separator: "(").first,
+                head.count < line.count, !head.contains("=")
+            {
+                open = (String(line), index + 1, false)
+            }
+            guard var function = open else { continue }
+            function.hasBody = function.hasBody || line.contains("{")
+            open = function
+            let isOneLine = function.line == index + 1 && line.hasSuffix("}")
+            if line.hasPrefix("}") || isOneLine {
+                found.append(
+                    Function(name: function.name, firstLine: function.line, lineCount: index + 2 - function.line))
+                open = nil
+            } else if !function.hasBody, line.hasSuffix(";") {
+                open = nil
+            }
+        }
+        return found
+    }
+
+    /// Functions and initializers with their lengths, by counting braces outside strings and comments.
+    private static func functionsOfSwift(in file: File) -> [Function] {
         var found: [Function] = []
         var open: [(name: String, line: Int, depth: Int)] = []
         var pending: (name: String, line: Int)?

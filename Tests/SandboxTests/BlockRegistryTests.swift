@@ -1,6 +1,7 @@
 import FastableCore
 import Glibc
 import NodeSandbox
+import TestSupport
 import Testing
 
 @Suite struct BlockRegistryTests {

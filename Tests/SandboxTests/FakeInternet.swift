@@ -1,6 +1,7 @@
 import FastableCore
 import Glibc
 import NodeLinux
+import TestSupport
 import Testing
 
 /// A network beyond the host, with a web server at a public address and at addresses of ranges that containers must not reach.

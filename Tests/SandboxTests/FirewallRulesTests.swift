@@ -1,6 +1,7 @@
 import FastableCore
 import NodeLinux
 import NodeSandbox
+import TestSupport
 import Testing
 
 @Suite struct FirewallRulesTests {
@@ -45,7 +46,7 @@ import Testing
         for line in text.split(separator: "\n") where line.contains(" goto ") { #expect(line.contains("\"fb03-*\"")) }
     }
 
-    @Test(.enabled(if: Host.isRoot, "needs root"))
+    @Test(.needsRoot)
     func theKernelTakesTheRules() async throws {
         let checked = try await HostCommand(
             "nft", ["-c", "-f", "-"],

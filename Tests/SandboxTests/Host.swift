@@ -1,6 +1,7 @@
 import FastableCore
 import Glibc
 import NodeLinux
+import TestSupport
 import Testing
 
 /// What the machine offers that runs the tests.
@@ -11,15 +12,7 @@ enum Host {
     static let needs: Comment =
         "needs root, runc, busybox-static and fastable-init in the build folder: apt-get install runc busybox-static"
 
-    /// `fastable-init`, built beside the tests.
-    static let initProgram: String? = {
-        guard let program = realpath("/proc/self/exe", nil) else { return nil }
-        defer { free(program) }
-        let path = String(cString: program)
-        guard let slash = path.lastIndex(of: "/") else { return nil }
-        let beside = String(path[..<slash]) + "/fastable-init"
-        return access(beside, R_OK) == 0 ? beside : nil
-    }()
+    static let initProgram = BuiltProgram.path("fastable-init")
 
     /// A busybox that runs without libraries.
     static let busybox: String? = ["/usr/bin/busybox", "/bin/busybox"].first { path in

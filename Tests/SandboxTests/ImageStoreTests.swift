@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import NodeLinux
 import NodeSandbox
+import TestSupport
 import Testing
 
 @Suite struct ImageStoreTests {

@@ -2,6 +2,7 @@ import FastableCore
 import Glibc
 import NodeLinux
 import NodeSandbox
+import TestSupport
 import Testing
 
 extension ContainerTests {

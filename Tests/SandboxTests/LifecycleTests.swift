@@ -2,6 +2,7 @@ import FastableCore
 import Glibc
 import NodeLinux
 import NodeSandbox
+import TestSupport
 import Testing
 
 /// Tests with real containers. One at a time: they measure and count what the machine has.
@@ -213,13 +214,4 @@ extension ContainerTests {
             }
         }
     }
-}
-
-/// Waits until something becomes true; ten seconds at most.
-func eventually(_ condition: () async -> Bool) async throws {
-    for _ in 0..<1000 {
-        if await condition() { return }
-        try await Task.sleep(for: .milliseconds(10))
-    }
-    Issue.record("did not become true")
 }

@@ -1,5 +1,6 @@
 import FastableCore
 import NodeSandbox
+import TestSupport
 import Testing
 
 /// One clear sentence for each thing that a host may lack.
@@ -29,7 +30,7 @@ import Testing
             initProgram: initProgram, runtime: runtime)
     }
 
-    @Test(.enabled(if: Host.isRoot, "needs root"))
+    @Test(.needsRoot)
     func aMissingRuntimeNamesItsPackage() async throws {
         let directory = try TemporaryDirectory()
         let configuration = try Self.configuration(directory, runtime: "runc-that-is-not-there")
@@ -38,7 +39,7 @@ import Testing
         #expect(error?.message.contains("apt-get install") == true)
     }
 
-    @Test(.enabled(if: Host.isRoot, "needs root"))
+    @Test(.needsRoot)
     func aMissingInitIsNamed() async throws {
         let directory = try TemporaryDirectory()
         let configuration = try Self.configuration(directory, initProgram: "/nowhere/fastable-init")
@@ -46,7 +47,7 @@ import Testing
         #expect(error?.message.contains("/nowhere/fastable-init") == true)
     }
 
-    @Test(.enabled(if: Host.isRoot, "needs root"))
+    @Test(.needsRoot)
     func aStateDirectoryThatCannotBeWrittenIsNamed() async throws {
         let directory = try TemporaryDirectory()
         let configuration = try Self.configuration(directory, state: "/proc/state")

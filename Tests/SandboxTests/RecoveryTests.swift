@@ -1,7 +1,9 @@
 import FastableCore
 import Glibc
+import NIOPosix
 import NodeLinux
 import NodeSandbox
+import TestSupport
 import Testing
 
 extension ContainerTests {
@@ -142,7 +144,7 @@ extension ContainerTests {
                 await node.manager.close()
                 // ‘fastable-node teardown’ after the daemon was killed: nothing was recovered.
                 let fresh = try await SandboxManager(
-                    node.configuration, group: NIOGroup.shared, logger: NIOGroup.quiet)
+                    node.configuration, group: MultiThreadedEventLoopGroup.singleton, logger: .quiet)
                 try await fresh.tearDownAll()
                 let left = await Leftovers.of(node)
                 #expect(left.isEmpty, "\(left)")

@@ -6,6 +6,7 @@ import NIOCore
 import NIOPosix
 import NodeLinux
 import NodeSandbox
+import TestSupport
 import Testing
 
 /// A node instance of the test's own: its name, directories, addresses, rules and groups are nobody else's.
@@ -43,7 +44,8 @@ final class TestNode {
     static func with(
         _ adjust: (inout SandboxConfiguration) throws -> Void = { _ in }, _ body: (TestNode) async throws -> Void
     ) async throws {
-        let directory = try TemporaryDirectory()
+        // Containers look up their files below it.
+        let directory = try TemporaryDirectory(mode: 0o711)
         let name = "t" + String(UInt32.random(in: .min ... .max), radix: 36)
         var configuration = SandboxConfiguration(
             paths: try NodePaths(instance: name, state: directory.path + "/s", run: directory.path + "/r"),

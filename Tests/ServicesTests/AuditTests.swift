@@ -4,6 +4,7 @@ import ControllerStore
 import FastableCore
 import FoundationEssentials
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct AuditTests {

@@ -4,6 +4,7 @@ import FastableCore
 import FastableWire
 import FoundationEssentials
 import NIOCore
+import TestSupport
 import Testing
 
 /// Every operation of the catalogue is tried without its scope and from another workspace; nobody can forget to add one here.

@@ -1,5 +1,6 @@
 import ControllerServices
 import NIOCore
+import TestSupport
 import Testing
 
 @Suite struct CappedOutputTests {

@@ -2,6 +2,7 @@ import ControllerDomain
 import ControllerServices
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 /// Rules that hold for every operation, those of tomorrow included.

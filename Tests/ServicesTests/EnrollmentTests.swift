@@ -5,6 +5,7 @@ import ControllerStore
 import FastableCore
 import FastableIdentity
 import FoundationEssentials
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct EnrollmentTests {

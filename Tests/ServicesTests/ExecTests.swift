@@ -6,6 +6,7 @@ import FastableWire
 import FoundationEssentials
 import NIOCore
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct ExecTests {

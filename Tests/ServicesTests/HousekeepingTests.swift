@@ -3,6 +3,7 @@ import ControllerServices
 import ControllerStore
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct HousekeepingTests {

@@ -1,6 +1,7 @@
 import ControllerServices
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 @Suite struct JSONParserTests {

@@ -3,6 +3,7 @@ import ControllerServices
 import ControllerStore
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 /// Nodes, images and the controller's status.

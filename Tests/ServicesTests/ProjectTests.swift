@@ -5,6 +5,7 @@ import FastableCore
 import FastableWire
 import FoundationEssentials
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct ProjectTests {

@@ -2,6 +2,7 @@ import ControllerDomain
 import ControllerServices
 import FastableCore
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct TokenTests {

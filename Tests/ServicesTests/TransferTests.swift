@@ -5,6 +5,7 @@ import FastableWire
 import FoundationEssentials
 import NIOCore
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct TransferTests {

@@ -2,6 +2,7 @@ import ControllerDomain
 import ControllerStore
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 @Suite struct AuditStoreTests {
@@ -109,7 +110,7 @@ import Testing
         try await withStore(driver) { fixture in
             var event = fixture.event()
             event.detail = ["cmd": .string(String(repeating: "x", count: Limits.auditDetailBytes))]
-            await expect(.tooLarge) { try await fixture.store.appendAudit(event) }
+            await expectFailure(.tooLarge) { try await fixture.store.appendAudit(event) }
             // The longest command that can be run fits, whatever characters it has.
             event.detail = ["cmd": .string(String(repeating: "\"", count: Limits.execArgumentBytes))]
             try await fixture.store.appendAudit(event)

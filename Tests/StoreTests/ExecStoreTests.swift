@@ -2,6 +2,7 @@ import ControllerDomain
 import ControllerStore
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 @Suite struct ExecStoreTests {
@@ -16,10 +17,10 @@ import Testing
             let exec = exec(fixture, try await fixture.add("demo").id)
             try await fixture.store.recordExec(exec)
             #expect(try await fixture.store.exec(exec.id, in: fixture.workspace) == exec)
-            await expect(.notFound) { _ = try await fixture.store.exec(exec.id, in: fixture.other) }
-            await expect(.notFound) { _ = try await fixture.store.exec(ExecID(), in: fixture.workspace) }
-            await expect(.conflict) { try await fixture.store.recordExec(exec) }
-            await expect(.conflict) { try await fixture.store.recordExec(self.exec(fixture, ProjectID())) }
+            await expectFailure(.notFound) { _ = try await fixture.store.exec(exec.id, in: fixture.other) }
+            await expectFailure(.notFound) { _ = try await fixture.store.exec(ExecID(), in: fixture.workspace) }
+            await expectFailure(.conflict) { try await fixture.store.recordExec(exec) }
+            await expectFailure(.conflict) { try await fixture.store.recordExec(self.exec(fixture, ProjectID())) }
         }
     }
 

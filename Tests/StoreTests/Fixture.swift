@@ -2,11 +2,7 @@ import ControllerDomain
 import ControllerStore
 import FastableCore
 import FoundationEssentials
-import Testing
-
-#if canImport(Glibc)
-    import Glibc
-#endif
+import TestSupport
 
 /// The drivers that the contract tests run against.
 enum Driver: CaseIterable, Sendable {
@@ -61,7 +57,7 @@ func facts(_ images: [String] = ["vibn-dev"]) -> NodeFacts {
 
 /// Runs the body with a fresh store in a directory of its own, and removes both.
 func withStore(_ driver: Driver = .sqlite, _ body: (Fixture) async throws -> Void) async throws {
-    try await withDirectory { directory in
+    try await withTemporaryDirectory { directory in
         let store = try driver.open(in: directory)
         defer { try? store.close() }
         let workspace = try await store.bootstrap(now: moment)
@@ -72,21 +68,4 @@ func withStore(_ driver: Driver = .sqlite, _ body: (Fixture) async throws -> Voi
         try await body(
             Fixture(store: store, directory: directory, workspace: workspace.id, other: other.id, node: node.id))
     }
-}
-
-func withDirectory(_ body: (String) async throws -> Void) async throws {
-    let directory = "\(FileManager.default.temporaryDirectory.path)/fastable-store-\(ExecID())"
-    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: directory) }
-    try await body(directory)
-}
-
-/// Expects an error of the vocabulary with a code, and gives it.
-@discardableResult
-func expect(
-    _ code: FastableError.Code, sourceLocation: SourceLocation = #_sourceLocation, _ body: () async throws -> Void
-) async -> FastableError? {
-    let error = await #expect(throws: FastableError.self, sourceLocation: sourceLocation) { try await body() }
-    #expect(error?.code == code, "\(String(describing: error))", sourceLocation: sourceLocation)
-    return error
 }

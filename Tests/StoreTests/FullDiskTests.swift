@@ -2,6 +2,7 @@ import ControllerDomain
 import ControllerStore
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 #if canImport(Glibc)
@@ -24,7 +25,7 @@ struct SmallDisk {
     }()
 
     static func with(_ body: (SmallDisk) async throws -> Void) async throws {
-        try await withDirectory { directory in
+        try await withTemporaryDirectory { directory in
             let path = directory + "/disk"
             #expect(mkdir(path, 0o700) == 0)
             try #require(mount("tmpfs", path, "tmpfs", 0, "size=\(size)") == 0)
@@ -63,7 +64,7 @@ struct FullDiskTests {
             try await store.appendAudit(event)
             try disk.fill()
             var written: Int64 = 1
-            let error = await expect(.unavailable) {
+            let error = await expectFailure(.unavailable) {
                 for _ in 0..<200 {
                     try await store.appendAudit(event)
                     written += 1
@@ -80,7 +81,9 @@ struct FullDiskTests {
     @Test func aFullDiskAtTheStartIsReported() async throws {
         try await SmallDisk.with { disk in
             try disk.fill()
-            let error = await expect(.unavailable) { try SQLiteStore(path: disk.path + "/controller.db").close() }
+            let error = expectFailure(.unavailable) {
+                try SQLiteStore(path: disk.path + "/controller.db").close()
+            }
             #expect(error?.message.contains("full") == true)
         }
     }
@@ -89,7 +92,9 @@ struct FullDiskTests {
         try await SmallDisk.with { disk in
             try SQLiteStore(path: disk.path + "/controller.db").close()
             try disk.makeReadOnly()
-            let error = await expect(.unavailable) { try SQLiteStore(path: disk.path + "/controller.db").close() }
+            let error = expectFailure(.unavailable) {
+                try SQLiteStore(path: disk.path + "/controller.db").close()
+            }
             #expect(error?.message.contains("read-only") == true)
         }
     }

@@ -2,25 +2,12 @@ import ControllerDomain
 import ControllerStore
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
-#if canImport(Glibc)
-    import Glibc
-#endif
-
 /// Prints how long calls take. Not a check: run it with `FASTABLE_MEASURE=1` on a machine that does nothing else.
-@Suite(.serialized, .enabled(if: getenv("FASTABLE_MEASURE") != nil, "measures only on demand"))
+@Suite(.serialized, .measuresOnDemand)
 struct MeasureTests {
-    private func measure(_ what: String, count: Int = 2000, _ body: () async throws -> Void) async throws {
-        for _ in 0..<200 { try await body() }
-        var times: [Duration] = []
-        let clock = ContinuousClock()
-        for _ in 0..<count { times.append(try await clock.measure { try await body() }) }
-        times.sort()
-        let microseconds = [50, 95, 99].map { "p\($0) \(Int(times[count * $0 / 100] / .microseconds(1))) µs" }
-        print("\(what): \(microseconds.joined(separator: ", "))")
-    }
-
     @Test func calls() async throws {
         try await withStore { fixture in
             let store = fixture.store

@@ -2,6 +2,7 @@ import ControllerDomain
 import ControllerStore
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 @Suite struct NodeStoreTests {
@@ -16,13 +17,13 @@ import Testing
             #expect(try await store.node(.id(node.id)) == node)
             #expect(try await store.node(.name("build-2.example.com")) == node)
             #expect(try await store.nodes().map(\.name) == ["build-1", "build-2.example.com"])
-            await expect(.notFound) { _ = try await store.node(.name("build-3")) }
-            await expect(.notFound) { _ = try await store.node(.id(NodeID())) }
-            let error = await expect(.conflict) {
+            await expectFailure(.notFound) { _ = try await store.node(.name("build-3")) }
+            await expectFailure(.notFound) { _ = try await store.node(.id(NodeID())) }
+            let error = await expectFailure(.conflict) {
                 try await store.createNode(NodeRecord(id: NodeID(), name: "build-1", createdAt: moment))
             }
             #expect(error?.message.contains("fastable node remove build-1") == true)
-            await expect(.unprocessable) {
+            await expectFailure(.unprocessable) {
                 try await store.createNode(NodeRecord(id: NodeID(), name: "a/b", createdAt: moment))
             }
         }
@@ -38,8 +39,8 @@ import Testing
             #expect(try await store.setScheduling(.cordoned, of: fixture.node).scheduling == .cordoned)
             #expect(try await store.node(.id(fixture.node)).scheduling == .cordoned)
             #expect(try await store.setScheduling(.ready, of: fixture.node).scheduling == .ready)
-            await expect(.notFound) { _ = try await store.setScheduling(.ready, of: NodeID()) }
-            await expect(.invalid) { _ = try await store.setScheduling(.removed, of: fixture.node) }
+            await expectFailure(.notFound) { _ = try await store.setScheduling(.ready, of: NodeID()) }
+            await expectFailure(.invalid) { _ = try await store.setScheduling(.removed, of: fixture.node) }
         }
     }
 
@@ -59,18 +60,18 @@ import Testing
             #expect(try await store.certificate(serial: "01")?.revokedAt == moment)
             #expect(try await store.nodes().isEmpty)
             #expect(try await store.node(.id(fixture.node)).scheduling == .removed)
-            await expect(.notFound) { _ = try await store.node(.name("build-1")) }
-            await expect(.gone) { _ = try await store.setScheduling(.ready, of: fixture.node) }
+            await expectFailure(.notFound) { _ = try await store.node(.name("build-1")) }
+            await expectFailure(.gone) { _ = try await store.setScheduling(.ready, of: fixture.node) }
             // What a removed node still says is not stored, and it gets no new certificate.
             try await store.updateNode(fixture.node, facts: facts(), seenAt: moment)
             #expect(try await store.node(.id(fixture.node)).facts == nil)
-            await expect(.gone) {
+            await expectFailure(.gone) {
                 try await store.recordCertificate(
                     CertificateRecord(serial: "03", node: fixture.node, expiresAt: moment))
             }
             #expect(try await store.certificate(serial: "03") == nil)
             try await store.createNode(NodeRecord(id: NodeID(), name: "build-1", createdAt: moment))
-            await expect(.notFound) { _ = try await store.removeNode(NodeID(), at: moment) }
+            await expectFailure(.notFound) { _ = try await store.removeNode(NodeID(), at: moment) }
         }
     }
 
@@ -82,8 +83,8 @@ import Testing
             try await store.recordCertificate(certificate)
             #expect(try await store.certificate(serial: "0f") == certificate)
             #expect(try await store.certificate(serial: "10") == nil)
-            await expect(.conflict) { try await store.recordCertificate(certificate) }
-            await expect(.notFound) {
+            await expectFailure(.conflict) { try await store.recordCertificate(certificate) }
+            await expectFailure(.notFound) {
                 try await store.recordCertificate(CertificateRecord(serial: "11", node: NodeID(), expiresAt: moment))
             }
             #expect(try await store.revokeCertificates(of: fixture.node, at: moment) == ["0f"])

@@ -2,6 +2,7 @@ import ControllerDomain
 import ControllerStore
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 @Suite struct ProjectStoreTests {
@@ -14,8 +15,8 @@ import Testing
             #expect(again.createdAt == moment)
             #expect(try await fixture.store.workspaces().map(\.name) == ["default", "other", "system"])
             #expect(try await fixture.store.workspace(.system).name == "system")
-            await expect(.notFound) { _ = try await fixture.store.workspace(WorkspaceID()) }
-            await expect(.conflict) {
+            await expectFailure(.notFound) { _ = try await fixture.store.workspace(WorkspaceID()) }
+            await expectFailure(.conflict) {
                 let twice = Workspace(id: WorkspaceID(), name: "other", createdAt: moment)
                 try await fixture.store.createWorkspace(twice)
             }
@@ -42,11 +43,15 @@ import Testing
         try await withStore(driver) { fixture in
             let project = try await fixture.add("demo")
             let store = fixture.store
-            let byID = await expect(.notFound) { _ = try await store.project(.id(project.id), in: fixture.other) }
+            let byID = await expectFailure(.notFound) {
+                _ = try await store.project(.id(project.id), in: fixture.other)
+            }
             #expect(byID == FastableError.missing(.project, project.id.description))
-            let byName = await expect(.notFound) { _ = try await store.project(.name("demo"), in: fixture.other) }
+            let byName = await expectFailure(.notFound) {
+                _ = try await store.project(.name("demo"), in: fixture.other)
+            }
             #expect(byName == FastableError.missing(.project, "demo"))
-            await expect(.notFound) {
+            await expectFailure(.notFound) {
                 _ = try await store.markProjectDeleting(project.id, in: fixture.other, at: moment)
             }
             #expect(try await store.projects(in: fixture.other, after: nil, limit: 10).projects.isEmpty)
@@ -60,10 +65,10 @@ import Testing
     func aNameIsTakenOnce(driver: Driver) async throws {
         try await withStore(driver) { fixture in
             try await fixture.add("demo")
-            let error = await expect(.conflict) { try await fixture.add("demo") }
+            let error = await expectFailure(.conflict) { try await fixture.add("demo") }
             #expect(error?.message.contains("‘demo’") == true)
-            await expect(.unprocessable) { try await fixture.add("Bad Name") }
-            await expect(.conflict) { try await fixture.add("lost", in: WorkspaceID()) }
+            await expectFailure(.unprocessable) { try await fixture.add("Bad Name") }
+            await expectFailure(.conflict) { try await fixture.add("lost", in: WorkspaceID()) }
             // A refused statement does not spoil the next.
             try await fixture.add("demo2")
         }
@@ -119,8 +124,8 @@ import Testing
             }
             #expect(answers.count == 1)
             #expect(try await store.project(.id(project.id), in: fixture.workspace).node == answers.first)
-            await expect(.notFound) { _ = try await store.placeProject(ProjectID(), on: fixture.node) }
-            await expect(.conflict) {
+            await expectFailure(.notFound) { _ = try await store.placeProject(ProjectID(), on: fixture.node) }
+            await expectFailure(.conflict) {
                 _ = try await store.placeProject(try await fixture.add("second").id, on: NodeID())
             }
         }
@@ -132,15 +137,15 @@ import Testing
             let store = fixture.store
             let project = try await fixture.add("demo")
             _ = try await store.placeProject(project.id, on: fixture.node)
-            await expect(.conflict) { try await store.removeProject(project.id) }
+            await expectFailure(.conflict) { try await store.removeProject(project.id) }
             let later = moment.addingTimeInterval(5)
             let marked = try await store.markProjectDeleting(project.id, in: fixture.workspace, at: later)
             #expect(marked.state == .deleting && marked.deletedAt == later)
             let again = try await store.markProjectDeleting(project.id, in: fixture.workspace, at: Date.nowMilliseconds)
             #expect(again == marked)
-            await expect(.gone) { _ = try await store.project(.id(project.id), in: fixture.workspace) }
-            await expect(.notFound) { _ = try await store.project(.name("demo"), in: fixture.workspace) }
-            await expect(.gone) { _ = try await store.placeProject(project.id, on: fixture.node) }
+            await expectFailure(.gone) { _ = try await store.project(.id(project.id), in: fixture.workspace) }
+            await expectFailure(.notFound) { _ = try await store.project(.name("demo"), in: fixture.workspace) }
+            await expectFailure(.gone) { _ = try await store.placeProject(project.id, on: fixture.node) }
             #expect(try await store.projects(in: fixture.workspace, after: nil, limit: 10).projects.isEmpty)
             // The name is free before the removal is done.
             let second = try await fixture.add("demo")

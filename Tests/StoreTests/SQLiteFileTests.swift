@@ -3,6 +3,7 @@ import ControllerStore
 import FastableCore
 import FoundationEssentials
 import GRDB
+import TestSupport
 import Testing
 
 #if canImport(Glibc)
@@ -10,31 +11,27 @@ import Testing
 #endif
 
 @Suite struct SQLiteFileTests {
-    private func mode(_ path: String) -> mode_t {
-        var status = stat()
-        return stat(path, &status) == 0 ? status.st_mode & 0o777 : 0
-    }
-
     @Test func nobodyElseCanReadTheFiles() async throws {
-        try await withDirectory { directory in
+        try await withTemporaryDirectory { directory in
             let state = directory + "/a/b"
             let store = try SQLiteStore(path: state + "/controller.db")
             defer { try? store.close() }
             _ = try await store.bootstrap(now: moment)
-            #expect(mode(directory + "/a") == 0o711)
-            #expect(mode(state) == 0o700)
-            for suffix in ["", "-wal", "-shm"] { #expect(mode(state + "/controller.db" + suffix) == 0o600) }
+            #expect(try mode(of: directory + "/a") == 0o711)
+            #expect(try mode(of: state) == 0o700)
+            for suffix in ["", "-wal", "-shm"] { #expect(try mode(of: state + "/controller.db" + suffix) == 0o600) }
         }
     }
 
-    @Test func aFileThatWasTooOpenIsClosed() async throws {
-        try await withDirectory { directory in
+    @Test func aFileThatWasTooOpenIsClosed() throws {
+        try withTemporaryDirectory { directory in
             let path = directory + "/controller.db"
+            #expect(chmod(directory, 0o750) == 0)
             try SQLiteStore(path: path).close()
             #expect(chmod(path, 0o644) == 0)
             try SQLiteStore(path: path).close()
-            #expect(mode(path) == 0o600)
-            #expect(mode(directory) != 0o700)
+            #expect(try mode(of: path) == 0o600)
+            #expect(try mode(of: directory) == 0o750, "an existing directory is left as it is")
         }
     }
 
@@ -83,36 +80,36 @@ import Testing
         }
     }
 
-    @Test func aDatabaseOfANewerVersionIsRefused() async throws {
-        try await withDirectory { directory in
+    @Test func aDatabaseOfANewerVersionIsRefused() throws {
+        try withTemporaryDirectory { directory in
             let path = directory + "/controller.db"
             try SQLiteStore(path: path).close()
             try change(path, "PRAGMA user_version = 99")
-            let error = await expect(.conflict) { try SQLiteStore(path: path).close() }
+            let error = expectFailure(.conflict) { try SQLiteStore(path: path).close() }
             #expect(error?.message.contains("newer Fastable (its version is 99, this program knows 1)") == true)
             #expect(error?.message.contains(directory) == false)
             #expect(error?.context?.contains(path) == true)
         }
     }
 
-    @Test func aDatabaseOfAnotherProgramIsRefused() async throws {
-        try await withDirectory { directory in
+    @Test func aDatabaseOfAnotherProgramIsRefused() throws {
+        try withTemporaryDirectory { directory in
             let path = directory + "/controller.db"
             try change(path, "CREATE TABLE notes (text)")
-            let error = await expect(.conflict) { try SQLiteStore(path: path).close() }
+            let error = expectFailure(.conflict) { try SQLiteStore(path: path).close() }
             #expect(error?.message.contains("another program") == true)
         }
     }
 
-    @Test func whatIsNoDatabaseIsRefused() async throws {
-        try await withDirectory { directory in
+    @Test func whatIsNoDatabaseIsRefused() throws {
+        try withTemporaryDirectory { directory in
             let path = directory + "/controller.db"
             try Data(repeating: 0x41, count: 8192).write(to: URL(filePath: path))
-            let error = await expect(.internal) { try SQLiteStore(path: path).close() }
+            let error = expectFailure(.internal) { try SQLiteStore(path: path).close() }
             #expect(error?.message.contains("damaged") == true)
-            let inside = await expect(.unavailable) { try SQLiteStore(path: path + "/controller.db").close() }
+            let inside = expectFailure(.unavailable) { try SQLiteStore(path: path + "/controller.db").close() }
             #expect(inside?.message.contains("cannot be opened") == true)
-            await expect(.unavailable) { try SQLiteStore(path: directory).close() }
+            expectFailure(.unavailable) { try SQLiteStore(path: directory).close() }
         }
     }
 
@@ -132,7 +129,7 @@ import Testing
             #expect(pwrite(file, garbage, garbage.count, Int(size) / 2) == garbage.count)
             let store = try SQLiteStore(path: path)
             defer { try? store.close() }
-            let error = await expect(.internal) {
+            let error = await expectFailure(.internal) {
                 _ = try await store.projects(in: fixture.workspace, after: nil, limit: 500)
             }
             #expect(error?.message.contains("restore a backup") == true)
@@ -142,8 +139,8 @@ import Testing
     @Test func aClosedStoreSaysSo() async throws {
         try await withStore { fixture in
             try fixture.store.close()
-            await expect(.unavailable) { _ = try await fixture.store.counts() }
-            await expect(.unavailable) { try await fixture.store.appendAudit(fixture.event()) }
+            await expectFailure(.unavailable) { _ = try await fixture.store.counts() }
+            await expectFailure(.unavailable) { try await fixture.store.appendAudit(fixture.event()) }
         }
     }
 

@@ -2,6 +2,7 @@ import ControllerDomain
 import ControllerStore
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 @Suite struct TokenStoreTests {
@@ -23,8 +24,10 @@ import Testing
             #expect(try await fixture.store.findToken(hash: try hash(1), now: moment) == .usable(token))
             #expect(try await fixture.store.findToken(hash: try hash(2), now: moment) == .unknown)
             // The same hash twice would make one token two.
-            await expect(.conflict) { try await fixture.store.createToken(self.token(fixture), hash: try hash(1)) }
-            await expect(.unprocessable) {
+            await expectFailure(.conflict) {
+                try await fixture.store.createToken(self.token(fixture), hash: try hash(1))
+            }
+            await expectFailure(.unprocessable) {
                 try await fixture.store.createToken(self.token(fixture, name: "a\nb"), hash: try hash(3))
             }
         }
@@ -39,12 +42,14 @@ import Testing
             #expect(try await store.findToken(hash: try hash(1), now: moment) == .usable(token))
             let late = moment.addingTimeInterval(10)
             #expect(try await store.findToken(hash: try hash(1), now: late) == .expired(token))
-            await expect(.notFound) { _ = try await store.revokeToken(token.id, in: fixture.other, at: moment) }
+            await expectFailure(.notFound) { _ = try await store.revokeToken(token.id, in: fixture.other, at: moment) }
             let revoked = try await store.revokeToken(token.id, in: fixture.workspace, at: moment)
             #expect(revoked.revokedAt == moment)
             #expect(try await store.revokeToken(token.id, in: fixture.workspace, at: late) == revoked)
             #expect(try await store.findToken(hash: try hash(1), now: moment) == .revoked(revoked))
-            await expect(.notFound) { _ = try await store.revokeToken(TokenID(), in: fixture.workspace, at: moment) }
+            await expectFailure(.notFound) {
+                _ = try await store.revokeToken(TokenID(), in: fixture.workspace, at: moment)
+            }
         }
     }
 
@@ -97,7 +102,7 @@ import Testing
                 try await fixture.store.createToken(token, hash: try #require(TokenHash(bytes)))
                 last = token
             }
-            await expect(.limit) { try await fixture.store.createToken(token(fixture), hash: try hash(0xff)) }
+            await expectFailure(.limit) { try await fixture.store.createToken(token(fixture), hash: try hash(0xff)) }
             _ = try await fixture.store.revokeToken(try #require(last).id, in: fixture.workspace, at: moment)
             try await fixture.store.createToken(token(fixture), hash: try hash(0xff))
         }

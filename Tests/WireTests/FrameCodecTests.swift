@@ -1,6 +1,7 @@
 import FastableCore
 import FastableWire
 import NIOCore
+import TestSupport
 import Testing
 
 @Suite struct FrameCodecTests {
@@ -63,44 +64,44 @@ import Testing
         }
     }
 
-    @Test func lengthMustMatchTheMessage() async {
+    @Test func lengthMustMatchTheMessage() {
         var message = FrameCodec.encode(Frame(type: .message, stream: 1, payload: text("hello")))
         message.writeInteger(UInt8(0))
-        await expectFailure(.invalid) { _ = try FrameCodec.decode(message: message) }
-        await expectFailure(.invalid) {
+        expectFailure(.invalid) { _ = try FrameCodec.decode(message: message) }
+        expectFailure(.invalid) {
             _ = try FrameCodec.decode(message: ByteBuffer(bytes: message.bytes.dropLast(2)))
         }
-        await expectFailure(.invalid) { _ = try FrameCodec.decode(message: ByteBuffer(bytes: [1, 2, 3])) }
-        await expectFailure(.invalid) { _ = try FrameCodec.decode(message: ByteBuffer()) }
+        expectFailure(.invalid) { _ = try FrameCodec.decode(message: ByteBuffer(bytes: [1, 2, 3])) }
+        expectFailure(.invalid) { _ = try FrameCodec.decode(message: ByteBuffer()) }
     }
 
-    @Test func oversizeIsRefusedByItsHeaderAlone() async {
+    @Test func oversizeIsRefusedByItsHeaderAlone() {
         let header = FrameHeader(
             type: .data, flags: 0, channel: 0, stream: 1, payloadBytes: UInt32(Limits.framePayloadBytes + 1))
         var wire = ByteBuffer()
         FrameCodec.encode(header, into: &wire)
-        await expectFailure(.tooLarge) { _ = try FrameCodec.decode(message: wire) }
+        expectFailure(.tooLarge) { _ = try FrameCodec.decode(message: wire) }
         var decoder = FrameStreamDecoder()
         decoder.append(wire)
-        await expectFailure(.tooLarge) { _ = try decoder.next() }
+        expectFailure(.tooLarge) { _ = try decoder.next() }
         decoder.append(FrameCodec.encode(Frame(type: .end, stream: 1)))
-        await expectFailure(.tooLarge) { _ = try decoder.next() }
-        await expectFailure(.tooLarge) { try decoder.finish() }
+        expectFailure(.tooLarge) { _ = try decoder.next() }
+        expectFailure(.tooLarge) { try decoder.finish() }
     }
 
-    @Test func anotherVersionIsRefused() async {
+    @Test func anotherVersionIsRefused() {
         var bytes = FrameCodec.encode(Frame(type: .end, stream: 1)).bytes
         bytes[0] = 2
-        await expectFailure(.invalid) { _ = try FrameCodec.decode(message: ByteBuffer(bytes: bytes)) }
+        expectFailure(.invalid) { _ = try FrameCodec.decode(message: ByteBuffer(bytes: bytes)) }
     }
 
-    @Test func aStreamThatEndsWithinAFrameIsToldSo() async throws {
+    @Test func aStreamThatEndsWithinAFrameIsToldSo() throws {
         let wire = FrameCodec.encode(Frame(type: .data, stream: 1, payload: text("hello"))).bytes
         for count in 1..<wire.count {
             var decoder = FrameStreamDecoder()
             decoder.append(ByteBuffer(bytes: wire[..<count]))
             #expect(try decoder.next() == nil)
-            await expectFailure(.invalid) { try decoder.finish() }
+            expectFailure(.invalid) { try decoder.finish() }
         }
     }
 

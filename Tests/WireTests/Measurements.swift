@@ -1,14 +1,11 @@
 import FastableCore
 import FastableWire
 import NIOCore
+import TestSupport
 import Testing
 
-#if canImport(Glibc)
-    import Glibc
-#endif
-
 /// Run by hand: `FASTABLE_MEASURE=1 swift test -c release --filter Measurements`.
-@Suite(.enabled(if: getenv("FASTABLE_MEASURE") != nil, "set FASTABLE_MEASURE to measure"), .serialized)
+@Suite(.serialized, .measuresOnDemand)
 struct Measurements {
     private static let bytes = 500 << 20
 
@@ -44,16 +41,11 @@ struct Measurements {
         try await LinkWorld.run { world in
             let link = try await world.dial(try world.identity())
             async let running: Void = link.run(accept: { _ in })
-            var times: [Duration] = []
-            for _ in 0..<2000 {
-                let start = ContinuousClock.now
+            try await measure("open, send, answer") {
                 let stream = try await link.open(text("{}"))
                 try await stream.send(message: text("hello"))
                 _ = try await stream.next()
-                times.append(ContinuousClock.now - start)
             }
-            times.sort()
-            print("open, send, answer: p50 \(times[1000]), p99 \(times[1980])")
             link.close(reason: "done")
             try? await running
         }

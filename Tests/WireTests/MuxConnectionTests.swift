@@ -3,6 +3,7 @@ import FastableWire
 import NIOCore
 import NIOPosix
 import Synchronization
+import TestSupport
 import Testing
 
 /// Links over real sockets.

@@ -2,6 +2,7 @@ import FastableCore
 import FastableWire
 import NIOCore
 import NIOPosix
+import TestSupport
 import Testing
 
 /// Links that break, calls that are cancelled.

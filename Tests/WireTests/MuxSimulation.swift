@@ -1,6 +1,7 @@
 import FastableCore
 import FastableWire
 import NIOCore
+import TestSupport
 import Testing
 
 /// Two machines, a wire that reorders between streams and delays, and a program at each end that does random things. All from

@@ -1,6 +1,7 @@
 import FastableCore
 import FastableWire
 import NIOCore
+import TestSupport
 import Testing
 
 @Suite struct MuxSimulationTests {

@@ -2,37 +2,15 @@ import FastableCore
 import FastableWire
 import NIOCore
 import NIOPosix
+import TestSupport
 import Testing
 
-/// SplitMix64: the same seed gives the same test again.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
-        return value ^ (value >> 31)
-    }
-
-    mutating func int(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self) }
-
-    mutating func chance(_ percent: Int) -> Bool { int(1...100) <= percent }
-
+extension SeededGenerator {
     mutating func bytes(_ count: Int) -> ByteBuffer {
         var buffer = ByteBuffer()
         for _ in 0..<count { buffer.writeInteger(UInt8.random(in: .min ... .max, using: &self)) }
         return buffer
     }
-}
-
-/// Seeds of a random test: the first ones are always the same, the last one is new in every run. A failing test names its
-/// seed as its argument.
-func seeds(_ count: Int) -> [UInt64] {
-    (1..<UInt64(count)) + [UInt64.random(in: 1000...UInt64.max)]
 }
 
 extension ByteBuffer {
@@ -59,24 +37,6 @@ private let patternTable: [UInt8] = {
     var random = SeededGenerator(seed: 1)
     return (0..<65_521).map { _ in UInt8(truncatingIfNeeded: random.next()) }
 }()
-
-/// Expects the body to fail with this code and returns the error.
-@discardableResult
-func expectFailure(
-    _ code: FastableError.Code, sourceLocation: SourceLocation = #_sourceLocation, _ body: () async throws -> Void
-) async -> FastableError? {
-    do {
-        try await body()
-        Issue.record("nothing was thrown, expected \(code)", sourceLocation: sourceLocation)
-        return nil
-    } catch let error as FastableError {
-        #expect(error.code == code, "\(error)", sourceLocation: sourceLocation)
-        return error
-    } catch {
-        Issue.record("expected \(code), got \(error)", sourceLocation: sourceLocation)
-        return nil
-    }
-}
 
 /// Runs both ends of a link over a socket pair while `body` runs, then closes it.
 func withLink(
@@ -122,20 +82,6 @@ func readAll(_ stream: MuxStream) async throws -> ByteBuffer {
         if case .data(_, let bytes) = event { all.writeImmutableBuffer(bytes) }
     }
     return all
-}
-
-/// Waits until the condition holds; records an issue after ten seconds.
-func eventually(
-    _ what: String, sourceLocation: SourceLocation = #_sourceLocation, _ condition: () -> Bool
-) async throws {
-    let deadline = ContinuousClock.now + .seconds(10)
-    while !condition() {
-        guard ContinuousClock.now < deadline else {
-            Issue.record("never: \(what)", sourceLocation: sourceLocation)
-            return
-        }
-        try await Task.sleep(for: .milliseconds(2))
-    }
 }
 
 /// Records an issue; unlike `Issue.record` it can stand behind `return`.

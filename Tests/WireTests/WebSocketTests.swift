@@ -1,6 +1,7 @@
 import FastableCore
 import FastableWire
 import NIOCore
+import TestSupport
 import Testing
 
 /// What the link makes of WebSocket frames that our own dialer and listener never send.

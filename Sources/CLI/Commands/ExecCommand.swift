@@ -13,24 +13,35 @@ struct ExecCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "exec", abstract: "Run a command in a project's container.",
         discussion: """
-            One word after ‘--’ is a shell command line; several are a program and its arguments, taken as they are.
+            One word after ‘--’ is a shell command line; several are a program and its
+            arguments, taken as they are. Options of this program stand before ‘--’.
 
             Examples:
               fastable exec shop -- 'npm ci && npm test'
+              fastable exec shop -- python3 -c 'print(6 * 7)'
               fastable exec shop --cwd api --env NODE_ENV=test -- node server.js
+              fastable exec shop --timeout 600 -- make all
+              fastable exec shop --json -- 'git status --short'
 
-            Output arrives as it is printed, byte for byte. Ctrl-C interrupts the command; a second one kills it with all its
-            descendants. Exits with the command's status; 124 when its time ran out, 125 when Fastable itself failed.
+            Output arrives as it is printed, byte for byte. Ctrl-C interrupts the
+            command; a second one kills it with all its descendants.
+
+            Exits with the command's own status, and with
+              124      when its time ran out
+              125      when Fastable itself failed; the message says why
+              128 + n  when signal n ended the command
             """)
 
     @OptionGroup var common: CommonOptions
-    @Argument(help: "Name or id.") var project: String
-    @Option(help: "Directory to run in; /workspace unless given.") var cwd: String?
+    @Argument(help: "The project: its name or id.") var project: String
+    @Option(help: ArgumentHelp("Directory to run in; /workspace unless given.", valueName: "directory"))
+    var cwd: String?
     @Option(name: .long, help: ArgumentHelp("Set a variable; may be repeated.", valueName: "NAME=value"))
     var env: [String] = []
     @Option(
-        help: "Seconds until the command is killed with all its descendants (1 to \(Limits.execTimeoutLongestSeconds))."
-    )
+        help: ArgumentHelp(
+            "Seconds until the command is killed with all its descendants (1 to \(Limits.execTimeoutLongestSeconds)).",
+            valueName: "seconds"))
     var timeout: Int?
     @Argument(parsing: .postTerminator, help: "The command.") var command: [String] = []
 
@@ -39,7 +50,7 @@ struct ExecCommand: AsyncParsableCommand {
             throw ValidationError("Say what to run after ‘--’, for example: fastable exec \(project) -- ls -la")
         }
         for entry in env where !entry.contains("=") {
-            throw ValidationError("‘--env \(entry)’ is not of the form NAME=value.")
+            throw ValidationError("‘--env \(entry)’ is not of the form NAME=value, for example: --env NODE_ENV=test")
         }
     }
 
@@ -143,7 +154,9 @@ private struct ExecStream {
     }
 
     private static let lost = FastableError(
-        .unavailable, "The connection to the controller was lost while the command ran; the command may still run.")
+        .unavailable,
+        "The connection to the controller was lost while the command ran; the command may still run. Look for it with: "
+            + "fastable exec PROJECT -- ps ax")
 
     private struct Message: Decodable {
         struct Started: Decodable { var execId: String }

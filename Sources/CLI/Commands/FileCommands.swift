@@ -5,16 +5,30 @@ import Foundation
 struct FileCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "fs", abstract: "Read, write, edit and search the files of a project.",
-        discussion: "Paths are relative to /workspace. None of these starts the container.",
+        discussion: """
+            Paths are relative to /workspace. None of these starts the container.
+
+            Examples:
+              fastable fs ls shop
+              fastable fs read shop README.md
+              fastable fs edit shop app.py --old 'debug = True' --new 'debug = False'
+            """,
         subcommands: [
-            Read.self, Write.self, Edit.self, List.self, Glob.self, Grep.self, Delete.self,
+            Read.self, Write.self, EditCommand.self, List.self, Glob.self, Grep.self, Delete.self,
         ])
 
     struct Read: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Print a file, or list a directory.")
+        static let configuration = CommandConfiguration(
+            abstract: "Print a file, or list a directory.",
+            discussion: """
+                Examples:
+                  fastable fs read shop README.md
+                  fastable fs read shop server.log --offset 100 --limit 50
+                  fastable fs read shop app.py --json | jq -r .sha256    for --if-match
+                """)
         @OptionGroup var common: CommonOptions
-        @Argument(help: "Name or id.") var project: String
-        @Argument(help: "Path in the workspace.") var path: String
+        @Argument(help: "The project: its name or id.") var project: String
+        @Argument(help: "Path, relative to /workspace.") var path: String
         @Option(help: "First line, counted from 1.") var offset: Int?
         @Option(help: "Number of lines.") var limit: Int?
 
@@ -41,11 +55,16 @@ struct FileCommand: AsyncParsableCommand {
     struct Write: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Write standard input, or a text, to a file.",
-            discussion: "Example: fastable fs write shop notes.txt < notes.txt")
+            discussion: """
+                Examples:
+                  fastable fs write shop notes.txt < notes.txt
+                  fastable fs write shop hello.txt --content 'Hello'
+                  fastable fs write shop new.txt --content x --if-match ''    only if new
+                """)
         @OptionGroup var common: CommonOptions
-        @Argument(help: "Name or id.") var project: String
-        @Argument(help: "Path in the workspace.") var path: String
-        @Option(help: "The text; standard input is read unless given.") var content: String?
+        @Argument(help: "The project: its name or id.") var project: String
+        @Argument(help: "Path, relative to /workspace.") var path: String
+        @Option(parsing: .unconditional, help: "The text; standard input is read unless given.") var content: String?
         @Option(help: "Only if the file has this sha256 now; empty: only if it does not exist.") var ifMatch: String?
 
         func run() async throws {
@@ -64,34 +83,13 @@ struct FileCommand: AsyncParsableCommand {
         }
     }
 
-    struct Edit: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Replace an exact text in a file.",
-            discussion: "Example: fastable fs edit shop app.py --old 'debug = True' --new 'debug = False'")
-        @OptionGroup var common: CommonOptions
-        @Argument(help: "Name or id.") var project: String
-        @Argument(help: "Path in the workspace.") var path: String
-        @Option(help: "The text to replace, exactly.") var old: String
-        @Option(help: "What to put in its place.") var new: String
-        @Flag(help: "Replace every occurrence.") var all = false
-
-        func run() async throws {
-            let edit: JSONValue = ["oldString": .string(old), "newString": .string(new), "replaceAll": .bool(all)]
-            try await common.show(
-                "fs.edit", ["project": .string(project), "path": .string(path), "edits": [edit]],
-                as: FileEditResult.self
-            ) { result in
-                "Replaced \(result.replacements) in \(result.path), line \(result.firstLine):\n\(result.snippet)"
-            }
-        }
-    }
-
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "ls", abstract: "List a directory.", aliases: ["list"])
+            commandName: "ls", abstract: "List a directory.", discussion: "Example: fastable fs ls shop src --depth 2",
+            aliases: ["list"])
         @OptionGroup var common: CommonOptions
-        @Argument(help: "Name or id.") var project: String
-        @Argument(help: "Path in the workspace.") var path = "."
+        @Argument(help: "The project: its name or id.") var project: String
+        @Argument(help: "Path, relative to /workspace.") var path = "."
         @Option(help: "Levels to descend.") var depth: Int?
         @Flag(name: .shortAndLong, help: "Hidden files too.") var all = false
 
@@ -126,7 +124,7 @@ struct FileCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Find files by name.", discussion: "Example: fastable fs glob shop '**/*.ts'")
         @OptionGroup var common: CommonOptions
-        @Argument(help: "Name or id.") var project: String
+        @Argument(help: "The project: its name or id.") var project: String
         @Argument(help: "Pattern, as ripgrep's --glob takes it.") var pattern: String
 
         func run() async throws {
@@ -143,7 +141,7 @@ struct FileCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Search file contents.", discussion: "Example: fastable fs grep shop 'deprecated' --glob '*.py'")
         @OptionGroup var common: CommonOptions
-        @Argument(help: "Name or id.") var project: String
+        @Argument(help: "The project: its name or id.") var project: String
         @Argument(help: "Regular expression of ripgrep.") var pattern: String
         @Option(help: "Search below this path.") var path: String?
         @Option(help: "Only files whose path matches.") var glob: String?
@@ -165,10 +163,12 @@ struct FileCommand: AsyncParsableCommand {
     }
 
     struct Delete: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(commandName: "rm", abstract: "Delete a file or directory.")
+        static let configuration = CommandConfiguration(
+            commandName: "rm", abstract: "Delete a file or directory.",
+            discussion: "Example: fastable fs rm shop node_modules --recursive")
         @OptionGroup var common: CommonOptions
-        @Argument(help: "Name or id.") var project: String
-        @Argument(help: "Path in the workspace.") var path: String
+        @Argument(help: "The project: its name or id.") var project: String
+        @Argument(help: "Path, relative to /workspace.") var path: String
         @Flag(name: .shortAndLong, help: "A directory with all that is in it.") var recursive = false
 
         func run() async throws {

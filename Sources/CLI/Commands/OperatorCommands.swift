@@ -5,10 +5,17 @@ import Foundation
 struct NodeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "node", abstract: "Manage the build hosts.",
+        discussion: """
+            Projects live on nodes. To add one:
+              fastable node token >join-token
+              fastable-node join --token-file join-token    (as root on the new host)
+            """,
         subcommands: [List.self, Show.self, Cordon.self, Uncordon.self, Remove.self, Token.self])
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the nodes.")
+        static let configuration = CommandConfiguration(
+            abstract: "List the nodes.",
+            discussion: "Example: fastable node list")
         @OptionGroup var common: CommonOptions
 
         struct Answer: Codable { var nodes: [StatusCommand.Answer.Node] }
@@ -23,18 +30,22 @@ struct NodeCommand: AsyncParsableCommand {
     }
 
     struct Show: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show all that is known of a node.")
+        static let configuration = CommandConfiguration(
+            abstract: "Show all that is known of a node.",
+            discussion: "Example: fastable node show build-1")
         @OptionGroup var common: CommonOptions
-        @Argument(help: "Name or id.") var node: String
+        @Argument(help: "The node: its name or id.") var node: String
         func run() async throws {
             try await common.show("nodes_get", ["node": .string(node)], as: JSONValue.self) { Describe.fields($0) }
         }
     }
 
     struct Cordon: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Place no new projects on a node; what runs goes on.")
+        static let configuration = CommandConfiguration(
+            abstract: "Place no new projects on a node; what runs goes on.",
+            discussion: "Example: fastable node cordon build-1")
         @OptionGroup var common: CommonOptions
-        @Argument(help: "Name or id.") var node: String
+        @Argument(help: "The node: its name or id.") var node: String
         func run() async throws {
             try await common.show("nodes_cordon", ["node": .string(node)], as: JSONValue.self) { _ in
                 "Cordoned \(node)."
@@ -43,9 +54,11 @@ struct NodeCommand: AsyncParsableCommand {
     }
 
     struct Uncordon: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Place new projects on a node again.")
+        static let configuration = CommandConfiguration(
+            abstract: "Place new projects on a node again.",
+            discussion: "Example: fastable node uncordon build-1")
         @OptionGroup var common: CommonOptions
-        @Argument(help: "Name or id.") var node: String
+        @Argument(help: "The node: its name or id.") var node: String
         func run() async throws {
             try await common.show("nodes_uncordon", ["node": .string(node)], as: JSONValue.self) { _ in
                 "Uncordoned \(node)."
@@ -55,9 +68,10 @@ struct NodeCommand: AsyncParsableCommand {
 
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Remove a node: its certificate is revoked and its link is cut.")
+            abstract: "Remove a node: its certificate is revoked and its link is cut.",
+            discussion: "Example: fastable node remove build-1")
         @OptionGroup var common: CommonOptions
-        @Argument(help: "Name or id.") var node: String
+        @Argument(help: "The node: its name or id.") var node: String
         @Flag(help: "Also when projects live on it; their files stay on the host.") var force = false
         func run() async throws {
             try await common.show(
@@ -70,7 +84,12 @@ struct NodeCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print a join token: valid once, for an hour.",
             discussion: """
-                On the build host: fastable-node join --token-file FILE
+                Example:
+                  fastable node token >join-token
+                  fastable node token --node build-3 >join-token
+
+                Then, as root on the build host:
+                  fastable-node join --token-file join-token
 
                 A node whose certificate ended while it was away joins again with --node: it keeps its id and its projects, and its
                 old certificates are revoked.
@@ -91,10 +110,13 @@ struct NodeCommand: AsyncParsableCommand {
 struct ImageCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "image", abstract: "Manage the images that containers start from.",
+        discussion: "Example: fastable image add node22 docker://docker.io/library/node:22",
         subcommands: [List.self, Add.self, Remove.self])
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the images of all nodes.")
+        static let configuration = CommandConfiguration(
+            abstract: "List the images of all nodes.",
+            discussion: "Example: fastable image list")
         @OptionGroup var common: CommonOptions
 
         struct Answer: Codable {
@@ -121,10 +143,12 @@ struct ImageCommand: AsyncParsableCommand {
             abstract: "Register an image on one node, or on all.",
             discussion: """
                 Examples:
-                  fastable image add mine dir:/srv/rootfs               a root filesystem on the node, copied
-                  fastable image add mine inplace:/srv/rootfs           the same, used where it is
-                  fastable image add mine oci:/srv/layout:latest        an OCI image directory on the node
+                  fastable image add mine dir:/srv/rootfs         a root filesystem, copied
+                  fastable image add mine inplace:/srv/rootfs     the same, used where it is
+                  fastable image add mine oci:/srv/layout:latest  an OCI image directory
                   fastable image add node22 docker://docker.io/library/node:22
+
+                Paths are paths on the node.
                 """)
         @OptionGroup var common: CommonOptions
         @Argument(help: "What to call it.") var name: String
@@ -139,7 +163,9 @@ struct ImageCommand: AsyncParsableCommand {
     }
 
     struct Remove: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Remove an image that no container uses.")
+        static let configuration = CommandConfiguration(
+            abstract: "Remove an image that no container uses.",
+            discussion: "Example: fastable image remove node22")
         @OptionGroup var common: CommonOptions
         @Argument(help: "Its name.") var name: String
         @Option(help: "Only on this node.") var node: String?
@@ -155,6 +181,7 @@ struct ImageCommand: AsyncParsableCommand {
 struct TokenCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "token", abstract: "Manage the tokens of your workspace.",
+        discussion: "Example: fastable token create agent --scope exec >agent.token",
         subcommands: [List.self, Create.self, Revoke.self])
 
     struct Token: Codable {
@@ -166,7 +193,9 @@ struct TokenCommand: AsyncParsableCommand {
     }
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the tokens; their secrets are stored nowhere.")
+        static let configuration = CommandConfiguration(
+            abstract: "List the tokens; their secrets are stored nowhere.",
+            discussion: "Example: fastable token list")
         @OptionGroup var common: CommonOptions
 
         struct Answer: Codable { var tokens: [Token] }
@@ -185,10 +214,18 @@ struct TokenCommand: AsyncParsableCommand {
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Make a token and print it, this once.",
-            discussion: "Example: fastable token create agent --scope exec --scope files:write --expires-in-days 30")
+            discussion: """
+                Examples:
+                  fastable token create ci --scope exec >ci.token
+                  fastable token create agent --scope exec --scope files:read \\
+                    --scope files:write --scope projects:read --expires-in-days 30
+
+                Scopes: projects:read, projects:write, exec, files:read, files:write, and
+                admin, which implies all.
+                """)
         @OptionGroup var common: CommonOptions
         @Argument(help: "What it is for.") var name: String
-        @Option(help: "projects:read, projects:write, exec, files:read, files:write or admin; may be repeated.")
+        @Option(help: "What it allows; may be repeated.")
         var scope: [String] = []
         @Option(help: "Days until it expires; it never does unless given.") var expiresInDays: Int?
 
@@ -200,7 +237,9 @@ struct TokenCommand: AsyncParsableCommand {
     }
 
     struct Revoke: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Make a token worthless at once.")
+        static let configuration = CommandConfiguration(
+            abstract: "Make a token worthless at once.",
+            discussion: "Example: fastable token revoke ID")
         @OptionGroup var common: CommonOptions
         @Argument(help: "Its id, from ‘token list’.") var token: String
 
@@ -212,10 +251,13 @@ struct TokenCommand: AsyncParsableCommand {
 
 struct AuditCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "audit", abstract: "Read and verify the audit chain.", subcommands: [List.self, Verify.self])
+        commandName: "audit", abstract: "Read and verify the audit chain.",
+        discussion: "Example: fastable audit list --project shop", subcommands: [List.self, Verify.self])
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show the newest entries.")
+        static let configuration = CommandConfiguration(
+            abstract: "Show the newest entries.",
+            discussion: "Example: fastable audit list --project shop --limit 10")
         @OptionGroup var common: CommonOptions
         @Option(help: "Only this project.") var project: String?
         @Option(help: "How many.") var limit = 50
@@ -234,7 +276,8 @@ struct AuditCommand: AsyncParsableCommand {
 
     struct Verify: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Check that no entry was changed, removed or reordered.")
+            abstract: "Check that no entry was changed, removed or reordered.",
+            discussion: "Example: fastable audit verify --json")
         @OptionGroup var common: CommonOptions
 
         struct Answer: Codable {
@@ -258,7 +301,10 @@ struct AuditCommand: AsyncParsableCommand {
                     try Output.line("The chain of \(result.entries) entries is whole\(since).")
                 }
                 guard result.valid else {
-                    throw FastableError(.conflict, "The chain is broken at entry \(result.brokenAt ?? 0).")
+                    throw FastableError(
+                        .conflict,
+                        "The chain is broken at entry \(result.brokenAt ?? 0): the database was changed. "
+                            + "Keep a copy of it, and compare it with a backup.")
                 }
             }
         }

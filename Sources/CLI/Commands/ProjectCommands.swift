@@ -5,6 +5,12 @@ import Foundation
 struct ProjectCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "project", abstract: "Create, list, show and delete projects.",
+        discussion: """
+            A project is one container with one directory, /workspace, that stay until it
+            is deleted.
+
+            Example: fastable project create shop
+            """,
         subcommands: [Create.self, List.self, Get.self, Delete.self])
 
     struct Project: Codable {
@@ -21,17 +27,18 @@ struct ProjectCommand: AsyncParsableCommand {
             discussion: """
                 Examples:
                   fastable project create shop
-                  fastable project create shop --git https://github.com/example/shop.git --branch main
+                  fastable project create shop --git https://github.com/example/shop.git
+                  fastable project create shop --git https://example.com/a.git --branch main
                   fastable project create big --cpus 2 --memory-mib 4096
                 """)
 
         @OptionGroup var common: CommonOptions
         @Argument(help: "Lower-case letters, digits and dashes.") var name: String
-        @Option(help: "Clone this repository into the workspace.") var git: String?
+        @Option(help: ArgumentHelp("Clone this repository into the workspace.", valueName: "url")) var git: String?
         @Option(help: "Branch or tag to clone.") var branch: String?
-        @Option(help: "Image of the container.") var image: String?
+        @Option(help: "Image of the container, from ‘fastable image list’.") var image: String?
         @Option(help: "Cores the container may use.") var cpus: Double?
-        @Option(help: "Memory limit in MiB.") var memoryMib: Int?
+        @Option(help: ArgumentHelp("Memory limit in MiB.", valueName: "MiB")) var memoryMib: Int?
         @Option(help: "Processes and threads at most.") var pids: Int?
 
         func run() async throws {
@@ -54,7 +61,9 @@ struct ProjectCommand: AsyncParsableCommand {
     }
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the projects of your workspace.")
+        static let configuration = CommandConfiguration(
+            abstract: "List the projects of your workspace.",
+            discussion: "Example: fastable project list")
         @OptionGroup var common: CommonOptions
 
         struct Answer: Codable { var projects: [Project] }
@@ -69,9 +78,11 @@ struct ProjectCommand: AsyncParsableCommand {
     }
 
     struct Get: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show one project and its container.")
+        static let configuration = CommandConfiguration(
+            abstract: "Show one project and its container.",
+            discussion: "Example: fastable project get shop")
         @OptionGroup var common: CommonOptions
-        @Argument(help: "Name or id.") var project: String
+        @Argument(help: "The project: its name or id.") var project: String
 
         func run() async throws {
             try await common.show("projects_get", ["project": .string(project)], as: JSONValue.self) { answer in
@@ -82,9 +93,10 @@ struct ProjectCommand: AsyncParsableCommand {
 
     struct Delete: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Delete a project with its container and all its files.")
+            abstract: "Delete a project with its container and all its files.",
+            discussion: "Example: fastable project delete shop --yes")
         @OptionGroup var common: CommonOptions
-        @Argument(help: "Name or id.") var project: String
+        @Argument(help: "The project: its name or id.") var project: String
         @Flag(help: "Do not ask.") var yes = false
         @Flag(help: "Also when its node is offline; the node removes the rest when it is back.") var force = false
 

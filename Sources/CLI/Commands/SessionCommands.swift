@@ -6,12 +6,18 @@ import NIOHTTP1
 
 struct LoginCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "login", abstract: "Remember a controller and the file that holds a token for it.",
-        discussion: "Example: fastable login --url https://fastable.example.com:7420 --token-file ~/fastable.token")
+        commandName: "login", abstract: "Remember a controller and the file with a token for it.",
+        discussion: """
+            Example:
+              fastable login --url https://ctl.example.com:7420 --token-file ~/ctl.token
+
+            The first token stands in the file admin.token of the controller's state
+            directory; ‘fastable token create’ makes more.
+            """)
 
     @Option(help: "Address of the controller's API.") var url = "http://127.0.0.1:7420"
     @Option(help: "File with the token; its path is remembered, not its content.") var tokenFile: String
-    @Option(help: "What to call this login.") var name = "default"
+    @Option(help: "What to call this login, for --context.") var name = "default"
     @Flag(help: "Print the answer as JSON.") var json = false
 
     func run() async throws {
@@ -33,7 +39,12 @@ struct LoginCommand: AsyncParsableCommand {
 
 struct LogoutCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "logout", abstract: "Forget a controller. The token stays valid: revoke it with ‘token revoke’.")
+        commandName: "logout", abstract: "Forget a controller. The token stays valid.",
+        discussion: """
+            To make the token worthless too, revoke it first: fastable token revoke ID
+
+            Example: fastable logout --name default
+            """)
 
     @Option(help: "Which login to forget.") var name: String?
     @Flag(help: "Print the answer as JSON.") var json = false
@@ -42,7 +53,11 @@ struct LogoutCommand: AsyncParsableCommand {
         try await CommandFailure.explained {
             var known = try Contexts.load()
             guard let name = name ?? known.current, known.contexts.removeValue(forKey: name) != nil else {
-                throw FastableError(.notFound, "There is no such login.")
+                let names = known.contexts.keys.sorted().joined(separator: ", ")
+                throw FastableError(
+                    .notFound,
+                    name.map { "There is no login ‘\($0)’. Known: \(names.isEmpty ? "none" : names)." }
+                        ?? "You are not logged in anywhere, so there is nothing to forget.")
             }
             if known.current == name { known.current = known.contexts.keys.min() }
             try known.save()
@@ -54,7 +69,14 @@ struct LogoutCommand: AsyncParsableCommand {
 
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "status", abstract: "Show the controller and its nodes.")
+        commandName: "status", abstract: "Show the controller and its nodes.",
+        discussion: """
+            Needs a token with the scope admin.
+
+            Examples:
+              fastable status
+              TOKEN=$(cat "$(fastable status --json | jq -r .tokenFile)")
+            """)
 
     @OptionGroup var common: CommonOptions
 

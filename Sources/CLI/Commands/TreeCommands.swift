@@ -10,15 +10,17 @@ struct PushCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "push", abstract: "Copy a directory into a project's workspace.",
         discussion: """
+            What is there already stays, unless --replace is given.
+
             Examples:
               fastable push shop .
               fastable push shop ./site --to public --replace
             """)
 
     @OptionGroup var common: CommonOptions
-    @Argument(help: "Name or id.") var project: String
+    @Argument(help: "The project: its name or id.") var project: String
     @Argument(help: "The directory to copy.") var directory: String
-    @Option(help: "Where to, in the workspace.") var to: String?
+    @Option(help: ArgumentHelp("Where to, relative to /workspace.", valueName: "path")) var to: String?
     @Flag(help: "Replace what is there, once the whole tree has arrived.") var replace = false
 
     func run() async throws {
@@ -26,7 +28,10 @@ struct PushCommand: AsyncParsableCommand {
             var isDirectory: ObjCBool = false
             guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory), isDirectory.boolValue
             else {
-                throw FastableError(.notFound, "There is no directory ‘\(directory)’.")
+                throw FastableError(
+                    .notFound,
+                    "There is no directory ‘\(directory)’ here. Name the directory to copy, for example: fastable push \(project) ."
+                )
             }
             let client = try common.client()
             let tar = try Tar.start(["--create", "--file=-", "--directory=\(directory)", "--format=pax", "."])
@@ -51,12 +56,16 @@ struct PushCommand: AsyncParsableCommand {
 struct PullCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "pull", abstract: "Copy a project's workspace, or a part of it, to a directory here.",
-        discussion: "Example: fastable pull shop ./shop --from src")
+        discussion: """
+            Examples:
+              fastable pull shop ./shop
+              fastable pull shop ./build --from dist
+            """)
 
     @OptionGroup var common: CommonOptions
-    @Argument(help: "Name or id.") var project: String
+    @Argument(help: "The project: its name or id.") var project: String
     @Argument(help: "The directory to write; made when it does not exist.") var directory: String
-    @Option(help: "What to copy, in the workspace.") var from: String?
+    @Option(help: ArgumentHelp("What to copy, relative to /workspace.", valueName: "path")) var from: String?
 
     func run() async throws {
         try await CommandFailure.explained {
@@ -115,7 +124,9 @@ private struct Tar {
         do {
             try process.run()
         } catch {
-            throw FastableError(.unavailable, "tar could not be started; is it installed?", context: "\(error)")
+            throw FastableError(
+                .unavailable, "The program tar could not be started. Install it, or put it on your PATH.",
+                context: "\(error)")
         }
         return Tar(
             process: process, input: input.fileHandleForWriting,

@@ -79,6 +79,6 @@ struct CommandLineFlags {
                 .invalid, "Unexpected argument ‘\(argument)’. Settings are given as --name VALUE; see --help.")
         }
         return FastableError(
-            .invalid, "Unknown flag ‘\(flag)’.\(NearestName.suggestion(for: flag, among: known)) See --help.")
+            .invalid, "Unknown flag ‘\(flag)’.\(NearestName.hint(for: flag, among: known)) See --help.")
     }
 }

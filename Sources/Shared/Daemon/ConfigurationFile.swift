@@ -61,7 +61,7 @@ struct ConfigurationFile {
             throw FastableError(
                 .invalid,
                 "The configuration file ‘\(path)’ has the unknown setting ‘\(key)’."
-                    + NearestName.suggestion(for: key, among: known),
+                    + NearestName.hint(for: key, among: known),
                 details: ["setting": .string(key)])
         }
     }

@@ -3,10 +3,10 @@ import ControllerAPI
 import ControllerServices
 import FastableCore
 import FoundationEssentials
-import Logging
 import NIOCore
 import NIOFoundationCompat
 import NIOHTTP1
+import TestSupport
 
 /// The real server on a free port of this machine.
 struct TestServer: Sendable {
@@ -61,8 +61,6 @@ struct TestServer: Sendable {
     }
 }
 
-let quietLogger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
-
 /// Runs `body` against a server that is stopped afterwards.
 func withServer(
     _ configuration: APIServerConfiguration = TestServer.configuration(), scheme: String = "http",
@@ -70,7 +68,7 @@ func withServer(
 ) async throws {
     let backend = TestBackend()
     let (addresses, continuation) = AsyncStream<SocketAddress>.makeStream()
-    let server = try APIServer(configuration, backend: backend, logger: quietLogger) { continuation.yield($0) }
+    let server = try APIServer(configuration, backend: backend, logger: .quiet) { continuation.yield($0) }
     let client = HTTPClient(eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: client)
     do {
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -1,6 +1,8 @@
 import FastableCore
 import Foundation
 import Synchronization
+import TestSupport
+import Testing
 
 /// How a run of the program ended.
 struct CLIResult: Sendable {
@@ -34,18 +36,10 @@ final class CLIProcess: Sendable {
     private let errors: PipeReader
     private let exit: Exit
 
-    /// Where the built programs are: beside the tests, unless FASTABLE_BIN_DIR says otherwise.
-    static let program: URL = {
-        if let folder = ProcessInfo.processInfo.environment["FASTABLE_BIN_DIR"] {
-            return URL(fileURLWithPath: folder).appending(path: "fastable")
-        }
-        return URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent().appending(path: "fastable")
-    }()
-
     /// `output` is where stdout goes when it is not to be read.
     init(_ arguments: [String], environment: [String: String], output: FileHandle? = nil) throws {
         let process = Process()
-        process.executableURL = Self.program
+        process.executableURL = URL(fileURLWithPath: try #require(BuiltProgram.path("fastable")))
         process.arguments = arguments
         process.environment = environment
         let input = Pipe()

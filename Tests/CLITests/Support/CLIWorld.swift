@@ -5,10 +5,11 @@ import ControllerStore
 import FastableCore
 import FastableIdentity
 import Foundation
-import Logging
 import NIOCore
 import NodeControl
 import Synchronization
+import TestSupport
+import Testing
 
 /// A controller in this process with a fake node, and the built program to ask it with.
 struct CLIWorld: Sendable {
@@ -20,17 +21,10 @@ struct CLIWorld: Sendable {
     var tokenFile: String { folder + "/admin.token" }
 
     static func with(_ body: @Sendable (CLIWorld) async throws -> Void) async throws {
-        let folder = FileManager.default.temporaryDirectory.appending(
-            path: "fastable-cli-\(UInt64.random(in: 0 ... .max))"
-        ).path
-        try FileManager.default.createDirectory(
-            atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-        defer { try? FileManager.default.removeItem(atPath: folder) }
-        try await run(in: folder, body)
+        try await withTemporaryDirectory { folder in try await run(in: folder, body) }
     }
 
     private static func run(in folder: String, _ body: @Sendable (CLIWorld) async throws -> Void) async throws {
-        let quiet = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
         let store = try SQLiteStore(path: folder + "/controller.sqlite")
         let authority = try CertificateAuthority(at: Date())
         let registry = NodeRegistry()
@@ -38,21 +32,21 @@ struct CLIWorld: Sendable {
             store: store, nodes: registry, authority: authority,
             configuration: ControllerServices.Configuration(
                 endpoints: .init(apiURL: "http://127.0.0.1:1", nodeListener: .loopback(port: 1)),
-                tokenFile: folder + "/admin.token"), logger: quiet)
+                tokenFile: folder + "/admin.token"), logger: .quiet)
         try await services.tokens.bootstrapAdminToken(file: folder + "/admin.token")
         let ports = Mutex<(node: Int?, api: Int?)>((nil, nil))
         let listener = NodeListenerService(
             address: .loopback(port: 0),
             credential: try authority.issueServerCredential(names: ["127.0.0.1"], at: Date()),
-            authorityPEM: authority.pem, registry: registry, delegate: services.fleet, logger: quiet
+            authorityPEM: authority.pem, registry: registry, delegate: services.fleet, logger: .quiet
         ) { port in ports.withLock { $0.node = port } }
         let api = try APIServer(
-            APIServerConfiguration(port: 0, programVersion: "1"), backend: services, logger: quiet
+            APIServerConfiguration(port: 0, programVersion: "1"), backend: services, logger: .quiet
         ) { address in ports.withLock { $0.api = address.port } }
         let node = FakeNode()
         let link = NodeLinkService(
             identityDirectory: folder + "/node",
-            reporter: NodeReporter { NodeReport(facts: FakeNode.facts, containers: []) }, logger: quiet
+            reporter: NodeReporter { NodeReport(facts: FakeNode.facts, containers: []) }, logger: .quiet
         ) { stream in await node.serve(stream) }
 
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -101,14 +95,4 @@ struct CLIWorld: Sendable {
 
     /// Variables of a person who logs in instead of setting any.
     static let loggedOut: [String: String?] = ["FASTABLE_API_URL": nil, "FASTABLE_TOKEN_FILE": nil]
-}
-
-/// Waits until a condition holds; throws after a while.
-func eventually(_ what: String, seconds: Int = 15, _ condition: () async throws -> Bool) async throws {
-    let deadline = ContinuousClock.now + .seconds(seconds)
-    while ContinuousClock.now < deadline {
-        if try await condition() { return }
-        try await Task.sleep(for: .milliseconds(10))
-    }
-    throw FastableError(.timeout, "Waited \(seconds) s in vain: \(what).")
 }

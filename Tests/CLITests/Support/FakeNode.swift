@@ -17,6 +17,7 @@ final class FakeNode: Sendable {
         var archive = Data()
         var pushes: [TreePush] = []
         var pulls: [TreePull] = []
+        var edits: [FileEdit] = []
         var starts: [ExecStart] = []
         var kills: [Kill] = []
         var signals: [ExecID: AsyncStream<Int32>.Continuation] = [:]
@@ -33,6 +34,7 @@ final class FakeNode: Sendable {
     var kills: [Kill] { state.withLock { $0.kills } }
     var pushes: [TreePush] { state.withLock { $0.pushes } }
     var pulls: [TreePull] { state.withLock { $0.pulls } }
+    var edits: [FileEdit] { state.withLock { $0.edits } }
     var files: [String: Data] { state.withLock { $0.files } }
 
     func serve(_ stream: MuxStream) async {
@@ -146,16 +148,20 @@ final class FakeNode: Sendable {
     }
 
     private func edit(_ edit: FileEdit) throws -> FileEditResult {
-        let text = String(decoding: try content(edit.path), as: UTF8.self)
-        guard let change = edit.edits.first, text.contains(change.oldString) else {
-            throw FastableError(
-                .notFound, "The text does not stand in ‘\(edit.path)’.",
-                details: ["nearest": [["line": 3, "text": "debug = true\nnext"]]])
+        state.withLock { $0.edits.append(edit) }
+        var text = String(decoding: try content(edit.path), as: UTF8.self)
+        for change in edit.edits {
+            guard text.contains(change.oldString) else {
+                throw FastableError(
+                    .notFound, "The text does not stand in ‘\(edit.path)’.",
+                    details: ["nearest": [["line": 3, "text": "debug = true\nnext"]]])
+            }
+            text = text.replacing(change.oldString, with: change.newString)
         }
-        _ = store(Data(text.replacing(change.oldString, with: change.newString).utf8), at: edit.path)
+        _ = store(Data(text.utf8), at: edit.path)
         return FileEditResult(
-            path: edit.path, sha256: String(repeating: "0", count: 64), replacements: 1, firstLine: 1,
-            snippet: change.newString)
+            path: edit.path, sha256: String(repeating: "0", count: 64), replacements: edit.edits.count, firstLine: 1,
+            snippet: edit.edits.last?.newString ?? "")
     }
 
     private func list() -> FileListResult {

@@ -12,6 +12,8 @@ import NIOFoundationCompat
 import NIOHTTP1
 import NodeControl
 import Synchronization
+import TestSupport
+import Testing
 
 /// A whole controller in this process: database, authority, and both listeners on loopback.
 struct TestController: Sendable {
@@ -30,7 +32,7 @@ struct TestController: Sendable {
     static func with(
         helloDeadline: Duration? = nil, _ body: @Sendable (TestController) async throws -> Void
     ) async throws {
-        try await withFolder { folder in
+        try await withTemporaryDirectory { folder in
             try await run(in: folder, helloDeadline: helloDeadline, body)
         }
     }

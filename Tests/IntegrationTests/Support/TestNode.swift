@@ -8,6 +8,8 @@ import NIOPosix
 import NIOSSL
 import NodeControl
 import Synchronization
+import TestSupport
+import Testing
 
 /// A host that has joined: its identity on disk.
 struct TestNode: Sendable {

@@ -6,9 +6,9 @@ import FastableCore
 import FastableIdentity
 import FastableWire
 import FoundationEssentials
-import Logging
 import NIOCore
 import NIOPosix
+import TestSupport
 
 #if canImport(Glibc)
     import Glibc
@@ -28,10 +28,16 @@ struct World: Sendable {
         nodes count: Int = 1, auditRetentionDays: Int = Limits.auditRetentionDays,
         _ body: @Sendable (World, [SimulatedNode]) async throws -> Value
     ) async throws -> Value {
-        let folder = try temporaryFolder()
-        defer { try? FileManager.default.removeItem(atPath: folder) }
-        let world = try await World(folder: folder, auditRetentionDays: auditRetentionDays)
-        return try await withThrowingTaskGroup(of: Void.self) { group in
+        try await withTemporaryDirectory { folder in
+            let world = try await World(folder: folder, auditRetentionDays: auditRetentionDays)
+            return try await run(world, nodes: count, body)
+        }
+    }
+
+    private static func run<Value: Sendable>(
+        _ world: World, nodes count: Int, _ body: @Sendable (World, [SimulatedNode]) async throws -> Value
+    ) async throws -> Value {
+        try await withThrowingTaskGroup(of: Void.self) { group in
             var nodes: [SimulatedNode] = []
             for index in 0..<count {
                 let node = try await world.join("node-\(index + 1)")
@@ -54,19 +60,11 @@ struct World: Sendable {
         other = WorkspaceID()
         try await store.createWorkspace(Workspace(id: other, name: "other", createdAt: .nowMilliseconds))
         guard let listener = HostPort("127.0.0.1:7421") else { throw FastableError(.internal, "no address") }
-        var logger = Logger(label: "test")
-        logger.logLevel = .critical
         services = ControllerServices(
             store: store, nodes: directory, authority: authority,
             configuration: ControllerServices.Configuration(
                 endpoints: ControllerServices.Endpoints(apiURL: "http://127.0.0.1:7420", nodeListener: listener),
-                tokenFile: folder + "/token", auditRetentionDays: auditRetentionDays), logger: logger)
-    }
-
-    private static func temporaryFolder() throws -> String {
-        var template = Array("/tmp/fastable-services-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw FastableError(.internal, "no temporary folder") }
-        return String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+                tokenFile: folder + "/token", auditRetentionDays: auditRetentionDays), logger: .quiet)
     }
 
     /// A node that has joined and whose link is up; somebody must run it.

@@ -87,7 +87,7 @@ extension JSONSchema {
         _ text: String, _ allowed: [String]?, _ minimum: Int?, _ maximum: Int?, _ path: Path
     ) throws {
         if let allowed, !allowed.contains(text) {
-            let hint = suggestion(for: text, among: allowed)
+            let hint = NearestName.hint(for: text, among: allowed)
             throw FastableError(
                 .unprocessable,
                 "The field ‘\(path.name)’ must be one of \(allowed.joined(separator: ", ")).\(hint)",
@@ -155,14 +155,10 @@ extension JSONSchema {
     private static func unknownField(_ name: String, _ rule: Members, _ path: Path) -> FastableError {
         let place = path.member(name.shortened)
         let known = rule.properties.map(\.name)
-        let hint = suggestion(for: name, among: known)
+        let hint = NearestName.hint(for: name, among: known)
         let list = known.isEmpty ? "There are no fields here." : "Known fields: \(known.joined(separator: ", "))."
         return FastableError(
             .invalid, "The field ‘\(place.name)’ is not known.\(hint.isEmpty ? " \(list)" : hint)",
             details: ["field": .string(place.name), "known": .array(known.map(JSONValue.string))])
-    }
-
-    private static func suggestion(for text: String, among names: [String]) -> String {
-        NearestName.suggestions(for: text, among: names, count: 1).first.map { " Did you mean ‘\($0)’?" } ?? ""
     }
 }

@@ -7,7 +7,8 @@ struct FileCommand: AsyncParsableCommand {
         commandName: "fs", abstract: "Read, write, edit and search the files of a project.",
         discussion: "Paths are relative to /workspace. None of these starts the container.",
         subcommands: [
-            Read.self, Write.self, Edit.self, List.self, Glob.self, Grep.self, Delete.self,
+            Read.self, Write.self, Edit.self, List.self, Glob.self, Grep.self, Delete.self, Stat.self,
+            MakeDirectory.self, Move.self, Copy.self, ChangeMode.self,
         ])
 
     struct Read: AsyncParsableCommand {

@@ -45,18 +45,32 @@ extension FileService {
 
 extension FileEntry {
     init(_ entry: TreeWalker.Entry) {
-        let kind: Kind =
-            switch entry.status.kind {
+        self.init(
+            name: String(decoding: entry.path, as: UTF8.self), kind: Kind(entry.status.kind),
+            sizeBytes: Int(entry.status.size), mode: entry.status.octalMode,
+            modifiedMilliseconds: entry.status.modified / 1_000_000,
+            symlinkTarget: entry.linkTarget.map { String(decoding: $0, as: UTF8.self) })
+    }
+}
+
+extension FileEntry.Kind {
+    init(_ kind: FileStatus.Kind) {
+        self =
+            switch kind {
             case .regular: .file
             case .directory: .directory
             case .symlink: .symlink
             case .other: .other
             }
-        let octal = String(entry.status.mode, radix: 8)
-        self.init(
-            name: String(decoding: entry.path, as: UTF8.self), kind: kind, sizeBytes: Int(entry.status.size),
-            mode: String(repeating: "0", count: max(0, 4 - octal.count)) + octal,
-            modifiedMilliseconds: entry.status.modified / 1_000_000,
-            symlinkTarget: entry.linkTarget.map { String(decoding: $0, as: UTF8.self) })
+    }
+}
+
+extension FileStatus {
+    /// `0644`.
+    var octalMode: String { Self.octal(mode) }
+
+    static func octal(_ mode: UInt32) -> String {
+        let digits = String(mode, radix: 8)
+        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
     }
 }

@@ -107,21 +107,24 @@ extension FileService {
         _ path: RootedPath, _ place: borrowing RootedDirectory.Place
     ) throws -> (text: String, status: FileStatus) {
         do throws(Errno) {
-            let file = try place.directory.openEntry(place.name, O_RDONLY)
-            let status = try file.status()
-            guard status.kind == .regular else { throw Errno(ENXIO) }
-            guard status.size <= Limits.rawFileBytes else { throw Errno(EFBIG) }
-            var digest = Digest()
-            var position: Int64 = 0
-            // No further than it was long: a process may make it longer for ever.
-            while position < status.size {
-                let chunk = try file.readChunk(Int(min(1024 * 1024, status.size - position)), at: position)
-                chunk.withUnsafeBytes { digest.update($0) }
-                position += Int64(chunk.count)
-                if chunk.isEmpty { break }
-            }
-            return (digest.text, status)
+            return try Self.digest(of: try place.directory.openEntry(place.name, O_RDONLY))
         } catch { throw error.fileError(path.description, doing: "read") }
+    }
+
+    static func digest(of file: borrowing FileDescriptor) throws(Errno) -> (text: String, status: FileStatus) {
+        let status = try file.status()
+        guard status.kind == .regular else { throw Errno(ENXIO) }
+        guard status.size <= Limits.rawFileBytes else { throw Errno(EFBIG) }
+        var digest = Digest()
+        var position: Int64 = 0
+        // No further than it was long: a process may make it longer for ever.
+        while position < status.size {
+            let chunk = try file.readChunk(Int(min(1024 * 1024, status.size - position)), at: position)
+            chunk.withUnsafeBytes { digest.update($0) }
+            position += Int64(chunk.count)
+            if chunk.isEmpty { break }
+        }
+        return (digest.text, status)
     }
 
     func stale(_ path: RootedPath, current: String?) -> FastableError {

@@ -75,12 +75,14 @@ struct FileCommand: AsyncParsableCommand {
         @Option(help: "The text to replace, exactly.") var old: String
         @Option(help: "What to put in its place.") var new: String
         @Flag(help: "Replace every occurrence.") var all = false
+        @Option(help: "Only if the file has this sha256 now.") var ifMatch: String?
 
         func run() async throws {
             let edit: JSONValue = ["oldString": .string(old), "newString": .string(new), "replaceAll": .bool(all)]
+            var input: [String: JSONValue] = ["project": .string(project), "path": .string(path), "edits": [edit]]
+            input["ifMatch"] = ifMatch.map { .string($0) }
             try await common.show(
-                "fs.edit", ["project": .string(project), "path": .string(path), "edits": [edit]],
-                as: FileEditResult.self
+                "fs.edit", .object(input), as: FileEditResult.self
             ) { result in
                 "Replaced \(result.replacements) in \(result.path), line \(result.firstLine):\n\(result.snippet)"
             }
@@ -171,12 +173,15 @@ struct FileCommand: AsyncParsableCommand {
         @Argument(help: "Name or id.") var project: String
         @Argument(help: "Path in the workspace.") var path: String
         @Flag(name: .shortAndLong, help: "A directory with all that is in it.") var recursive = false
+        @Option(help: "Only if it is a file that has this sha256 now.") var ifMatch: String?
 
         func run() async throws {
+            var input: [String: JSONValue] = [
+                "project": .string(project), "path": .string(path), "recursive": .bool(recursive),
+            ]
+            input["ifMatch"] = ifMatch.map { .string($0) }
             try await common.show(
-                "fs.delete",
-                ["project": .string(project), "path": .string(path), "recursive": .bool(recursive)],
-                as: FileDeleteResult.self
+                "fs.delete", .object(input), as: FileDeleteResult.self
             ) { "Deleted \($0.path) (\($0.removed) in all)." }
         }
     }

@@ -66,6 +66,19 @@ extension FileEntry.Kind {
 }
 
 extension FileStatus {
+    /// Another text for each state of each file: `v`, then inode, size and times. As fine as the clock of the filesystem.
+    var version: String {
+        "v"
+            + [UInt64(bitPattern: changed), UInt64(bitPattern: modified), inode, UInt64(bitPattern: size)]
+            .map { String($0, radix: 16) }.joined(separator: "-")
+    }
+
+    static func isVersion(_ text: String) -> Bool {
+        let parts = text.utf8.dropFirst().split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
+        return text.hasPrefix("v") && parts.count == 4
+            && parts.allSatisfy { (1...16).contains($0.count) && $0.allSatisfy(Digest.isDigit) }
+    }
+
     /// `0644`.
     var octalMode: String { Self.octal(mode) }
 

@@ -75,7 +75,7 @@ extension FileService {
         do throws(Errno) {
             place = try root.place(of: path, makingDirectoriesFor: precondition.allowsAbsence ? uidBase : nil)
         } catch {
-            if error.number == ENOENT, case .digest = precondition { throw stale(path, current: nil) }
+            if error.number == ENOENT, !precondition.allowsAbsence { throw stale(path, current: nil) }
             throw error.fileError(path.description, doing: "write")
         }
         guard let existing = place.status?.kind, existing == .directory || kind == .directory else { return place }

@@ -76,7 +76,7 @@ extension FileService {
             // A file that must exist already needs no directory made.
             place = try root.finalPlace(of: path, makingDirectoriesFor: precondition.allowsAbsence ? uidBase : nil)
         } catch {
-            if error.number == ENOENT, case .digest = precondition { throw stale(path, current: nil) }
+            if error.number == ENOENT, !precondition.allowsAbsence { throw stale(path, current: nil) }
             throw error.fileError(path.description, doing: "write")
         }
         switch place.status?.kind {
@@ -99,6 +99,10 @@ extension FileService {
             guard place.status != nil else { throw stale(path, current: nil) }
             let (text, status) = try digest(path, place)
             guard text == wanted else { throw stale(path, current: text) }
+            return .unchanged(status)
+        case .version(let wanted):
+            guard let status = place.status else { throw stale(path, current: nil) }
+            guard status.version == wanted else { throw stale(path, current: try digest(path, place).text) }
             return .unchanged(status)
         }
     }
@@ -168,6 +172,8 @@ enum Precondition: Sendable, Equatable {
     case none
     case absent
     case digest(String)
+    /// What a download told of the file's state.
+    case version(String)
 
     init(_ ifMatch: String?) throws {
         guard let ifMatch else {
@@ -175,16 +181,27 @@ enum Precondition: Sendable, Equatable {
             return
         }
         let text = ifMatch.lowercased()
-        guard text.isEmpty || Digest.isForm(text) else {
+        if text.isEmpty {
+            self = .absent
+        } else if Digest.isForm(text) {
+            self = .digest(text)
+        } else if FileStatus.isVersion(text) {
+            self = .version(text)
+        } else {
             throw FastableError(
                 .unprocessable,
                 "The field ‘ifMatch’ must be a sha256 in hexadecimal, or empty for a file that must not exist.",
                 details: ["field": "ifMatch"])
         }
-        self = text.isEmpty ? .absent : .digest(text)
     }
 
-    var allowsAbsence: Bool { if case .digest = self { false } else { true } }
+    /// Whether the file may be missing before the change.
+    var allowsAbsence: Bool {
+        switch self {
+        case .none, .absent: true
+        case .digest, .version: false
+        }
+    }
 }
 
 /// What must hold at the moment a new file takes its place.

@@ -151,11 +151,17 @@ struct FileOperations: Sendable {
             .init(
                 "Delete a file",
                 "Deletes a file, a link or a directory; a link is deleted, never what it points to. Fails with conflict for a directory "
-                    + "that is not empty unless `recursive`, and not_found when there is no such path."),
+                    + "that is not empty unless `recursive`, not_found when there is no such path, and stale when `ifMatch` does not hold."
+            ),
             .filesWrite, .writing(destructive: true), .fsDelete, FileDelete.self, FileDeleteResult.self,
             [
                 .required("path", FileSchemas.path("What to delete.")),
                 .optional("recursive", .boolean("A directory with all that is in it.", default: false)),
+                .optional(
+                    "ifMatch",
+                    .string(
+                        "Only if the file has this sha256 (lower-case hexadecimal) now; for a regular file.",
+                        minimumBytes: 1, maximumBytes: FileSchemas.ifMatchBytes)),
             ], FileSchemas.deleted)
     }
 

@@ -11,7 +11,10 @@ enum FileSchemas {
 
     static let ifMatch = JSONSchema.string(
         "Only if the file has this sha256 (lower-case hexadecimal) now, otherwise the call fails with `stale`; \"\" means "
-            + "that the file must not exist yet.", maximumBytes: 64)
+            + "that the file must not exist yet.", maximumBytes: ifMatchBytes)
+
+    /// A sha256, or the version that a download tells.
+    static let ifMatchBytes = 80
 
     static let encoding = JSONSchema.oneOf(
         ["utf8", "base64"], "How `content` is written. Use base64 for bytes that are not UTF-8 text.", default: "utf8")

@@ -131,11 +131,15 @@ struct FileCommand: AsyncParsableCommand {
         @OptionGroup var common: CommonOptions
         @Argument(help: "Name or id.") var project: String
         @Argument(help: "Pattern, as ripgrep's --glob takes it.") var pattern: String
+        @Option(help: "Search below this path.") var path: String?
+        @Flag(help: "Also files that .gitignore excludes.") var noIgnore = false
 
         func run() async throws {
-            try await common.show(
-                "fs.glob", ["project": .string(project), "pattern": .string(pattern)], as: FileGlobResult.self
-            ) { result in
+            var input: [String: JSONValue] = [
+                "project": .string(project), "pattern": .string(pattern), "includeIgnored": .bool(noIgnore),
+            ]
+            input["path"] = path.map { .string($0) }
+            try await common.show("fs.glob", .object(input), as: FileGlobResult.self) { result in
                 if result.truncated { Output.error("there are more; narrow the pattern") }
                 return result.paths.joined(separator: "\n")
             }
@@ -152,11 +156,12 @@ struct FileCommand: AsyncParsableCommand {
         @Option(help: "Only files whose path matches.") var glob: String?
         @Flag(name: .shortAndLong, help: "Ignore case.") var ignoreCase = false
         @Flag(name: [.customShort("F"), .long], help: "The pattern is plain text.") var fixedString = false
+        @Flag(help: "Also files that .gitignore excludes.") var noIgnore = false
 
         func run() async throws {
             var input: [String: JSONValue] = [
                 "project": .string(project), "pattern": .string(pattern), "ignoreCase": .bool(ignoreCase),
-                "fixedString": .bool(fixedString),
+                "fixedString": .bool(fixedString), "includeIgnored": .bool(noIgnore),
             ]
             input["path"] = path.map { .string($0) }
             input["glob"] = glob.map { .string($0) }

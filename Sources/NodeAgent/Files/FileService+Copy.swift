@@ -13,19 +13,19 @@ extension FileService {
         let to = try RootedPath(request.to)
         let precondition = try Self.precondition(request.ifMatch, overwrite: request.overwrite)
         guard !to.isRoot else { throw Self.isWorkspace("to") }
-        let budget = CopyBudget()
+        let cancellation = Cancellation()
         return try await withTaskCancellationHandler {
             try await offload { [self] in
                 let task = CopyTask(
                     from: from, to: to, precondition: precondition, wasGiven: request.ifMatch != nil,
-                    isRecursive: request.recursive ?? false, budget: budget)
+                    isRecursive: request.recursive ?? false, budget: CopyBudget(cancellation))
                 for _ in 0..<Self.attempts {
                     if let result = try copyOnce(task) { return result }
                 }
                 throw busy(to)
             }
         } onCancel: {
-            budget.cancel()
+            cancellation.cancel()
         }
     }
 

@@ -139,6 +139,12 @@ public final class RootedDirectory: Sendable {
 extension RootedDirectory {
     private static let linksAtMost = 40
 
+    /// The parts of a path without symbolic links, as it is now; none for the root.
+    public func physicalParts(of path: RootedPath) throws(Errno) -> [String] {
+        let physical = try physicalPath(path.description)
+        return physical == "." ? [] : physical.split(separator: "/").map(String.init)
+    }
+
     /// The path without symbolic links, as it is now. It is only text: whoever opens it goes through the kernel's check again, so
     /// a change meanwhile cannot lead out.
     private func physicalPath(_ path: String) throws(Errno) -> String {

@@ -104,6 +104,9 @@ public enum Limits {
     public static let grepLineBytes = 2_000
     public static let searchSeconds = 30
     public static let searchPatternBytes = 16 * 1024
+    /// Ignore files of one search: rules in force at a time, and bytes of one file.
+    public static let ignoreRules = 10_000
+    public static let ignoreFileBytes = 256 * 1024
     /// Larger files are not searched.
     public static let searchFileBytes = 64 * 1024 * 1024
     /// Memory of the program that searches.

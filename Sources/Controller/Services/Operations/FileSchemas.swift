@@ -19,7 +19,8 @@ enum FileSchemas {
     static let encoding = JSONSchema.oneOf(
         ["utf8", "base64"], "How `content` is written. Use base64 for bytes that are not UTF-8 text.", default: "utf8")
 
-    static let includeIgnored = JSONSchema.boolean("Also files that .gitignore excludes.", default: false)
+    static let includeIgnored = JSONSchema.boolean(
+        "Also files that .gitignore, .ignore and .rgignore exclude.", default: false)
 
     // MARK: answers
 

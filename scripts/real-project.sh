@@ -3,29 +3,15 @@
 # not mind being root) run in the container over CLI and MCP, with the output arriving while they run. Called by smoke.sh.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-version=5.2.8
 cli=$binaries/fastable
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/fastable/real-project-$version
 project=django
 read -ra suite <<<"${FASTABLE_REAL_SUITE:-forms_tests urlpatterns utils_tests.test_text utils_tests.test_datastructures}"
 
-if [ ! -d "$cache/tree" ]; then
-    step "Fetching Django $version and what its tests need from PyPI"
-    rm -rf "$cache.partial"
-    mkdir -p "$cache.partial/tree/vendor"
-    retry "$repository/.venv/bin/pip" download --quiet --no-deps --no-binary django --dest "$cache.partial" \
-        "django==$version" || fail "Django could not be fetched from PyPI; run this again when it can be reached"
-    tar -xzf "$cache.partial"/[dD]jango-*.tar.gz -C "$cache.partial/tree" --strip-components=1
-    # The container has no way out here, so the two libraries that the tests import travel with the tree.
-    retry "$repository/.venv/bin/pip" install --quiet --upgrade --target "$cache.partial/tree/vendor" asgiref sqlparse ||
-        fail "asgiref and sqlparse could not be fetched from PyPI; run this again when it can be reached"
-    mv "$cache.partial" "$cache"
-fi
-
+tree=$("$repository/scripts/real-tree.sh")
 "$cli" project delete "$project" --yes >/dev/null 2>&1 || true
 "$cli" project create "$project" >/dev/null
-step "Pushing $(find "$cache/tree" -type f | wc -l) files"
-"$cli" push "$project" "$cache/tree"
+step "Pushing $(find "$tree" -type f | wc -l) files"
+"$cli" push "$project" "$tree"
 "$cli" fs grep "$project" 'class HttpRequest' --glob '*.py' | grep -q django/http/request.py || fail "the pushed tree is not whole"
 
 step "Running Django's own tests in the container"

@@ -10,9 +10,12 @@ install_packages "$repository"/scripts/packages-{build,run,test}.list
 "$repository/scripts/build.sh" tests
 
 export FASTABLE_BIN_DIR=$binaries
+# Without the internet the tests on a real tree are skipped, and say so.
+FASTABLE_REAL_TREE=$("$repository/scripts/real-tree.sh") || true
 run_tests() {
     # The tests of containers, networks and mounts need root.
     as_root env PATH="$PATH" HOME="$HOME" FASTABLE_BIN_DIR="$binaries" CI="${CI:-}" \
+        ${FASTABLE_REAL_TREE:+FASTABLE_REAL_TREE="$FASTABLE_REAL_TREE"} \
         swift test --package-path "$repository" -c "$configuration" --skip-build "$@"
 }
 

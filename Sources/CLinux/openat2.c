@@ -4,9 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -46,6 +49,53 @@ int fst_rename_exclusive(int from_directory, const char *from, int to_directory,
 
 int fst_rename_exchange(int one_directory, const char *one, int other_directory, const char *other) {
     return renameat2(one_directory, one, other_directory, other, RENAME_EXCHANGE) < 0 ? -errno : 0;
+}
+
+int fst_clone_file(int from, int to) { return ioctl(to, FICLONE, from) < 0 ? -errno : 0; }
+
+static int64_t copy_through_memory(int from, int to, int64_t offset, int64_t count) {
+    char buffer[64 * 1024];
+    size_t wanted = count < (int64_t)sizeof buffer ? (size_t)count : sizeof buffer;
+    ssize_t bytes = pread(from, buffer, wanted, offset);
+    if (bytes < 0) return -errno;
+    for (ssize_t done = 0; done < bytes;) {
+        ssize_t written = pwrite(to, buffer + done, (size_t)(bytes - done), offset + done);
+        if (written < 0 && errno != EINTR) return -errno;
+        if (written > 0) done += written;
+    }
+    return bytes;
+}
+
+int64_t fst_copy_range(int from, int to, int64_t offset, int64_t count) {
+    for (;;) {
+        off_t in = offset, out = offset;
+        ssize_t bytes = copy_file_range(from, &in, to, &out, (size_t)count, 0);
+        if (bytes < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS)) {
+            bytes = copy_through_memory(from, to, offset, count);
+            if (bytes != -EINTR) return bytes;
+        } else if (bytes >= 0 || errno != EINTR) {
+            return bytes < 0 ? -errno : bytes;
+        }
+    }
+}
+
+int64_t fst_next_data(int file, int64_t offset, int64_t size, int64_t *end) {
+    off_t begin = lseek(file, offset, SEEK_DATA);
+    if (begin < 0) {
+        *end = size;
+        // ENXIO: only a hole follows. Filesystems that know of no holes answer with the offset itself.
+        return errno == ENXIO ? size : -errno;
+    }
+    off_t hole = lseek(file, begin, SEEK_HOLE);
+    if (hole < 0) return -errno;
+    *end = hole < size ? hole : size;
+    return begin < size ? begin : size;
+}
+
+int fst_change_mode(int file, uint32_t mode) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    return chmod(path, mode) < 0 ? -errno : 0;
 }
 
 int64_t fst_read_directory(int directory, void *buffer, size_t count) {

@@ -25,7 +25,7 @@ import Testing
             #expect(answer.headers.first(name: "content-length") == "10")
             #expect(answer.headers.first(name: "content-type") == "application/octet-stream")
             #expect(answer.headers.first(name: "accept-ranges") == "bytes")
-            #expect(answer.headers.first(name: "etag") == "W/\"10-77\"")
+            #expect(answer.headers.first(name: "etag") == "\"v1-2-3-10\"")
         }
     }
 
@@ -48,10 +48,13 @@ import Testing
 
     @Test func conditionsAndHeads() async throws {
         try await withServer { server in
-            let unchanged = try await get(server, [("if-none-match", "W/\"10-77\"")])
+            let unchanged = try await get(server, [("if-none-match", "\"v1-2-3-10\"")])
             #expect(unchanged.status == 304 && unchanged.body.readableBytes == 0)
-            let unsure = try await get(server, [("range", "bytes=1-2"), ("if-range", "W/\"10-77\"")])
-            #expect(unsure.status == 200)
+            for (tag, status) in [("\"v1-2-3-10\"", 206), ("\"v1-2-3-11\"", 200), ("W/\"v1-2-3-10\"", 200)] {
+                let resumed = try await get(server, [("range", "bytes=1-2"), ("if-range", tag)])
+                #expect(resumed.status == status, "\(tag)")
+                #expect(resumed.text == (status == 206 ? "12" : "0123456789"))
+            }
             let head = try await server.send(server.request(.HEAD, Self.path))
             #expect(head.status == 200 && head.headers.first(name: "content-length") == "10")
             #expect(head.body.readableBytes == 0)
@@ -104,6 +107,7 @@ import Testing
         try await withServer { server in
             for (headers, status, note) in [
                 ([("if-match", "\"\(digest)\"")], 201, "ifMatch \(digest.lowercased()) executable false"),
+                ([("if-match", "\"v1-2-3-10\"")], 200, "ifMatch v1-2-3-10 executable false"),
                 ([("if-match", digest)], 200, "ifMatch \(digest.lowercased()) executable false"),
                 ([("if-none-match", "*")], 200, "ifMatch  executable false"),
                 ([("if-match", "W/\"10-77\"")], 400, nil), ([("if-match", "*")], 400, nil),

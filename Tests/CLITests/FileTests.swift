@@ -96,6 +96,26 @@ struct FileTests {
         }
     }
 
+    @Test func namesAndModes() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            try await world.cli(["fs", "write", "shop", "a", "--content", "text"]).requireSuccess()
+            let stat = try await world.cli(["fs", "stat", "shop", "a", "--digest"]).requireSuccess().text
+            #expect(stat.contains("4 bytes") && stat.contains("0:?") && stat.contains("ab12"), "\(stat)")
+            #expect(try await world.cli(["fs", "mkdir", "shop", "d"]).requireSuccess().text == "Made d.\n")
+            let again = try await world.cli(["fs", "mkdir", "-p", "shop", "d"]).requireSuccess()
+            #expect(again.text == "d exists already.\n")
+            let copied = try await world.cli(["fs", "cp", "-r", "shop", "a", "b"]).requireSuccess()
+            #expect(copied.text == "Copied 1, 4 B, to b.\n" && copied.errorText.contains("left out 2"))
+            #expect(try await world.cli(["fs", "mv", "shop", "a", "b"]).failed(1, saying: "exists already"))
+            let moved = try await world.cli(["fs", "mv", "-f", "shop", "a", "b"]).requireSuccess()
+            #expect(moved.text == "Moved a to b, which was replaced.\n")
+            #expect(Array(world.node.files.keys) == ["b"])
+            let mode = try await world.cli(["fs", "chmod", "shop", "755", "b"]).requireSuccess()
+            #expect(mode.text == "b has mode 0755.\n")
+        }
+    }
+
     @Test func aTreeGoesThereAndBack() async throws {
         try await CLIWorld.with { world in
             try await world.makeShop()

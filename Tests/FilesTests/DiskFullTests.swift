@@ -79,4 +79,27 @@ import Testing
             #expect(shown == ["fits"])
         }
     }
+
+    @Test func copiesLeaveWhatIsThere() async throws {
+        try await withSmallDisk { workspace, _ in
+            let service = workspace.service
+            _ = try await service.write(FileWrite(path: "file", content: "precious"))
+            let big = String(repeating: "x", count: 300_000)
+            _ = try await service.write(FileWrite(path: "tree/big", content: big))
+            let attempts: [() async throws -> Void] = [
+                { _ = try await service.copy(FileCopy(from: "tree/big", to: "file", overwrite: true)) },
+                { _ = try await service.copy(FileCopy(from: "tree/big", to: "new")) },
+                { _ = try await service.copy(FileCopy(from: "tree", to: "new", recursive: true)) },
+            ]
+            for attempt in attempts {
+                let error = try await expectError { try await attempt() }
+                #expect(error.code == .limit, "\(error)")
+                #expect(try await service.read(FileRead(path: "file")).text == "precious")
+                #expect(try await service.list(FileList(includeHidden: true)).entries.map(\.name) == ["file", "tree"])
+            }
+            // A move needs no space.
+            _ = try await service.move(FileMove(from: "tree/big", to: "file", overwrite: true))
+            #expect(try await service.stat(FileStat(path: "file")).sizeBytes == 300_000)
+        }
+    }
 }

@@ -68,6 +68,35 @@ import Testing
         #expect(rename(name, workspace.path + "/dir/moved") == 0)
     }
 
+    @Test func deletesOnlyTheFileThatWasMeant() async throws {
+        let workspace = try Workspace()
+        let service = workspace.service
+        try workspace.put("content", "file")
+        try workspace.put("x", "dir/x")
+        let digest = sha256(Array("content".utf8))
+        let version = try await service.download(FileDownload(path: "file")).head.version
+        try workspace.put("changed", "file")
+        for old in [digest, version] {
+            let stale = try await expectError { try await service.delete(FileDelete(path: "file", ifMatch: old)) }
+            #expect(stale.code == .stale && stale.details["sha256"] == .string(sha256(Array("changed".utf8))))
+        }
+        for path in ["dir", "link"] {
+            if path == "link" { try workspace.link("file", path) }
+            let error = try await expectError {
+                try await service.delete(FileDelete(path: path, recursive: true, ifMatch: digest))
+            }
+            #expect(error.code == .unprocessable)
+        }
+        let gone = try await expectError { try await service.delete(FileDelete(path: "none", ifMatch: digest)) }
+        #expect(gone.code == .stale)
+        let now = try await service.download(FileDownload(path: "file")).head.version
+        #expect(now != version)
+        #expect(try await service.delete(FileDelete(path: "file", ifMatch: now)).removed == 1)
+        try workspace.put("content", "file")
+        #expect(try await service.delete(FileDelete(path: "file", ifMatch: digest)).removed == 1)
+        #expect(!workspace.exists("file"))
+    }
+
     @Test func deletes() async throws {
         let workspace = try Workspace()
         try workspace.put("x", "file")

@@ -124,10 +124,11 @@ import Testing
             ("upload", { _ = try await service.upload(FileUpload(path: path)).finish() }),
             ("push", { _ = try await service.pushTree(TreePush(path: path, replace: true)).finish() }),
             ("pull", { _ = try await service.pullTree(TreePull(path: path)).next() }),
+            ("stat", { _ = try await service.stat(FileStat(path: path, followLink: true, digest: true)) }),
+            ("mkdir", { _ = try await service.makeDirectory(DirectoryMake(path: path, parents: true)) }),
+            ("chmod", { _ = try await service.changeMode(FileModeChange(path: path, mode: "777")) }),
         ]
-        if !attack.endsInLink {
-            attempts.append(("delete", { _ = try await service.delete(FileDelete(path: path, recursive: true)) }))
-        }
+        if !attack.endsInLink { attempts += Self.attemptsOnTheEntry(path, service) }
         for (name, attempt) in attempts {
             let error = try await expectError { try await attempt() }
             #expect(error.code == attack.code, "\(name): \(error)")
@@ -136,6 +137,49 @@ import Testing
         }
         #expect(try workspace.outsideState() == before)
         #expect(try workspace.names() == namesBefore)
+    }
+
+    /// What works on a link itself, which is right when the link is what the path ends in.
+    private static func attemptsOnTheEntry(
+        _ path: String, _ service: FileService
+    ) -> [(String, () async throws -> Void)] {
+        [
+            ("delete", { _ = try await service.delete(FileDelete(path: path, recursive: true)) }),
+            ("stat link", { _ = try await service.stat(FileStat(path: path)) }),
+            ("mkdir one", { _ = try await service.makeDirectory(DirectoryMake(path: path)) }),
+            ("move from", { _ = try await service.move(FileMove(from: path, to: "taken")) }),
+            ("move to", { _ = try await service.move(FileMove(from: "file", to: path, overwrite: true)) }),
+            ("copy from", { _ = try await service.copy(FileCopy(from: path, to: "taken", recursive: true)) }),
+            ("copy to", { _ = try await service.copy(FileCopy(from: "file", to: path, overwrite: true)) }),
+            ("copy tree to", { _ = try await service.copy(FileCopy(from: "dir", to: path, recursive: true)) }),
+        ]
+    }
+
+    @Test func movesAndCopiesTakeLinksAsLinks() async throws {
+        let workspace = try Self.prepare()
+        let before = try workspace.outsideState()
+        let service = workspace.service
+        for (index, attack) in Self.attacks.filter(\.endsInLink).enumerated() {
+            let target = try await service.stat(FileStat(path: attack.path)).symlinkTarget
+            _ = try await service.copy(FileCopy(from: attack.path, to: "copy-\(index)", recursive: true))
+            _ = try await service.move(FileMove(from: attack.path, to: "moved-\(index)"))
+            for name in ["copy-\(index)", "moved-\(index)"] {
+                let stat = try await service.stat(FileStat(path: name))
+                #expect(stat.kind == .symlink && stat.symlinkTarget == target)
+            }
+            // Whoever writes over a link replaces the link.
+            _ = try await service.copy(FileCopy(from: "file", to: "copy-\(index)", overwrite: true))
+            try workspace.put("moved\n", "source")
+            _ = try await service.move(FileMove(from: "source", to: "moved-\(index)", overwrite: true))
+            #expect(try workspace.status("copy-\(index)").kind == .regular)
+            #expect(try workspace.text("moved-\(index)") == "moved\n")
+        }
+        // A tree with links out of it takes them along, and nothing that they lead to.
+        try workspace.link(workspace.outside, "dir/out")
+        let copied = try await service.copy(FileCopy(from: "dir", to: "dir-copy", recursive: true))
+        #expect(copied.sizeBytes == 7)
+        #expect(try workspace.status("dir-copy/out").kind == .symlink)
+        #expect(try workspace.outsideState() == before)
     }
 
     @Test func hostPathsOfTheWorkspaceAreAbsolutePathsToo() async throws {

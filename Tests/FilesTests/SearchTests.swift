@@ -169,22 +169,4 @@ import Testing
         chmod(workspace.path + "/hosts", 0o600)
         #expect(try await grep(workspace, FileGrep(pattern: "needle")) == ["mine:1:needle"])
     }
-
-    @Test func agreesWithRipgrep() async throws {
-        let workspace = try Workspace()
-        var generator = SeededGenerator()
-        let words = ["alpha", "beta", "gamma", "delta"]
-        for index in 0..<300 {
-            let directory = "d\(Int.random(in: 0..<5, using: &generator))/e\(Int.random(in: 0..<5, using: &generator))"
-            let lines = (0..<20).map { _ in words.shuffled(using: &generator).prefix(2).joined(separator: " ") }
-            try workspace.put(lines.joined(separator: "\n"), "\(directory)/f\(index).txt")
-        }
-        let direct = try await HostCommand(
-            "rg", ["--no-config", "--no-heading", "-n", "--sort=path", "alpha b"],
-            workingDirectory: .path(workspace.path)
-        ).run()
-        let ours = try await grep(workspace, FileGrep(pattern: "alpha b"))
-        #expect(ours == direct.text.split(separator: "\n").map(String.init), "seed \(generator.seed)")
-        #expect(!ours.isEmpty)
-    }
 }

@@ -130,6 +130,44 @@ import Testing
         #expect(malformed.code == .unprocessable)
     }
 
+    /// The tag that a download gives stands for one state of the file, on every write.
+    @Test func aVersionIsACondition() async throws {
+        let workspace = try Workspace()
+        let service = workspace.service
+        func version() async throws -> String { try await service.download(FileDownload(path: "file")).head.version }
+        let writes: [(String) async throws -> Void] = [
+            { _ = try await service.write(FileWrite(path: "file", content: "3", ifMatch: $0)) },
+            {
+                _ = try await service.edit(
+                    FileEdit(path: "file", edits: [.init(oldString: "1", newString: "3")], ifMatch: $0))
+            },
+            {
+                let sink = try await service.upload(FileUpload(path: "file", ifMatch: $0))
+                try await sink.write(Array("3".utf8))
+                _ = try await sink.finish()
+            },
+            { _ = try await service.copy(FileCopy(from: "other", to: "file", ifMatch: $0)) },
+        ]
+        try workspace.put("3", "other")
+        for write in writes {
+            _ = try await service.write(FileWrite(path: "file", content: "0"))
+            let old = try await version()
+            _ = try await service.write(FileWrite(path: "file", content: "1"))
+            let stale = try await expectError { try await write(old) }
+            #expect(stale.code == .stale)
+            #expect(try workspace.text("file") == "1")
+            try await write(try await version())
+            #expect(try workspace.text("file") == "3")
+        }
+        for text in ["v", "v1-2-3", "v1-2-3-4-5", "v1-2-3-x", "v1-2--4", "v1-2-3-" + String(repeating: "0", count: 17)]
+        {
+            let error = try await expectError {
+                try await service.write(FileWrite(path: "file", content: "3", ifMatch: text))
+            }
+            #expect(error.code == .unprocessable, "\(text)")
+        }
+    }
+
     @Test func directoryIsNotReplaced() async throws {
         let workspace = try Workspace()
         try workspace.put("x", "dir/file")

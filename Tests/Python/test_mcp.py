@@ -14,6 +14,7 @@ MODES = ["legacy", "2026-07-28", "auto"]
 AGENT_TOOLS = {
     "projects_create", "projects_list", "projects_get", "projects_delete", "devcontainer.ensure",
     "devcontainer.status", "shell.exec", "fs.read", "fs.write", "fs.edit", "fs.list", "fs.glob", "fs.grep", "fs.delete",
+    "fs.stat", "fs.mkdir", "fs.move", "fs.copy", "fs.chmod",
 }
 ERROR_KEY = "dev.fastable/error"
 

@@ -14,7 +14,8 @@ import Testing
         let fixed: [String: JSONValue] = [
             "project": .string(project), "execId": .string(ExecID().description),
             "token": .string(TokenID().description),
-            "name": "some-name", "source": "dir:/srv/x", "edits": [["oldString": "a", "newString": "b"]],
+            "name": "some-name", "mode": "755", "source": "dir:/srv/x",
+            "edits": [["oldString": "a", "newString": "b"]],
         ]
         guard case .object(let members) = operation.inputSchema.shape else { return [:] }
         let required = members.properties.filter(\.isRequired).map { ($0.name, fixed[$0.name] ?? "x") }

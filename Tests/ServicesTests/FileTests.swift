@@ -63,6 +63,41 @@ import Testing
         }
     }
 
+    @Test func namesAndAttributesGoToTheNodeAsTheyAre() async throws {
+        try await World.with { world, nodes in
+            try await world.project()
+            nodes[0].reply(.fsStat) { (call: FileCall<FileStat>) in
+                FileStatResult(
+                    path: call.arguments.path, kind: .file, sizeBytes: 1, mode: "0644", modifiedMilliseconds: 2)
+            }
+            nodes[0].reply(.fsMakeDirectory) { (call: FileCall<DirectoryMake>) in
+                DirectoryMakeResult(path: call.arguments.path, created: true)
+            }
+            nodes[0].reply(.fsMove) { (_: FileCall<FileMove>) in FileMoveResult(from: "a", to: "b", replaced: true) }
+            nodes[0].reply(.fsCopy) { (_: FileCall<FileCopy>) in
+                FileCopyResult(from: "a", to: "b", copied: 3, sizeBytes: 7)
+            }
+            nodes[0].reply(.fsChangeMode) { (call: FileCall<FileModeChange>) in
+                FileModeChangeResult(path: call.arguments.path, mode: "0755")
+            }
+            #expect(try await world.run("fs.stat", ["project": "shop", "path": "a", "digest": true])["mode"] == "0644")
+            #expect(
+                try await world.run("fs.mkdir", ["project": "shop", "path": "a", "parents": true])["created"] == true)
+            try await world.run("fs.move", ["project": "shop", "from": "a", "to": "b", "ifMatch": "ab"])
+            let copy: JSONValue = ["project": "shop", "from": "a", "to": "b", "recursive": true, "overwrite": true]
+            #expect(try await world.run("fs.copy", copy)["copied"] == 3)
+            try await world.run("fs.chmod", ["project": "shop", "path": "a", "mode": "755"])
+            #expect(
+                try nodes[0].requests(.fsMove, FileCall<FileMove>.self).map(\.arguments)
+                    == [FileMove(from: "a", to: "b", ifMatch: "ab")])
+            #expect(
+                try nodes[0].requests(.fsCopy, FileCall<FileCopy>.self).map(\.arguments)
+                    == [FileCopy(from: "a", to: "b", recursive: true, overwrite: true)])
+            let event = try await world.audit("fs.move").last
+            #expect(event?.detail["to"] == "b" && event?.subject == "a")
+        }
+    }
+
     @Test func theNodesErrorsPassWithTheirDetails() async throws {
         try await World.with { world, nodes in
             try await world.project()

@@ -46,7 +46,7 @@ import Testing
             nodes[0].handle(.fileDownload) { stream, opening in
                 let call = try JSON.decode(NodeRequest<FileCall<FileDownload>>.self, from: opening).arguments
                 #expect(call.arguments == FileDownload(path: "big", offset: 5, length: 2_000_000))
-                let head = FileDownloadHead(sizeBytes: 3_000_000, offset: 5, length: 2_000_000, modifiedMilliseconds: 1)
+                let head = FileDownloadHead(sizeBytes: 3_000_000, offset: 5, length: 2_000_000, version: "v1-2-3-4")
                 try await stream.send(message: ByteBuffer(bytes: try JSON.encode(NodeReply.success(head))))
                 try await stream.send(data: ByteBuffer(repeating: 7, count: 2_000_000), channel: 1)
                 try await stream.finish()

@@ -14,7 +14,8 @@ struct FileCommand: AsyncParsableCommand {
               fastable fs edit shop app.py --old 'debug = True' --new 'debug = False'
             """,
         subcommands: [
-            Read.self, Write.self, EditCommand.self, List.self, Glob.self, Grep.self, Delete.self,
+            Read.self, Write.self, EditCommand.self, List.self, Glob.self, Grep.self, Delete.self, Stat.self,
+            MakeDirectory.self, Move.self, Copy.self, ChangeMode.self,
         ])
 
     struct Read: AsyncParsableCommand {
@@ -126,11 +127,15 @@ struct FileCommand: AsyncParsableCommand {
         @OptionGroup var common: CommonOptions
         @Argument(help: "The project: its name or id.") var project: String
         @Argument(help: "Pattern, as ripgrep's --glob takes it.") var pattern: String
+        @Option(help: "Search below this path.") var path: String?
+        @Flag(help: "Also files that .gitignore excludes.") var noIgnore = false
 
         func run() async throws {
-            try await common.show(
-                "fs.glob", ["project": .string(project), "pattern": .string(pattern)], as: FileGlobResult.self
-            ) { result in
+            var input: [String: JSONValue] = [
+                "project": .string(project), "pattern": .string(pattern), "includeIgnored": .bool(noIgnore),
+            ]
+            input["path"] = path.map { .string($0) }
+            try await common.show("fs.glob", .object(input), as: FileGlobResult.self) { result in
                 if result.truncated { Output.error("there are more; narrow the pattern") }
                 return result.paths.joined(separator: "\n")
             }
@@ -147,11 +152,12 @@ struct FileCommand: AsyncParsableCommand {
         @Option(help: "Only files whose path matches.") var glob: String?
         @Flag(name: .shortAndLong, help: "Ignore case.") var ignoreCase = false
         @Flag(name: [.customShort("F"), .long], help: "The pattern is plain text.") var fixedString = false
+        @Flag(help: "Also files that .gitignore excludes.") var noIgnore = false
 
         func run() async throws {
             var input: [String: JSONValue] = [
                 "project": .string(project), "pattern": .string(pattern), "ignoreCase": .bool(ignoreCase),
-                "fixedString": .bool(fixedString),
+                "fixedString": .bool(fixedString), "includeIgnored": .bool(noIgnore),
             ]
             input["path"] = path.map { .string($0) }
             input["glob"] = glob.map { .string($0) }
@@ -170,12 +176,15 @@ struct FileCommand: AsyncParsableCommand {
         @Argument(help: "The project: its name or id.") var project: String
         @Argument(help: "Path, relative to /workspace.") var path: String
         @Flag(name: .shortAndLong, help: "A directory with all that is in it.") var recursive = false
+        @Option(help: "Only if it is a file that has this sha256 now.") var ifMatch: String?
 
         func run() async throws {
+            var input: [String: JSONValue] = [
+                "project": .string(project), "path": .string(path), "recursive": .bool(recursive),
+            ]
+            input["ifMatch"] = ifMatch.map { .string($0) }
             try await common.show(
-                "fs.delete",
-                ["project": .string(project), "path": .string(path), "recursive": .bool(recursive)],
-                as: FileDeleteResult.self
+                "fs.delete", .object(input), as: FileDeleteResult.self
             ) { "Deleted \($0.path) (\($0.removed) in all)." }
         }
     }

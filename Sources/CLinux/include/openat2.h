@@ -23,6 +23,19 @@ int fst_rename_exclusive(int from_directory, const char *from, int to_directory,
 
 /// Exchanges two entries in one step; both must exist. Returns 0 or a negative errno.
 int fst_rename_exchange(int one_directory, const char *one, int other_directory, const char *other);
+/// Lets `to` share all blocks of `from`, where the filesystem can. Returns 0 or a negative errno.
+int fst_clone_file(int from, int to);
+
+/// Copies up to `count` bytes at `offset` of `from` to the same offset of `to`, in the kernel where it can. Returns the bytes, 0 at
+/// the end of the file, or a negative errno.
+int64_t fst_copy_range(int from, int to, int64_t offset, int64_t count);
+
+/// The first bytes at `offset` or later that are no hole: their beginning, and their end in `end`. Returns `size` when nothing but
+/// holes follows, or a negative errno.
+int64_t fst_next_data(int file, int64_t offset, int64_t size, int64_t *end);
+
+/// Changes the mode of an open file, also one of O_PATH. Returns 0 or a negative errno.
+int fst_change_mode(int file, uint32_t mode);
 
 /// Reads directory entries (`struct linux_dirent64`). Returns the bytes, 0 at the end, or a negative errno.
 int64_t fst_read_directory(int directory, void *buffer, size_t count);

@@ -60,6 +60,11 @@ public struct NodeRouter: Sendable {
         case .fsGlob: try await onFiles(call) { try await $0.glob($1) }
         case .fsGrep: try await onFiles(call) { try await $0.grep($1) }
         case .fsDelete: try await onFiles(call) { try await $0.delete($1) }
+        case .fsStat: try await onFiles(call) { try await $0.stat($1) }
+        case .fsMakeDirectory: try await onFiles(call) { try await $0.makeDirectory($1) }
+        case .fsMove: try await onFiles(call) { try await $0.move($1) }
+        case .fsCopy: try await onFiles(call) { try await $0.copy($1) }
+        case .fsChangeMode: try await onFiles(call) { try await $0.changeMode($1) }
         case .fileDownload: try await download(call)
         case .fileUpload: try await upload(call)
         case .treePush: try await pushTree(call)
@@ -86,7 +91,8 @@ public struct NodeRouter: Sendable {
             case .execStart, .execAttach, .treePull: call.stream.reset(failure)
             case .hello, .report, .renewCertificate, .containerEnsure, .containerStatus, .projectPrepare,
                 .projectDelete, .execStatus,
-                .execKill, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fileDownload, .fileUpload,
+                .execKill, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fsStat,
+                .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fileDownload, .fileUpload,
                 .treePush, .imageList, .imageAdd, .imageRemove:
                 try await call.reply(NodeReply<Empty>.failure(failure))
             }

@@ -27,6 +27,8 @@ struct Digest: Sendable {
 
     /// Whether a text can be a digest at all.
     static func isForm(_ text: String) -> Bool {
-        text.utf8.count == 64 && text.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
+        text.utf8.count == 64 && text.utf8.allSatisfy(isDigit)
     }
+
+    static func isDigit(_ byte: UInt8) -> Bool { (48...57).contains(byte) || (97...102).contains(byte) }
 }

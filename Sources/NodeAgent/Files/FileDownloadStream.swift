@@ -16,7 +16,7 @@ public final class FileDownloadStream: Sendable {
         self.file = file
         head = FileDownloadHead(
             sizeBytes: file.status.size, offset: offset, length: length,
-            modifiedMilliseconds: file.status.modified / 1_000_000)
+            version: file.status.version)
         position = Mutex(offset)
     }
 

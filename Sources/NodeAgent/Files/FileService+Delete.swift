@@ -1,6 +1,7 @@
 public import FastableCore
 import Glibc
 import NodeLinux
+import Synchronization
 
 extension FileService {
     /// Removes a file, a symbolic link (never what it leads to) or a directory.
@@ -11,12 +12,39 @@ extension FileService {
                 .unprocessable, "The workspace itself cannot be deleted; name what is in it.",
                 details: ["field": "path"])
         }
+        let ifMatch = try Precondition(request.ifMatch)
         return try await offload { [self] in
+            guard ifMatch == .none else { return try delete(path, ifMatch) }
             let removed = try onFile(path, "delete") { () throws(Errno) in
                 try delete(path, recursive: request.recursive ?? false)
             }
             return FileDeleteResult(path: path.description, removed: removed)
         }
+    }
+
+    /// Removes a file that is as `ifMatch` says.
+    private func delete(_ path: RootedPath, _ ifMatch: Precondition) throws -> FileDeleteResult {
+        for _ in 0..<Self.attempts {
+            let place = try onFile(path, "delete") { () throws(Errno) in try root.place(of: path) }
+            switch place.status?.kind {
+            case .regular: break
+            case nil: throw stale(path, current: nil)
+            case .directory, .symlink, .other:
+                throw FastableError(
+                    .unprocessable, "‘\(path)’ is no regular file, so it has no content that ‘ifMatch’ could name.",
+                    details: ["field": "ifMatch"])
+            }
+            guard case .unchanged(let status) = try expectation(path, place, ifMatch) else { continue }
+            let isDone = try onFile(path, "delete") { () throws(Errno) in
+                try commitLock.withLock { _ throws(Errno) in
+                    guard try place.directory.status(of: place.name).isSameState(as: status) else { return false }
+                    try place.directory.removeEntry(place.name)
+                    return true
+                }
+            }
+            if isDone { return FileDeleteResult(path: path.description, removed: 1) }
+        }
+        throw busy(path)
     }
 
     private func delete(_ path: RootedPath, recursive: Bool) throws(Errno) -> Int {

@@ -66,6 +66,8 @@ extension FileService {
         case .digest(let wanted):
             let current = Digest.of(content)
             guard current == wanted else { throw stale(path, current: current) }
+        case .version(let wanted):
+            guard status.version == wanted else { throw stale(path, current: Digest.of(content)) }
         }
         guard Self.isText(content) else {
             throw FastableError(

@@ -45,18 +45,45 @@ extension FileService {
 
 extension FileEntry {
     init(_ entry: TreeWalker.Entry) {
-        let kind: Kind =
-            switch entry.status.kind {
+        self.init(
+            name: String(decoding: entry.path, as: UTF8.self), kind: Kind(entry.status.kind),
+            sizeBytes: Int(entry.status.size), mode: entry.status.octalMode,
+            modifiedMilliseconds: entry.status.modified / 1_000_000,
+            symlinkTarget: entry.linkTarget.map { String(decoding: $0, as: UTF8.self) })
+    }
+}
+
+extension FileEntry.Kind {
+    init(_ kind: FileStatus.Kind) {
+        self =
+            switch kind {
             case .regular: .file
             case .directory: .directory
             case .symlink: .symlink
             case .other: .other
             }
-        let octal = String(entry.status.mode, radix: 8)
-        self.init(
-            name: String(decoding: entry.path, as: UTF8.self), kind: kind, sizeBytes: Int(entry.status.size),
-            mode: String(repeating: "0", count: max(0, 4 - octal.count)) + octal,
-            modifiedMilliseconds: entry.status.modified / 1_000_000,
-            symlinkTarget: entry.linkTarget.map { String(decoding: $0, as: UTF8.self) })
+    }
+}
+
+extension FileStatus {
+    /// Another text for each state of each file: `v`, then inode, size and times. As fine as the clock of the filesystem.
+    var version: String {
+        "v"
+            + [UInt64(bitPattern: changed), UInt64(bitPattern: modified), inode, UInt64(bitPattern: size)]
+            .map { String($0, radix: 16) }.joined(separator: "-")
+    }
+
+    static func isVersion(_ text: String) -> Bool {
+        let parts = text.utf8.dropFirst().split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
+        return text.hasPrefix("v") && parts.count == 4
+            && parts.allSatisfy { (1...16).contains($0.count) && $0.allSatisfy(Digest.isDigit) }
+    }
+
+    /// `0644`.
+    var octalMode: String { Self.octal(mode) }
+
+    static func octal(_ mode: UInt32) -> String {
+        let digits = String(mode, radix: 8)
+        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
     }
 }

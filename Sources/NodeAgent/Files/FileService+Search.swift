@@ -4,48 +4,71 @@ import Glibc
 import NodeLinux
 import Synchronization
 
-/// ripgrep does the walking and searching; this service lets nothing of it out unseen. ripgrep opens files by their names and can
-/// be led astray by a process that swaps a directory for a symbolic link meanwhile. So it runs as the container's root without any
-/// privilege, and each result is looked up again below the workspace, without links; the text of a match is read from there.
+/// Which files a search is about is found out here, since ignore files are hostile: see ``IgnoreLevels``. ripgrep searches them; this
+/// service lets nothing of it out unseen. ripgrep opens files by their names and can be led astray by a process that swaps a directory
+/// for a symbolic link meanwhile. So it runs as the container's root without any privilege, and each result is looked up again below
+/// the workspace, without links; the text of a match is read from there.
 extension FileService {
     /// Paths of regular files that match, sorted; `.gitignore` is honoured, `.git` left out.
     public func glob(_ request: FileGlob) async throws -> FileGlobResult {
         let path = try RootedPath(request.path ?? ".")
-        let pattern = try GlobPattern(request.pattern, field: "pattern")
+        let pattern = try SearchPattern(request.pattern, field: "pattern")
         let limit = try Self.limit(request.limit, Limits.globResults)
-        let top = try directory(path, "search")
-        let search = try await search(top, request.includeIgnored)
-        let output = Mutex((parser: PathOutput(), paths: [String](), truncated: false))
-        try await search.run(["--files"]) { bytes in
-            output.withLock { output in
-                output.parser.feed(bytes) { name in
-                    guard let text = String(validating: name, as: UTF8.self), pattern.matches(text),
-                        Self.isRegular(top, name)
-                    else { return true }
-                    output.truncated = output.paths.count == limit
-                    if !output.truncated { output.paths.append(path.joined(text)) }
-                    return !output.truncated
+        let includeIgnored = request.includeIgnored ?? false
+        let cancellation = Cancellation()
+        return try await withTaskCancellationHandler {
+            try await offload { [self] in
+                var walker = try SearchWalker(
+                    root: root, path: path, top: try directory(path, "search"), pattern: pattern,
+                    includeIgnored: includeIgnored, cancellation: cancellation)
+                var result = FileGlobResult(paths: [], truncated: false)
+                while let name = try walker.next() {
+                    // A name that is no text cannot be told.
+                    guard let text = String(validating: name, as: UTF8.self) else { continue }
+                    result.truncated = result.paths.count == limit
+                    if result.truncated { break }
+                    result.paths.append(path.joined(text))
                 }
+                result.paths.sort()
+                if walker.isIncomplete { result.truncated = true }
+                return result
             }
+        } onCancel: {
+            cancellation.cancel()
         }
-        return output.withLock { FileGlobResult(paths: $0.paths.sorted(), truncated: $0.truncated) }
+    }
+
+    /// What ignore files leave out below a directory.
+    private func ignored(_ path: RootedPath, _ top: RootedDirectory) async throws -> IgnoredPaths {
+        let cancellation = Cancellation()
+        return try await withTaskCancellationHandler {
+            try await offload { [self] in
+                var walker = try SearchWalker(
+                    root: root, path: path, top: top, includeIgnored: false, cancellation: cancellation)
+                while try walker.next() != nil {}
+                return try IgnoredPaths(walker.ignored)
+            }
+        } onCancel: {
+            cancellation.cancel()
+        }
     }
 
     /// Lines that match, by path and line. Files above `Limits.searchFileBytes` and binary files are not searched.
     public func grep(_ request: FileGrep) async throws -> FileGrepResult {
         let path = try RootedPath(request.path ?? ".")
-        let pattern = try request.glob.map { try GlobPattern($0, field: "glob") }
+        let glob = try Self.globArguments(request.glob)
         let limit = try Self.limit(request.limit, Limits.grepMatches)
         let arguments = try Self.grepArguments(request)
         let file = try onFile(path, "search") { () throws(Errno) in try OpenFile(try root.open(path, O_RDONLY)) }
         switch file.status.kind {
         case .directory:
             let top = try directory(path, "search")
-            let collector = MatchCollector(top: path, limit: limit) { name, text in
-                guard pattern?.matches(text) ?? true else { return nil }
+            let ignored = request.includeIgnored ?? false ? nil : try await ignored(path, top)
+            let collector = MatchCollector(top: path, limit: limit) { name in
+                guard ignored?.contains(name) != true else { return nil }
                 return try? OpenFile(try top.openWithoutLinks(name, O_RDONLY))
             }
-            try await search(top, request.includeIgnored).run(arguments, collector.feed)
+            try await search(top, ignored).run(arguments + glob, collector.feed)
             return collector.result
         case .regular:
             guard file.status.size <= Limits.searchFileBytes else {
@@ -54,17 +77,15 @@ extension FileService {
                     "‘\(path)’ has more than \(Limits.searchFileBytes) bytes, which fs.grep does not search.",
                     details: ["limit": .integer(Int64(Limits.searchFileBytes))])
             }
-            let collector = MatchCollector(top: path, limit: limit) { _, _ in file }
-            try await search(root, request.includeIgnored)
-                .run(arguments + ["-"], standardInput: file, collector.feed)
+            let collector = MatchCollector(top: path, limit: limit) { _ in file }
+            try await search(root).run(arguments + ["-"], standardInput: file, collector.feed)
             return collector.result
         case .symlink, .other: throw notRegular(path)
         }
     }
 
-    private func search(_ top: RootedDirectory, _ includeIgnored: Bool?) async throws -> Search {
-        Search(
-            top: top, uidBase: uidBase, includeIgnored: includeIgnored ?? false, group: try await searchGroup?())
+    private func search(_ top: RootedDirectory, _ ignored: IgnoredPaths? = nil) async throws -> Search {
+        Search(top: top, uidBase: uidBase, group: try await searchGroup?(), ignored: ignored)
     }
 
     private static func limit(_ wanted: Int?, _ most: Int) throws -> Int {
@@ -73,8 +94,10 @@ extension FileService {
         return wanted
     }
 
-    private static func isRegular(_ top: RootedDirectory, _ name: [UInt8]) -> Bool {
-        (try? top.openWithoutLinks(name, CInt(Search.pathOnly)).status().kind) == .regular
+    private static func globArguments(_ glob: String?) throws -> [String] {
+        guard let glob else { return [] }
+        _ = try SearchPattern(glob, field: "glob")
+        return ["--glob=\(glob)"]
     }
 
     private static func grepArguments(_ request: FileGrep) throws -> [String] {
@@ -117,9 +140,9 @@ private final class MatchCollector: Sendable {
     private let state = Mutex(State())
     private let top: RootedPath
     private let limit: Int
-    private let open: @Sendable (_ name: [UInt8], _ text: String) -> OpenFile?
+    private let open: @Sendable (_ name: [UInt8]) -> OpenFile?
 
-    init(top: RootedPath, limit: Int, open: @escaping @Sendable ([UInt8], String) -> OpenFile?) {
+    init(top: RootedPath, limit: Int, open: @escaping @Sendable ([UInt8]) -> OpenFile?) {
         self.top = top
         self.limit = limit
         self.open = open
@@ -154,7 +177,7 @@ private final class MatchCollector: Sendable {
     private func enter(_ path: [UInt8], _ state: inout State) {
         state.path = path
         state.counted = false
-        let file = open(path, String(decoding: path, as: UTF8.self))
+        let file = open(path)
         state.file = file?.status.kind == .regular ? file : nil
     }
 

@@ -76,7 +76,7 @@ extension FileService {
             // A file that must exist already needs no directory made.
             place = try root.finalPlace(of: path, makingDirectoriesFor: precondition.allowsAbsence ? uidBase : nil)
         } catch {
-            if error.number == ENOENT, case .digest = precondition { throw stale(path, current: nil) }
+            if error.number == ENOENT, !precondition.allowsAbsence { throw stale(path, current: nil) }
             throw error.fileError(path.description, doing: "write")
         }
         switch place.status?.kind {
@@ -100,6 +100,10 @@ extension FileService {
             let (text, status) = try digest(path, place)
             guard text == wanted else { throw stale(path, current: text) }
             return .unchanged(status)
+        case .version(let wanted):
+            guard let status = place.status else { throw stale(path, current: nil) }
+            guard status.version == wanted else { throw stale(path, current: try digest(path, place).text) }
+            return .unchanged(status)
         }
     }
 
@@ -107,21 +111,24 @@ extension FileService {
         _ path: RootedPath, _ place: borrowing RootedDirectory.Place
     ) throws -> (text: String, status: FileStatus) {
         do throws(Errno) {
-            let file = try place.directory.openEntry(place.name, O_RDONLY)
-            let status = try file.status()
-            guard status.kind == .regular else { throw Errno(ENXIO) }
-            guard status.size <= Limits.rawFileBytes else { throw Errno(EFBIG) }
-            var digest = Digest()
-            var position: Int64 = 0
-            // No further than it was long: a process may make it longer for ever.
-            while position < status.size {
-                let chunk = try file.readChunk(Int(min(1024 * 1024, status.size - position)), at: position)
-                chunk.withUnsafeBytes { digest.update($0) }
-                position += Int64(chunk.count)
-                if chunk.isEmpty { break }
-            }
-            return (digest.text, status)
+            return try Self.digest(of: try place.directory.openEntry(place.name, O_RDONLY))
         } catch { throw error.fileError(path.description, doing: "read") }
+    }
+
+    static func digest(of file: borrowing FileDescriptor) throws(Errno) -> (text: String, status: FileStatus) {
+        let status = try file.status()
+        guard status.kind == .regular else { throw Errno(ENXIO) }
+        guard status.size <= Limits.rawFileBytes else { throw Errno(EFBIG) }
+        var digest = Digest()
+        var position: Int64 = 0
+        // No further than it was long: a process may make it longer for ever.
+        while position < status.size {
+            let chunk = try file.readChunk(Int(min(1024 * 1024, status.size - position)), at: position)
+            chunk.withUnsafeBytes { digest.update($0) }
+            position += Int64(chunk.count)
+            if chunk.isEmpty { break }
+        }
+        return (digest.text, status)
     }
 
     func stale(_ path: RootedPath, current: String?) -> FastableError {
@@ -165,6 +172,8 @@ enum Precondition: Sendable, Equatable {
     case none
     case absent
     case digest(String)
+    /// What a download told of the file's state.
+    case version(String)
 
     init(_ ifMatch: String?) throws {
         guard let ifMatch else {
@@ -172,16 +181,27 @@ enum Precondition: Sendable, Equatable {
             return
         }
         let text = ifMatch.lowercased()
-        guard text.isEmpty || Digest.isForm(text) else {
+        if text.isEmpty {
+            self = .absent
+        } else if Digest.isForm(text) {
+            self = .digest(text)
+        } else if FileStatus.isVersion(text) {
+            self = .version(text)
+        } else {
             throw FastableError(
                 .unprocessable,
                 "The field ‘ifMatch’ must be a sha256 in hexadecimal, or empty for a file that must not exist.",
                 details: ["field": "ifMatch"])
         }
-        self = text.isEmpty ? .absent : .digest(text)
     }
 
-    var allowsAbsence: Bool { if case .digest = self { false } else { true } }
+    /// Whether the file may be missing before the change.
+    var allowsAbsence: Bool {
+        switch self {
+        case .none, .absent: true
+        case .digest, .version: false
+        }
+    }
 }
 
 /// What must hold at the moment a new file takes its place.

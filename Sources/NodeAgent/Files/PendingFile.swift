@@ -66,12 +66,12 @@ struct PendingFile: ~Copyable, Sendable {
         return (try directory.openEntry(name, O_RDWR | O_CREAT | O_EXCL, mode: 0o600).release(), name)
     }
 
-    private static func randomName() -> String {
+    static func randomName() -> String {
         ".fastable-\(String(UInt64.random(in: 0...UInt64.max), radix: 16)).tmp"
     }
 
     private borrowing func adopt(_ previous: FileStatus?, _ owner: UInt32, _ executable: Bool?) throws(Errno) {
-        let users = owner..<(owner + 65_536)
+        let users = owner..<(owner + Limits.containerUsers)
         if let previous, users.contains(previous.user), users.contains(previous.group) {
             try file.setOwner(previous.user, group: previous.group)
         } else {
@@ -89,6 +89,10 @@ struct PendingFile: ~Copyable, Sendable {
     borrowing func write(_ bytes: UnsafeRawBufferPointer) throws(Errno) { try file.writeAll(bytes) }
 
     borrowing func write(_ bytes: [UInt8]) throws(Errno) { try file.writeAll(bytes) }
+
+    borrowing func write(contentOf source: borrowing FileDescriptor, size: Int64, _ budget: CopyBudget) throws(Errno) {
+        try source.copyContent(to: file, size: size) { () throws(Errno) in try budget.check() }
+    }
 
     borrowing func setModified(_ nanoseconds: Int64) throws(Errno) { try file.setModified(nanoseconds) }
 
@@ -121,11 +125,7 @@ struct PendingFile: ~Copyable, Sendable {
             temporaryName = temporary
         }
         guard let temporary = temporaryName else { return }
-        if exclusively {
-            try directory.renameEntryExclusively(temporary, to: name)
-        } else {
-            try directory.renameEntry(temporary, to: name)
-        }
+        try directory.moveEntry(temporary, to: directory, as: name, exclusively: exclusively)
         temporaryName = nil
     }
 

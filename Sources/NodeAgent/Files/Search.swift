@@ -9,8 +9,9 @@ import Synchronization
 struct Search: Sendable {
     let top: RootedDirectory
     let uidBase: UInt32
-    let includeIgnored: Bool
     let group: GroupEntrance?
+    /// What is left out; `nil` when ignored files are wanted too.
+    var ignored: IgnoredPaths?
 
     static let pathOnly = CInt(FST_O_PATH)
 
@@ -23,9 +24,12 @@ struct Search: Sendable {
         _ arguments: [String], standardInput: OpenFile? = nil,
         _ consume: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Bool
     ) async throws {
+        var inherited: [HostCommand.InheritedDescriptor] = []
+        if let standardInput { inherited.append(.init(standardInput.descriptor.number, as: 0)) }
+        if let ignored { inherited.append(.init(ignored.file.descriptor.number, as: IgnoredPaths.descriptor)) }
         let command = HostCommand(
-            "rg", Self.fixedArguments + (includeIgnored ? ["--no-ignore"] : []) + arguments,
-            inheritedDescriptors: standardInput.map { [.init($0.descriptor.number, as: 0)] } ?? [],
+            "rg", Self.fixedArguments + (ignored == nil ? [] : IgnoredPaths.arguments) + arguments + Self.lastArguments,
+            inheritedDescriptors: inherited,
             workingDirectory: .descriptor(top.descriptor.number),
             // Only root can become somebody else; tests run as anybody.
             identity: geteuid() == 0 ? .init(user: uidBase, group: uidBase) : nil,
@@ -39,20 +43,28 @@ struct Search: Sendable {
                 return goesOn
             }
         } catch let error as FastableError where error.code == .timeout {
-            throw FastableError(
-                .timeout, "The search took longer than \(Limits.searchSeconds) s. Narrow it with ‘path’ or a pattern.",
-                context: error.context, details: ["limit": .integer(Int64(Limits.searchSeconds))])
+            throw Self.tookTooLong(context: error.context)
         }
         // The input must stay open until ripgrep has started, and the directory until it has ended.
-        withExtendedLifetime((standardInput, top)) {}
+        withExtendedLifetime((standardInput, ignored, top)) {}
         // Who was ended by us has said what was wanted; who was ended by the kernel has not.
         if !hadEnough.withLock({ $0 }) { try Self.check(result) }
     }
 
+    static func tookTooLong(context: String? = nil) -> FastableError {
+        FastableError(
+            .timeout, "The search took longer than \(Limits.searchSeconds) s. Narrow it with ‘path’ or a pattern.",
+            context: context, details: ["limit": .integer(Int64(Limits.searchSeconds))])
+    }
+
+    /// It reads no ignore file of the workspace: those may be links to files of the host, or FIFOs.
     private static let fixedArguments = [
-        "--no-config", "--no-messages", "--no-ignore-messages", "--no-ignore-global", "--no-require-git", "--hidden",
-        "--glob=!.git", "--glob=!\(StagedTree.namePattern)", "--sort=path", "--color=never", "--null", "--no-mmap",
+        "--no-config", "--no-messages", "--no-ignore-messages", "--no-ignore", "--hidden", "--sort=path",
+        "--color=never", "--null", "--no-mmap",
     ]
+
+    /// Of several globs the last one decides.
+    private static let lastArguments = ["--glob=!.git", "--glob=!\(StagedTree.namePattern)"]
 
     private static func check(_ result: HostCommand.Result) throws {
         switch result.status {

@@ -1,24 +1,5 @@
 import FastableCore
 
-/// Takes ripgrep's `--files --null` output apart: paths, each ended by a zero byte.
-struct PathOutput {
-    private var partial: [UInt8] = []
-
-    /// Hands each whole path to `body`; `false` from it ends the matter.
-    mutating func feed(_ bytes: UnsafeRawBufferPointer, _ body: ([UInt8]) throws -> Bool) rethrows -> Bool {
-        var rest = bytes[...]
-        while let end = rest.firstIndex(of: 0) {
-            partial += rest[..<end]
-            rest = rest[(end + 1)...]
-            let path = partial
-            partial.removeAll(keepingCapacity: true)
-            if try !body(path) { return false }
-        }
-        partial += rest
-        return true
-    }
-}
-
 /// Takes the output of ripgrep's `--heading --null --line-number --byte-offset` apart.
 ///
 /// For each file: its path, a zero byte, then lines `number:offset:text`, and an empty line before the next file. Remarks of ripgrep

@@ -66,6 +66,9 @@ struct TreeWalker {
         return nil
     }
 
+    /// Leaves out what is in the directory that came last.
+    mutating func skipContent() { descendInto = nil }
+
     private mutating func descend(_ path: [UInt8]) throws(Errno) {
         do throws(Errno) {
             let directory = try top.openWithoutLinks(path.isEmpty ? [UInt8(ascii: ".")] : path, O_RDONLY | O_DIRECTORY)

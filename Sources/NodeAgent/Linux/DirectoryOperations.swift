@@ -80,17 +80,19 @@ extension FileDescriptor {
         try Errno.check { unlinkat(number, name, AT_REMOVEDIR) }
     }
 
-    /// Renames within this directory; a file of the new name is replaced at once and completely.
-    public borrowing func renameEntry(_ name: UnsafePointer<CChar>, to newName: UnsafePointer<CChar>) throws(Errno) {
-        let number = number
-        try Errno.check { renameat(number, name, number, newName) }
-    }
-
-    /// Renames within this directory; `EEXIST` when the new name is taken.
-    public borrowing func renameEntryExclusively(
-        _ name: UnsafePointer<CChar>, to newName: UnsafePointer<CChar>
+    /// Gives an entry another name, in this or in another directory.
+    ///
+    /// - Parameter exclusively: `EEXIST` when the new name is taken; otherwise a file that has it is replaced at once and completely.
+    public borrowing func moveEntry(
+        _ name: UnsafePointer<CChar>, to directory: borrowing FileDescriptor, as newName: UnsafePointer<CChar>,
+        exclusively: Bool
     ) throws(Errno) {
-        try Errno.checkNegative(fst_rename_exclusive(number, name, number, newName))
+        let (from, to) = (number, directory.number)
+        if exclusively {
+            try Errno.checkNegative(fst_rename_exclusive(from, name, to, newName))
+        } else {
+            try Errno.check { renameat(from, name, to, newName) }
+        }
     }
 
     /// Renames into another directory of the same file system; `EEXIST` when the new name is taken.

@@ -64,6 +64,8 @@ extension Errno {
         case ENOTEMPTY:
             (.conflict, "\(path) is a directory that is not empty. Set ‘recursive’ to remove it with its content.")
         case EAGAIN, EBUSY, ETXTBSY: (.conflict, "\(path) is being changed by a process. Try again.")
+        case ETIMEDOUT: (.timeout, "It took too long to read or copy \(path). Do it in smaller parts, or by a command.")
+        case ECANCELED: (.cancelled, "The request was cancelled.")
         case EISDIR: (.unprocessable, "\(path) is a directory.")
         case ENXIO, ENODEV: (.unprocessable, "\(path) is not a regular file.")
         case ENOSPC, EDQUOT:

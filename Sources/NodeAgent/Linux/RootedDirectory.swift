@@ -30,17 +30,18 @@ public final class RootedDirectory: Sendable {
     /// Opens an entry by its path as bytes, none of whose parts may be a symbolic link; with `O_PATH` the last may.
     public func openWithoutLinks(_ path: [UInt8], _ flags: CInt) throws(Errno) -> FileDescriptor {
         let text = path.map { CChar(bitPattern: $0) } + [0]
-        // The kernel takes no other flags beside `O_PATH`, which opens nothing that could make one wait.
-        let careful = flags & CInt(FST_O_PATH) == 0 ? Self.careful : 0
         return try FileDescriptor(
-            checking: fst_open_beneath(descriptor.number, text, flags | careful | O_NOFOLLOW, 0, 0))
+            checking: fst_open_beneath(descriptor.number, text, Self.careful(flags) | O_NOFOLLOW, 0, 0))
     }
 
     private func openDirectly(_ path: String, _ flags: CInt) throws(Errno) -> FileDescriptor {
-        try FileDescriptor(checking: fst_open_beneath(descriptor.number, path, flags | Self.careful, 0, 1))
+        try FileDescriptor(checking: fst_open_beneath(descriptor.number, path, Self.careful(flags), 0, 1))
     }
 
-    private static let careful = O_NONBLOCK | O_NOCTTY
+    /// The kernel takes no other flags beside `O_PATH`, which opens nothing that could make one wait.
+    private static func careful(_ flags: CInt) -> CInt {
+        flags & CInt(FST_O_PATH) == 0 ? flags | O_NONBLOCK | O_NOCTTY : flags
+    }
 
     /// A file's place: the open directory that holds it and its name there. What is done to it goes through both, so that a rename
     /// of a directory above it changes nothing.
@@ -137,6 +138,12 @@ public final class RootedDirectory: Sendable {
 
 extension RootedDirectory {
     private static let linksAtMost = 40
+
+    /// The parts of a path without symbolic links, as it is now; none for the root.
+    public func physicalParts(of path: RootedPath) throws(Errno) -> [String] {
+        let physical = try physicalPath(path.description)
+        return physical == "." ? [] : physical.split(separator: "/").map(String.init)
+    }
 
     /// The path without symbolic links, as it is now. It is only text: whoever opens it goes through the kernel's check again, so
     /// a change meanwhile cannot lead out.

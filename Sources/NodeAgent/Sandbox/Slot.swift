@@ -1,3 +1,5 @@
+import FastableCore
+
 /// One project's share of the instance's block: a range of user ids, two addresses and the name of an interface.
 public struct Slot: Sendable, Hashable {
     public let block: InstanceBlock
@@ -5,7 +7,7 @@ public struct Slot: Sendable, Hashable {
     public let index: Int
 
     /// Ids in one slot: what a container can have inside.
-    public static let idCount: UInt32 = 65_536
+    public static let idCount: UInt32 = Limits.containerUsers
 
     /// The host's user and group id of the container's root; id `n` inside is `uidBase + n` outside.
     public var uidBase: UInt32 { block.uidBase + UInt32(index) * Self.idCount }

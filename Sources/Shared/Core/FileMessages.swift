@@ -267,10 +267,13 @@ public struct FileDelete: Codable, Sendable, Equatable {
     public var path: String
     /// Needed for a directory that is not empty.
     public var recursive: Bool?
+    /// sha256 that the file must have now; only for a file.
+    public var ifMatch: String?
 
-    public init(path: String, recursive: Bool? = nil) {
+    public init(path: String, recursive: Bool? = nil, ifMatch: String? = nil) {
         self.path = path
         self.recursive = recursive
+        self.ifMatch = ifMatch
     }
 }
 
@@ -303,13 +306,14 @@ public struct FileDownloadHead: Codable, Sendable, Equatable {
     public var sizeBytes: Int64
     public var offset: Int64
     public var length: Int64
-    public var modifiedMilliseconds: Int64
+    /// Another one for each state of the file; `ifMatch` takes it like a sha256.
+    public var version: String
 
-    public init(sizeBytes: Int64, offset: Int64, length: Int64, modifiedMilliseconds: Int64) {
+    public init(sizeBytes: Int64, offset: Int64, length: Int64, version: String) {
         self.sizeBytes = sizeBytes
         self.offset = offset
         self.length = length
-        self.modifiedMilliseconds = modifiedMilliseconds
+        self.version = version
     }
 }
 

@@ -101,10 +101,17 @@ public enum Limits {
     public static let pathBytes = 4096
     public static let listEntries = 10_000
     public static let globResults = 10_000
+    /// Files, directories and links of one `fs.copy`, their bytes, and how long it may take.
+    public static let copyEntries = 100_000
+    public static let copyBytes = 10 * 1024 * 1024 * 1024
+    public static let copySeconds = 300
     public static let grepMatches = 2_000
     public static let grepLineBytes = 2_000
     public static let searchSeconds = 30
     public static let searchPatternBytes = 16 * 1024
+    /// Ignore files of one search: rules in force at a time, and bytes of one file.
+    public static let ignoreRules = 10_000
+    public static let ignoreFileBytes = 256 * 1024
     /// Larger files are not searched.
     public static let searchFileBytes = 64 * 1024 * 1024
     /// Memory of the program that searches.
@@ -141,6 +148,8 @@ public enum Limits {
     // MARK: containers and nodes
 
     public static let containerCPUs = 1.0
+    /// User and group ids of one container, from its root's on.
+    public static let containerUsers: UInt32 = 65_536
     public static let containerMemoryBytes = 1024 * 1024 * 1024
     public static let containerPIDs = 512
     public static let containerCPUsHighest = 2.0

@@ -44,6 +44,11 @@ public enum NodeMethod: String, Codable, Sendable, CaseIterable {
     case fsGlob = "fs.glob"
     case fsGrep = "fs.grep"
     case fsDelete = "fs.delete"
+    case fsStat = "fs.stat"
+    case fsMakeDirectory = "fs.mkdir"
+    case fsMove = "fs.move"
+    case fsCopy = "fs.copy"
+    case fsChangeMode = "fs.chmod"
     /// Raw bytes of a file to the controller: `FileDownload` → `FileDownloadHead`, then data on channel 1.
     case fileDownload = "file.download"
     /// Raw bytes of a file to the node: `FileUpload`, then data on channel 0 and end → `FileWriteResult`.

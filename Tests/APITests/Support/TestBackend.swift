@@ -88,7 +88,7 @@ final class TestBackend: APIBackend {
         let length = min(file.length ?? .max, size - offset)
         let part = ByteBuffer(bytes: bytes[Int(offset)..<Int(offset + length)])
         return FileBytes(
-            head: FileDownloadHead(sizeBytes: size, offset: offset, length: length, modifiedMilliseconds: 77),
+            head: FileDownloadHead(sizeBytes: size, offset: offset, length: length, version: "v1-2-3-\(size)"),
             bytes: PieceSequence(pieces: length > 0 ? [part] : [], ending: .ends, probe: probe))
     }
 

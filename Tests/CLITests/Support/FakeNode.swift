@@ -72,6 +72,7 @@ final class FakeNode: Sendable {
         case .fileUpload: try await upload(call)
         case .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete:
             try await files(method, call)
+        case .fsStat, .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode: try await names(method, call)
         case .execAttach, .execStatus, .fileDownload, .hello, .report, .renewCertificate:
             throw FastableError(.invalid, "‘\(method.rawValue)’ is not pretended.")
         }
@@ -125,6 +126,50 @@ final class FakeNode: Sendable {
                 return FileDeleteResult(path: path, removed: 1)
             }
         }
+    }
+
+    /// Files have other names then; directories and modes it only talks of.
+    private func names(_ method: NodeMethod, _ call: FakeCall) async throws {
+        switch method {
+        case .fsStat:
+            try await call.answer { (file: FileCall<FileStat>) in
+                let path = file.arguments.path
+                return FileStatResult(
+                    path: path, kind: .file, sizeBytes: try self.content(path).count, mode: "0644",
+                    modifiedMilliseconds: 0, user: 0, sha256: file.arguments.digest == true ? "ab12" : nil)
+            }
+        case .fsMakeDirectory:
+            try await call.answer { (file: FileCall<DirectoryMake>) in
+                DirectoryMakeResult(path: file.arguments.path, created: file.arguments.parents != true)
+            }
+        case .fsMove:
+            try await call.answer { (file: FileCall<FileMove>) in
+                let move = file.arguments
+                let isNew = try self.give(self.content(move.from), to: move.to, overwrite: move.overwrite)
+                _ = self.state.withLock { $0.files.removeValue(forKey: move.from) }
+                return FileMoveResult(from: move.from, to: move.to, replaced: !isNew)
+            }
+        case .fsCopy:
+            try await call.answer { (file: FileCall<FileCopy>) in
+                let copy = file.arguments
+                let bytes = try self.content(copy.from)
+                let isNew = try self.give(bytes, to: copy.to, overwrite: copy.overwrite)
+                return FileCopyResult(
+                    from: copy.from, to: copy.to, copied: 1, sizeBytes: Int64(bytes.count),
+                    skipped: copy.recursive == true ? 2 : 0, replaced: !isNew)
+            }
+        default:
+            try await call.answer { (file: FileCall<FileModeChange>) in
+                FileModeChangeResult(path: file.arguments.path, mode: "0" + file.arguments.mode)
+            }
+        }
+    }
+
+    private func give(_ bytes: Data, to path: String, overwrite: Bool?) throws -> Bool {
+        guard overwrite == true || files[path] == nil else {
+            throw FastableError(.conflict, "‘\(path)’ exists already.")
+        }
+        return store(bytes, at: path).created
     }
 
     private func store(_ bytes: Data, at path: String) -> FileWriteResult {

@@ -29,7 +29,9 @@ enum OpenAPIRoutes {
 
     private static var file: JSONValue {
         var read = get("file_read", "The bytes of a file, or one range of them.", answer: .bytes, tag: "bytes")
-        read = read.with("parameters", [query("path", "Relative to /workspace.", required: true), header("Range")])
+        read = read.with(
+            "parameters",
+            [query("path", "Relative to /workspace.", required: true), header("Range"), header("If-Range")])
         read = read.with("responses", read["responses"]?.with("206", .described("A range.")) ?? .null)
         read = read.with("responses", read["responses"]?.with("304", .described("Unchanged.")) ?? .null)
         read = read.with(
@@ -38,7 +40,7 @@ enum OpenAPIRoutes {
         return [
             "parameters": [project], "get": read,
             "put": put(
-                "file_write", "Writes a file, atomically. `If-Match` takes the sha256 that it must have now.",
+                "file_write", "Writes a file, atomically. `If-Match` takes the ETag or sha256 that it must have now.",
                 [
                     query("path", "Relative to /workspace.", required: true), executable, header("If-Match"),
                     header("If-None-Match"),

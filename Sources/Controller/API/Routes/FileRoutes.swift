@@ -24,6 +24,15 @@ struct FileRoutes: Sendable {
     private func get(_ request: APIRequest, _ principal: Principal) async throws -> Reply {
         let path = try request.queryParameters(["path"]).required("path")
         let range = try await self.range(request, path, principal)
+        let reply = try await get(range, path, request, principal)
+        // Between the question for the tag and the answer the file may have changed: then the whole of it is due.
+        guard range != nil, let tag = request.headers[.ifRange], reply.headers[.eTag] != tag else { return reply }
+        return try await get(nil, path, request, principal)
+    }
+
+    private func get(
+        _ range: ByteRange?, _ path: String, _ request: APIRequest, _ principal: Principal
+    ) async throws -> Reply {
         var wanted = FileDownload(path: path)
         if case .from(let first, let last)? = range {
             wanted.offset = first
@@ -62,13 +71,15 @@ struct FileRoutes: Sendable {
         return reply
     }
 
-    /// The range that is asked for, counted from the beginning of the file. `If-Range` wants a strong tag, which there is none of:
-    /// then the whole file is given.
+    /// The range that is asked for, counted from the beginning of the file; none when it is another file than `If-Range` says.
     private func range(_ request: APIRequest, _ path: String, _ principal: Principal) async throws -> ByteRange? {
-        guard request.headers[.ifRange] == nil, let range = ByteRange(request.headers[.range]) else { return nil }
-        guard case .suffix = range else { return range }
-        let size = try await size(path, request, principal)
-        guard let (offset, length) = range.resolve(size: size) else { return range }
+        guard let range = ByteRange(request.headers[.range]) else { return nil }
+        let condition = request.headers[.ifRange]
+        let isSuffix = if case .suffix = range { true } else { false }
+        guard isSuffix || condition != nil else { return range }
+        let head = try await download(FileDownload(path: path, length: 0), request, principal).head
+        guard condition == nil || condition == Self.tag(head) else { return nil }
+        guard isSuffix, let (offset, length) = range.resolve(size: head.sizeBytes) else { return range }
         return .from(offset, last: offset + length - 1)
     }
 
@@ -90,10 +101,8 @@ struct FileRoutes: Sendable {
         [.eTag: tag(head), .acceptRanges: "bytes", .contentDisposition: "attachment"]
     }
 
-    /// Weak: size and time of change, not the content.
-    private static func tag(_ head: FileDownloadHead) -> String {
-        "W/\"\(head.sizeBytes)-\(head.modifiedMilliseconds)\""
-    }
+    /// Another one for each state of the file, so that it serves `If-Range` and, when the file is written, `If-Match`.
+    private static func tag(_ head: FileDownloadHead) -> String { "\"\(head.version)\"" }
 
     // MARK: writing
 
@@ -112,7 +121,8 @@ struct FileRoutes: Sendable {
         return Reply.json(try JSON.encode(result), result.created ? .created : .ok)
     }
 
-    /// What the file must be now: `If-Match: "sha256"` as `fs.read` gives it, `If-None-Match: *` for "it must not exist".
+    /// What the file must be now: `If-Match` with the `ETag` of an earlier answer, or with a sha256 as `fs.read` gives it;
+    /// `If-None-Match: *` for "it must not exist".
     private func ifMatch(_ request: APIRequest) throws -> String? {
         if let none = request.headers[.ifNoneMatch] {
             guard none == "*", request.headers[.ifMatch] == nil else {
@@ -125,8 +135,10 @@ struct FileRoutes: Sendable {
         let tag = value.trimmed
         let digest =
             tag.hasPrefix("\"") && tag.hasSuffix("\"") && tag.count > 1 ? String(tag.dropFirst().dropLast()) : tag
-        guard digest.count == 64, digest.allSatisfy(\.isHexDigit) else {
-            throw FastableError(.invalid, "‘If-Match’ takes the sha256 of the file, as fs.read and fs.write give it.")
+        // The node tells whether it is a digest or a version; a weak tag, a list and ‘*’ are neither.
+        guard !digest.isEmpty, digest.utf8.count <= 80, digest.allSatisfy({ $0.isHexDigit || "v-".contains($0) }) else {
+            throw FastableError(
+                .invalid, "‘If-Match’ takes the ETag that GET gives, or the sha256 that fs.read and fs.write give.")
         }
         return digest.lowercased()
     }

@@ -9,7 +9,7 @@ struct FileOperations: Sendable {
     let projects: ProjectService
     let transfers: TransferService
 
-    var all: [Operation] { [read, write, edit, list, glob, grep, delete] }
+    var all: [Operation] { [read, write, edit, list, glob, grep, delete, stat, makeDirectory, move, copy, changeMode] }
 
     private var read: Operation {
         forwarding(
@@ -151,19 +151,25 @@ struct FileOperations: Sendable {
             .init(
                 "Delete a file",
                 "Deletes a file, a link or a directory; a link is deleted, never what it points to. Fails with conflict for a directory "
-                    + "that is not empty unless `recursive`, and not_found when there is no such path."),
+                    + "that is not empty unless `recursive`, not_found when there is no such path, and stale when `ifMatch` does not hold."
+            ),
             .filesWrite, .writing(destructive: true), .fsDelete, FileDelete.self, FileDeleteResult.self,
             [
                 .required("path", FileSchemas.path("What to delete.")),
                 .optional("recursive", .boolean("A directory with all that is in it.", default: false)),
+                .optional(
+                    "ifMatch",
+                    .string(
+                        "Only if the file has this sha256 (lower-case hexadecimal) now; for a regular file.",
+                        minimumBytes: 1, maximumBytes: FileSchemas.ifMatchBytes)),
             ], FileSchemas.deleted)
     }
 
     /// An operation that the node carries out as it is.
-    private func forwarding<Input: Codable & Sendable, Output: Codable & Sendable>(
+    func forwarding<Input: Codable & Sendable, Output: Codable & Sendable>(
         _ name: String, _ words: Operation.Words, _ scope: Scope, _ annotations: Operation.Annotations,
         _ method: NodeMethod, _ input: Input.Type, _ output: Output.Type, _ fields: [JSONSchema.Property],
-        _ answer: JSONSchema
+        _ answer: JSONSchema, timeoutSeconds: Int = Limits.searchSeconds
     ) -> Operation {
         .onProject(
             name, words, scope: scope, annotations: annotations, input: input, fields: fields, answers: answer,
@@ -173,12 +179,17 @@ struct FileOperations: Sendable {
             return try await placed.client.call(
                 method, FileCall(project: project.id, arguments: input), returning: Output.self,
                 request: context.requestID,
-                timeout: .seconds(Limits.searchSeconds + Limits.nodeAnswerSeconds))
+                timeout: .seconds(timeoutSeconds + Limits.nodeAnswerSeconds))
         }
     }
 
     private static func path(_ input: JSONValue) -> Operation.Note {
-        var note = Operation.Note.path(input["path"]?.string)
+        var note = Operation.Note.path(input["path"]?.string ?? input["from"]?.string)
+        for field in ["to", "mode"] {
+            if let text = input[field]?.string {
+                note.detail[field] = .string(text.cut(to: Limits.auditPathCharacters))
+            }
+        }
         if let pattern = input["pattern"]?.string {
             note.detail["pattern"] = .string(pattern.cut(to: Limits.auditPathCharacters))
         }

@@ -11,12 +11,16 @@ enum FileSchemas {
 
     static let ifMatch = JSONSchema.string(
         "Only if the file has this sha256 (lower-case hexadecimal) now, otherwise the call fails with `stale`; \"\" means "
-            + "that the file must not exist yet.", maximumBytes: 64)
+            + "that the file must not exist yet.", maximumBytes: ifMatchBytes)
+
+    /// A sha256, or the version that a download tells.
+    static let ifMatchBytes = 80
 
     static let encoding = JSONSchema.oneOf(
         ["utf8", "base64"], "How `content` is written. Use base64 for bytes that are not UTF-8 text.", default: "utf8")
 
-    static let includeIgnored = JSONSchema.boolean("Also files that .gitignore excludes.", default: false)
+    static let includeIgnored = JSONSchema.boolean(
+        "Also files that .gitignore, .ignore and .rgignore exclude.", default: false)
 
     // MARK: answers
 
@@ -79,6 +83,44 @@ enum FileSchemas {
                 ]))),
         .required("filesWithMatches", .count()),
         .required("truncated", truncated),
+    ])
+
+    static let overwrite = JSONSchema.boolean(
+        "Replace a file that is there. Without it the call fails with conflict then. A directory is never replaced.",
+        default: false)
+
+    static let stated = JSONSchema.output([
+        .required("path", .string()),
+        .required("kind", .oneOf(["file", "directory", "symlink", "other"])),
+        .required("sizeBytes", .count()),
+        .required("mode", .string("Permission bits, octal: `0644`.")),
+        .required("modifiedMilliseconds", .integer(nil, "Milliseconds since 1970-01-01 UTC.")),
+        .optional("user", .count("Its owner, as the container numbers users; absent when it is none of them.")),
+        .optional("group", .count("Its group, likewise.")),
+        .required("links", .count("Names that the file has.")),
+        .optional("symlinkTarget", .string()),
+        .optional("sha256", sha256),
+    ])
+
+    static let madeDirectory = JSONSchema.output([
+        .required("path", .string()), .required("created", .boolean("It did not exist before.")),
+    ])
+
+    static let moved = JSONSchema.output([
+        .required("from", .string()), .required("to", .string()),
+        .required("replaced", .boolean("A file that was there is gone.")),
+    ])
+
+    static let copied = JSONSchema.output([
+        .required("from", .string()), .required("to", .string()),
+        .required("copied", .count("Files, directories and links that were made.")),
+        .required("sizeBytes", .count()),
+        .required("skipped", .count("FIFOs, sockets and devices, which are not copied.")),
+        .required("replaced", .boolean("A file that was there is gone.")),
+    ])
+
+    static let changedMode = JSONSchema.output([
+        .required("path", .string()), .required("mode", .string("As it is now, octal: `0755`.")),
     ])
 
     static let deleted = JSONSchema.output([

@@ -141,7 +141,9 @@ struct EndTests {
             let store = try await process.readBack(session.exec)
             #expect(!store.status.running && store.status.result == nil)
             let again = store.events()
-            #expect(try await again.next() == .started(container: process.container, stdoutOffset: 0, stderrOffset: 0))
+            #expect(
+                try await again.next()
+                    == .started(container: process.container, stdoutOffset: 0, stderrOffset: 0, inputOffset: 0))
             #expect(try await again.next() == .data(channel: 1, .init(string: "so far\n")))
             #expect(try await expectError { try await again.next() }.code == .gone)
         }

@@ -301,7 +301,8 @@ import Testing
                     command: ExecCommand(arguments: []))
                 let exec = SimulatedExec(start: start, stream: stream)
                 try await exec.send(
-                    .started(container: ContainerID(), stdoutOffset: attach.stdoutOffset, stderrOffset: 0))
+                    .started(
+                        container: ContainerID(), stdoutOffset: attach.stdoutOffset, stderrOffset: 0, inputOffset: 0))
                 try await exec.write("unwanted", channel: 2)
                 try await exec.write("45")
                 try await exec.send(.gap(channel: 1, from: 6, to: 8))

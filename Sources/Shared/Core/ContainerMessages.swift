@@ -77,11 +77,18 @@ public struct ExecCommand: Codable, Sendable, Equatable {
     public var workingDirectory: String
     public var environment: [String: String]
     public var timeoutMilliseconds: Int
+    /// Its standard input stays open for what is sent to it; without this it reads an end of file.
+    public var takesInput: Bool
+    /// It runs in a terminal of this size, which is its input and its output; stderr is then part of stdout.
+    public var terminal: TerminalSize?
 
     public init(
         arguments: [String], workingDirectory: String = "/workspace", environment: [String: String] = [:],
-        timeoutMilliseconds: Int = Limits.execTimeoutDefaultSeconds * 1000
+        timeoutMilliseconds: Int = Limits.execTimeoutDefaultSeconds * 1000, takesInput: Bool = false,
+        terminal: TerminalSize? = nil
     ) {
+        self.takesInput = takesInput
+        self.terminal = terminal
         self.arguments = arguments
         self.workingDirectory = workingDirectory
         self.environment = environment
@@ -90,6 +97,25 @@ public struct ExecCommand: Codable, Sendable, Equatable {
 
     /// A shell command line. `fastable-init` takes `/bin/sh` in images without bash.
     public static func shell(_ text: String) -> [String] { ["/bin/bash", "-c", text] }
+}
+
+/// Rows and columns of characters.
+public struct TerminalSize: Codable, Sendable, Equatable {
+    public var rows: UInt16
+    public var columns: UInt16
+
+    public init(rows: UInt16, columns: UInt16) {
+        self.rows = rows
+        self.columns = columns
+    }
+}
+
+/// Where the input begins that a follower of an exec sends.
+public enum ExecInputStart: Codable, Sendable, Equatable {
+    /// Behind everything that has come before, also from others.
+    case appending
+    /// At this offset; what has come before is skipped, so a writer that lost its connection sends again what it is not sure of.
+    case at(UInt64)
 }
 
 /// Follows an exec from given offsets.
@@ -102,11 +128,14 @@ public struct ExecAttach: Codable, Sendable {
     public var follow: Bool
     /// The only channel whose bytes are wanted; `nil` for both.
     public var channel: UInt8?
+    /// Present when data on channel 0 is the command's input, the end of the stream its end, and messages are `ExecControl`.
+    public var input: ExecInputStart?
 
     public init(
         project: ProjectID, exec: ExecID, stdoutOffset: UInt64 = 0, stderrOffset: UInt64 = 0, follow: Bool = true,
-        channel: UInt8? = nil
+        channel: UInt8? = nil, input: ExecInputStart? = nil
     ) {
+        self.input = input
         self.project = project
         self.exec = exec
         self.stdoutOffset = stdoutOffset
@@ -138,10 +167,19 @@ public struct ExecKill: Codable, Sendable {
     }
 }
 
+/// What a follower of an exec may ask for beside sending input.
+public enum ExecControl: Codable, Sendable, Equatable {
+    case resize(TerminalSize)
+    /// To the process group in the terminal's foreground; without a terminal to that of the command.
+    case signal(Int32)
+}
+
 /// Control messages of an exec stream. The bytes themselves are data frames; their offsets follow by counting.
 public enum ExecEvent: Codable, Sendable, Equatable {
     /// Bytes that follow begin at these offsets.
-    case started(container: ContainerID, stdoutOffset: UInt64, stderrOffset: UInt64)
+    case started(container: ContainerID, stdoutOffset: UInt64, stderrOffset: UInt64, inputOffset: UInt64)
+    /// The command has been given all input before this offset.
+    case inputPassed(upTo: UInt64)
     /// Bytes of a stream were dropped before this reader could have them: the next data frame begins at `to`.
     case gap(channel: UInt8, from: UInt64, to: UInt64)
     /// The last event.

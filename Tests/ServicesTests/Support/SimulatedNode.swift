@@ -119,7 +119,7 @@ struct SimulatedExec: Sendable {
     }
 
     func started() async throws {
-        try await send(.started(container: ContainerID(), stdoutOffset: 0, stderrOffset: 0))
+        try await send(.started(container: ContainerID(), stdoutOffset: 0, stderrOffset: 0, inputOffset: 0))
     }
 
     func write(_ text: String, channel: UInt8 = 1) async throws {

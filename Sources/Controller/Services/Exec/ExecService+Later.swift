@@ -46,12 +46,26 @@ extension ExecService {
                 stderrOffset: stream == .stderr ? offset : 0, follow: follow,
                 channel: stream.channel)
             var events = ExecEvents(try await client.open(.execAttach, attach, request: context.requestID))
-            guard case .started(let stdoutOffset, let stderrOffset)? = try await events.next() else {
+            guard case .started(let offsets)? = try await events.next() else {
                 throw FastableError(.internal, "The node sent output before it told where it begins.")
             }
             return ExecOutput(
                 events, channel: stream.channel,
-                firstOffset: stream == .stdout ? stdoutOffset : stderrOffset)
+                firstOffset: stream == .stdout ? offsets.stdout : offsets.stderr)
+        }
+    }
+
+    /// Follows the command from `offsets` on. With `input` the follower may also write: from `offsets.input` on, or behind what
+    /// others wrote. Errors as `status`.
+    public func attach(
+        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, context: OperationContext
+    ) async throws -> ExecAttachment {
+        try await pass("shell.attach", exec, isMutating: input != nil, context) { handle, client in
+            let attach = ExecAttach(
+                project: handle.project, exec: exec, stdoutOffset: offsets.stdout, stderrOffset: offsets.stderr,
+                input: input)
+            return try await ExecAttachment(
+                exec: exec, stream: try await client.open(.execAttach, attach, request: context.requestID))
         }
     }
 

@@ -149,7 +149,11 @@ let package = Package(
         // The two small programs.
         program(
             "fastable", "Sources/CLI",
-            ["FastableCore", "FastableWire", arguments, httpClient, nioCore, nioFoundation, nioHTTP1]),
+            [
+                "FastableCore", "FastableWire", arguments, httpClient, nioCore, nioFoundation, nioHTTP1, nioPosix,
+                nioSSL,
+                nioWebSocket,
+            ]),
         .executableTarget(
             name: "fastable-init", dependencies: ["CLinux"], path: "Sources/Init", swiftSettings: embeddedSettings,
             linkerSettings: [.unsafeFlags(["-Xclang-linker", "-static", "-Xlinker", "-s"])]),

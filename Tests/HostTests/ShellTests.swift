@@ -45,7 +45,7 @@ struct ShellTests {
             try await host.printed(stubborn, "up\n")
             let second = try await host.tool("shell.kill", ["execId": stubborn, "graceSec": 1])
             #expect(second["everythingEnded"] == true && second["wasForced"] == true && second["signal"] == "SIGKILL")
-            let left = try await host.exec("p", "pgrep -fc 'sleep 434[3]' || true")
+            let left = try await host.exec("p", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep 434[3]' || true")
             #expect(left["stdout"] == "0\n")
         }
     }

@@ -31,7 +31,8 @@ struct CLI: AsyncParsableCommand {
             CommandGroup(
                 name: "Work in a project",
                 subcommands: [
-                    ProjectCommand.self, ExecCommand.self, FileCommand.self, PushCommand.self, PullCommand.self,
+                    ProjectCommand.self, ExecCommand.self, AttachCommand.self, PsCommand.self, KillCommand.self,
+                    FileCommand.self, PushCommand.self, PullCommand.self,
                 ]),
             CommandGroup(
                 name: "Choose a controller", subcommands: [LoginCommand.self, LogoutCommand.self, StatusCommand.self]),

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -108,7 +109,7 @@ static __attribute__((noreturn)) void run_child(const struct fastable_spawn *req
     struct fastable_spawn_failure *failure = request->failure;
     reset_memory_protection();
     if (setsid() < 0 || dup2(request->input, 0) < 0 || dup2(request->output, 1) < 0 || dup2(request->error, 2) < 0 ||
-        syscall(SYS_close_range, 3u, ~0u, 0u) < 0)
+        syscall(SYS_close_range, 3u, ~0u, 0u) < 0 || (request->has_terminal && ioctl(0, TIOCSCTTY, 0) < 0))
         give_up(failure, FASTABLE_STAGE_SETUP);
     if (chdir(request->directory) < 0) give_up(failure, FASTABLE_STAGE_DIRECTORY);
     if (syscall(SYS_setgroups, 0ul, NULL) < 0 || syscall(SYS_setresgid, request->gid, request->gid, request->gid) < 0 ||

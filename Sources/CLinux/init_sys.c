@@ -54,6 +54,7 @@ int fastable_init_prepare(struct fastable_init_files *files) {
     if (null < 0 || (null != 4 && dup2(null, 4) < 0)) return -errno;
     if (syscall(SYS_close_range, 5u, ~0u, 0u) < 0 || fcntl(4, F_SETFD, FD_CLOEXEC) < 0) return -errno;
     files->null = 4;
+    files->terminals = open("/dev/pts", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     if (fcntl(3, F_SETFD, FD_CLOEXEC) < 0 || fcntl(3, F_SETFL, O_NONBLOCK) < 0) return -errno;
     sigemptyset(&taken);
@@ -159,12 +160,39 @@ long fastable_send(int socket, const void *first, size_t first_size, const void 
     return result(sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
-int fastable_pipe(int ends[2]) {
+int fastable_pipe(int ends[2], int ours) {
     if (pipe2(ends, O_CLOEXEC) < 0) return -errno;
-    return (int)result(fcntl(ends[0], F_SETFL, O_NONBLOCK));
+    return (int)result(fcntl(ends[ours], F_SETFL, O_NONBLOCK));
 }
 
+int fastable_terminal(int terminals, uint32_t uid, uint16_t rows, uint16_t columns, int ends[2]) {
+    int locked = 0;
+    ends[0] = openat(terminals, "ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (ends[0] < 0) return -errno;
+    if (ioctl(ends[0], TIOCSPTLCK, &locked) < 0) return -errno;
+    ends[1] = ioctl(ends[0], TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (ends[1] < 0) return -errno;
+    // A program that is not root opens its terminal by name only if it owns it; one that does not do that needs nothing.
+    if (uid != 0 && fchown(ends[1], uid, (gid_t)-1) < 0) errno = 0;
+    return fastable_terminal_resize(ends[0], rows, columns);
+}
+
+int fastable_terminal_resize(int terminal, uint16_t rows, uint16_t columns) {
+    struct winsize size = {.ws_row = rows, .ws_col = columns};
+    return (int)result(ioctl(terminal, TIOCSWINSZ, &size));
+}
+
+int fastable_terminal_signal(int terminal, int signal) {
+    pid_t group = 0;
+    if (ioctl(terminal, TIOCGPGRP, &group) < 0) return -errno;
+    return fastable_signal_group(group, signal);
+}
+
+int fastable_duplicate(int fd) { return (int)result(fcntl(fd, F_DUPFD_CLOEXEC, 5)); }
+
 long fastable_read(int fd, void *buffer, size_t size) { return result(read(fd, buffer, size)); }
+
+long fastable_write(int fd, const void *buffer, size_t size) { return result(write(fd, buffer, size)); }
 
 int fastable_close(int fd) { return (int)result(close(fd)); }
 

@@ -65,6 +65,14 @@ struct PayloadReader {
         return UnsafeBufferPointer(start: UnsafePointer(start.assumingMemoryBound(to: CChar.self)), count: Int(size))
     }
 
+    /// Everything that is left.
+    mutating func rest() -> UnsafeRawBufferPointer {
+        let start = position
+        let count = left
+        advance(count)
+        return UnsafeRawBufferPointer(start: start, count: count)
+    }
+
     /// Terminates the last string; `false` when bytes are left over.
     mutating func finish() -> Bool {
         advance(0)

@@ -9,7 +9,9 @@ extension Init {
     /// Starts the command of a request. `false` when the request itself is malformed.
     func start(_ number: UInt32, _ payload: PayloadReader) -> Bool {
         guard let request = launcher.read(payload) else { return false }
-        guard request.flags == 0 else { return refuse(number, FASTABLE_REFUSED_FLAGS) }
+        guard request.flags & ~(FASTABLE_OPEN_INPUT | FASTABLE_OPEN_TERMINAL) == 0 else {
+            return refuse(number, FASTABLE_REFUSED_FLAGS)
+        }
         guard execs.slot(number: number) == nil else { return refuse(number, FASTABLE_REFUSED_DUPLICATE) }
         guard let slot = execs.claim(number: number, token: request.token) else {
             return refuse(number, FASTABLE_REFUSED_LIMIT)
@@ -18,20 +20,21 @@ extension Init {
         exec.pointee.startedRealtime = fastable_realtime()
         exec.pointee.startedMonotonic = fastable_monotonic()
         let failure = execs.failure(of: slot)
-        switch launcher.launch(request, number: number, cgroup: cgroup, input: files.null, failure: failure) {
+        switch launcher.launch(request, number: number, cgroup: cgroup, files: files, failure: failure) {
         case .failed(let stage, let errno):
             exec.pointee.fail(stage: stage, errno: errno)
-        case .started(let pid, let output, let error):
+        case .started(let pid, let ours):
             exec.pointee.phase = .running
             exec.pointee.pid = pid
             if request.timeoutMilliseconds > 0 {
                 let length = UInt64(request.timeoutMilliseconds) * 1_000_000
                 exec.pointee.deadline = exec.pointee.startedMonotonic &+ length
             }
-            exec.pointee.output.pointee = OutputStream(pipe: output)
-            exec.pointee.error.pointee = OutputStream(pipe: error)
+            exec.pointee.input.pointee = InputStream(pipe: ours.input, isTerminal: request.hasTerminal)
+            exec.pointee.output.pointee = OutputStream(pipe: ours.output, isTerminal: request.hasTerminal)
+            exec.pointee.error.pointee = OutputStream(pipe: ours.error, isTerminal: false)
             watch(slot, .output, exec.pointee.output)
-            watch(slot, .error, exec.pointee.error)
+            if ours.error >= 0 { watch(slot, .error, exec.pointee.error) }
         }
         return true
     }
@@ -110,6 +113,8 @@ extension Init {
         let exec = execs[slot]
         guard exec.pointee.emptyWatch >= 0, fastable_cgroup_populated(exec.pointee.emptyWatch) <= 0 else { return }
         exec.pointee.stopWatchingForEmpty()
+        // Everything has ended before its second deadline.
+        if exec.pointee.timedOut { exec.pointee.deadline = .max }
     }
 
     func kill(_ number: UInt32, receipt: UInt32, signal: UInt32) {
@@ -122,13 +127,21 @@ extension Init {
         let exec = execs[slot]
         guard signal == 9 else {
             guard exec.pointee.phase == .running, (1...64).contains(signal) else { return Self.noProcess }
-            return Self.errno(fastable_signal_group(exec.pointee.pid, CInt(signal)))
+            return Self.errno(signalGroup(slot, CInt(signal)))
         }
         guard exec.pointee.phase != .failed else { return Self.noProcess }
         let killed = killTree(slot)
         guard killed == 0 else { return Self.errno(killed) }
         if watchForEmpty(slot) { return 0 }
         return exec.pointee.await(receipt: receipt) ? nil : Self.busy
+    }
+
+    /// Signals the group in the terminal's foreground, or the group of the command.
+    func signalGroup(_ slot: Int, _ signal: CInt) -> CInt {
+        let exec = execs[slot]
+        let output = exec.pointee.output.pointee
+        if output.isTerminal, !output.ended, fastable_terminal_signal(output.pipe, signal) == 0 { return 0 }
+        return fastable_signal_group(exec.pointee.pid, signal)
     }
 
     private static func errno(_ result: CInt) -> UInt32 { UInt32(max(0, 0 &- result)) }

@@ -73,6 +73,11 @@ extension Init {
         case FASTABLE_FRAME_WINDOW:
             guard let offset = payload.integer64() else { return false }
             stored(header.stream, header.channel, offset)
+        case FASTABLE_FRAME_DATA:
+            return header.channel == 0 && input(header.stream, &payload)
+        case FASTABLE_FRAME_END:
+            guard header.channel == 0, let offset = payload.integer64() else { return false }
+            finishInput(header.stream, at: offset)
         case FASTABLE_FRAME_PING:
             guard let value = payload.integer64() else { return false }
             replies.add(.pong(value))
@@ -89,6 +94,9 @@ extension Init {
             kill(stream, receipt: receipt, signal: signal)
         case FASTABLE_MESSAGE_RELEASE:
             release(stream)
+        case FASTABLE_MESSAGE_RESIZE:
+            guard let size = payload.integer32() else { return false }
+            resize(stream, rows: UInt16(truncatingIfNeeded: size >> 16), columns: UInt16(truncatingIfNeeded: size))
         default:
             return false
         }
@@ -134,10 +142,13 @@ extension Init {
             case .running: FASTABLE_PHASE_RUNNING
             case .exited: FASTABLE_PHASE_EXITED
             }
-        outbox.message(FASTABLE_MESSAGE_HELD, stream: exec.number, length: 1 + 8 + 8 + 4 + token.count)
+        outbox.message(FASTABLE_MESSAGE_HELD, stream: exec.number, length: 1 + 4 * 8 + 1 + 4 + token.count)
         outbox.put(phase)
         outbox.put(exec.output.pointee.stored)
         outbox.put(exec.error.pointee.stored)
+        outbox.put(exec.input.pointee.taken)
+        outbox.put(exec.input.pointee.passed)
+        outbox.put(UInt8(exec.input.pointee.isOpen ? 1 : 0))
         outbox.put(UInt32(truncatingIfNeeded: token.count))
         outbox.put(token)
     }

@@ -7,6 +7,7 @@ struct Exec {
     /// Kill requests that wait for the last process at the same time; more are answered as busy.
     static let receiptCapacity = 4
 
+    let input: UnsafeMutablePointer<InputStream>
     let output: UnsafeMutablePointer<OutputStream>
     let error: UnsafeMutablePointer<OutputStream>
     var phase = Phase.free
@@ -30,7 +31,11 @@ struct Exec {
     var receipts = (UInt32(0), UInt32(0), UInt32(0), UInt32(0))
     var receiptCount = 0
 
-    init(output: UnsafeMutablePointer<OutputStream>, error: UnsafeMutablePointer<OutputStream>) {
+    init(
+        input: UnsafeMutablePointer<InputStream>, output: UnsafeMutablePointer<OutputStream>,
+        error: UnsafeMutablePointer<OutputStream>
+    ) {
+        self.input = input
         self.output = output
         self.error = error
     }
@@ -47,7 +52,9 @@ struct Exec {
         endedBySignal = bySignal
         endValue = value
         duration = now &- startedMonotonic
-        deadline = .max
+        // What it started may still be running towards its end.
+        if !timedOut { deadline = .max }
+        input.pointee.close()
         output.pointee.settle()
         error.pointee.settle()
     }
@@ -58,6 +65,7 @@ struct Exec {
         failedErrno = errno
         deadline = .max
         stopWatchingForEmpty()
+        input.pointee.close()
         output.pointee.free()
         error.pointee.free()
     }
@@ -65,6 +73,7 @@ struct Exec {
     mutating func rewind() {
         reported = false
         receiptCount = 0
+        input.pointee.rewind()
         output.pointee.rewind()
         error.pointee.rewind()
     }
@@ -97,11 +106,13 @@ struct Exec {
     }
 
     mutating func free() {
+        input.pointee.close()
         output.pointee.free()
         error.pointee.free()
+        input.pointee = InputStream()
         output.pointee = OutputStream()
         error.pointee = OutputStream()
         stopWatchingForEmpty()
-        self = Exec(output: output, error: error)
+        self = Exec(input: input, output: output, error: error)
     }
 }

@@ -6,6 +6,8 @@ struct ExecTable {
     static let tokenCapacity = Int(FASTABLE_INIT_TOKEN_BYTES)
 
     private let slots: UnsafeMutablePointer<Exec>
+    /// Of each slot: its input.
+    private let inputs: UnsafeMutablePointer<InputStream>
     /// Of each slot: stdout and stderr.
     private let streams: UnsafeMutablePointer<OutputStream>
     /// Of each slot: why its program could not be executed, written by the process that tried.
@@ -18,11 +20,13 @@ struct ExecTable {
     init?() {
         let stride = MemoryLayout<Exec>.stride
         guard let memory = fastable_map(Self.capacity * stride),
+            let inputs = fastable_map(Self.capacity * MemoryLayout<InputStream>.stride),
             let streams = fastable_map(Self.capacity * 2 * MemoryLayout<OutputStream>.stride),
             let failures = fastable_map_shared(Self.capacity * MemoryLayout<fastable_spawn_failure>.stride),
             let tokens = fastable_map(Self.capacity * (Self.tokenCapacity + 1))
         else { return nil }
         self.failures = failures.bindMemory(to: fastable_spawn_failure.self, capacity: Self.capacity)
+        self.inputs = inputs.bindMemory(to: InputStream.self, capacity: Self.capacity)
         self.streams = streams.bindMemory(to: OutputStream.self, capacity: Self.capacity * 2)
         slots = memory.bindMemory(to: Exec.self, capacity: Self.capacity)
         self.tokens = tokens
@@ -54,7 +58,8 @@ struct ExecTable {
         if slot == end {
             let output = streams + slot * 2
             output.initialize(repeating: OutputStream(), count: 2)
-            (slots + slot).initialize(to: Exec(output: output, error: output + 1))
+            (inputs + slot).initialize(to: InputStream())
+            (slots + slot).initialize(to: Exec(input: inputs + slot, output: output, error: output + 1))
             end += 1
         }
         slots[slot].number = number

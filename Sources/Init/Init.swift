@@ -10,7 +10,7 @@ final class Init {
     /// What a watched file is. The tag of an exec's file also carries its slot and its number: an event that was found
     /// before the slot changed hands must not reach the new owner.
     enum Source: UInt64 {
-        case listener, signals, connection, output, error, empty
+        case listener, signals, connection, input, output, error, empty
 
         func tag(slot: Int = 0, number: UInt32 = 0) -> UInt64 {
             rawValue << 48 | UInt64(UInt16(truncatingIfNeeded: slot)) << 32 | UInt64(number)
@@ -93,6 +93,7 @@ final class Init {
         case .listener: acceptConnection()
         case .signals: takeSignals()
         case .connection: handleConnection(event.events)
+        case .input: if let slot = owner(of: event) { passInput(slot) }
         case .output: if let slot = owner(of: event) { fill(slot, .output, execs[slot].pointee.output, event.events) }
         case .error: if let slot = owner(of: event) { fill(slot, .error, execs[slot].pointee.error, event.events) }
         case .empty: if let slot = owner(of: event) { checkEmpty(slot) }
@@ -134,7 +135,10 @@ final class Init {
 
     private func endOverdue(_ now: UInt64) {
         for slot in 0..<execs.end where execs[slot].pointee.deadline <= now {
-            execs[slot].pointee.timedOut = true
+            guard execs[slot].pointee.timedOut else {
+                askToEnd(slot, now)
+                continue
+            }
             if killTree(slot) == 0 {
                 execs[slot].pointee.deadline = .max
                 _ = watchForEmpty(slot)
@@ -144,11 +148,25 @@ final class Init {
         }
     }
 
+    /// The first deadline asks, the second one ends. The exit is told when no process is left.
+    private func askToEnd(_ slot: Int, _ now: UInt64) {
+        let exec = execs[slot]
+        exec.pointee.timedOut = true
+        exec.pointee.deadline = now &+ UInt64(FASTABLE_INIT_GRACE_MILLISECONDS) * 1_000_000
+        _ = signalGroup(slot, Self.terminate)
+        if watchForEmpty(slot) { exec.pointee.deadline = .max }
+    }
+
+    private static let terminate: CInt = 15
+
     func retrySoon() { retryAt = min(retryAt, fastable_monotonic() &+ 200_000_000) }
 
     private func retry() {
         retryAt = .max
-        for slot in 0..<execs.end { resume(slot) }
+        for slot in 0..<execs.end where execs[slot].pointee.isUsed {
+            resume(slot)
+            resumeInput(slot)
+        }
         if hasLeftovers { sweep() }
     }
 }

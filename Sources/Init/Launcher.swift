@@ -8,14 +8,26 @@ struct Launcher {
         let uid: UInt32
         let gid: UInt32
         let timeoutMilliseconds: UInt32
+        let rows: UInt16
+        let columns: UInt16
         let token: UnsafeRawBufferPointer
         let directory: UnsafePointer<CChar>
+
+        var hasInput: Bool { flags & (FASTABLE_OPEN_INPUT | FASTABLE_OPEN_TERMINAL) != 0 }
+        var hasTerminal: Bool { flags & FASTABLE_OPEN_TERMINAL != 0 }
     }
 
     /// A process that was started, or how far that came.
     enum Launched {
-        case started(pid: CInt, output: CInt, error: CInt)
+        case started(pid: CInt, Files)
         case failed(stage: UInt8, errno: CInt)
+    }
+
+    /// Init's ends of the command's standard files; -1 where there is none. A terminal is input and output.
+    struct Files {
+        var input: CInt = -1
+        var output: CInt = -1
+        var error: CInt = -1
     }
 
     typealias Strings = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
@@ -42,15 +54,17 @@ struct Launcher {
     func read(_ payload: PayloadReader) -> Request? {
         var payload = payload
         guard let flags = payload.integer32(), let uid = payload.integer32(), let gid = payload.integer32(),
-            let timeout = payload.integer32(), let token = payload.string(), let directory = payload.string(),
+            let timeout = payload.integer32(), let size = payload.integer32(), let token = payload.string(),
+            let directory = payload.string(),
             let start = directory.baseAddress, token.count <= Int(FASTABLE_INIT_TOKEN_BYTES)
         else { return nil }
         guard let count = list(&payload, into: arguments, atMost: Int(FASTABLE_INIT_ARGUMENTS)), count > 0,
             list(&payload, into: environment, atMost: Int(FASTABLE_INIT_ENVIRONMENT)) != nil, payload.finish()
         else { return nil }
         return Request(
-            flags: flags, uid: uid, gid: gid, timeoutMilliseconds: timeout, token: UnsafeRawBufferPointer(token),
-            directory: start)
+            flags: flags, uid: uid, gid: gid, timeoutMilliseconds: timeout,
+            rows: UInt16(truncatingIfNeeded: size >> 16),
+            columns: UInt16(truncatingIfNeeded: size), token: UnsafeRawBufferPointer(token), directory: start)
     }
 
     private func list(_ payload: inout PayloadReader, into strings: Strings, atMost most: Int) -> Int? {
@@ -65,39 +79,69 @@ struct Launcher {
 
     /// Starts the program of the request that was read last, in a cgroup of its own.
     func launch(
-        _ request: Request, number: UInt32, cgroup: CInt, input: CInt,
+        _ request: Request, number: UInt32, cgroup: CInt, files: fastable_init_files,
         failure: UnsafeMutablePointer<fastable_spawn_failure>
     ) -> Launched {
         let directory = fastable_cgroup_create(cgroup, number)
         guard directory >= 0 else { return .failed(stage: FASTABLE_STAGE_CGROUP, errno: 0 &- directory) }
-        var outputs: (CInt, CInt) = (-1, -1)
-        var errors: (CInt, CInt) = (-1, -1)
-        defer {
-            close(directory)
-            close(outputs.1)
-            close(errors.1)
-        }
+        defer { close(directory) }
+        var ours = Files()
+        var theirs = Files(input: files.null)
         var stage = FASTABLE_STAGE_PIPES
-        var result = Self.pipe(&outputs)
-        if result == 0 { result = Self.pipe(&errors) }
-        if result == 0 {
+        var result = open(request, files, &ours, &theirs)
+        if result >= 0 {
             stage = FASTABLE_STAGE_CLONE
             var spawn = fastable_spawn(
                 arguments: arguments, environment: environment, directory: request.directory, uid: request.uid,
-                gid: request.gid, cgroup: directory, input: input, output: outputs.1, error: errors.1, failure: failure)
+                gid: request.gid, cgroup: directory, input: theirs.input, output: theirs.output, error: theirs.error,
+                has_terminal: request.hasTerminal ? 1 : 0, failure: failure)
             result = fastable_spawn(&spawn)
-            if result > 0 { return .started(pid: result, output: outputs.0, error: errors.0) }
         }
-        close(outputs.0)
-        close(errors.0)
+        close(theirs, except: files.null)
+        if result > 0 { return .started(pid: result, ours) }
+        close(ours, except: -1)
         _ = fastable_cgroup_remove(cgroup, number)
         return .failed(stage: stage, errno: 0 &- result)
     }
 
-    private static func pipe(_ ends: inout (CInt, CInt)) -> CInt {
-        withUnsafeMutablePointer(to: &ends) {
-            $0.withMemoryRebound(to: CInt.self, capacity: 2) { fastable_pipe($0) }
+    /// Opens the standard files of a command; what was opened before a failure stands in `ours` and `theirs`.
+    private func open(
+        _ request: Request, _ files: fastable_init_files, _ ours: inout Files, _ theirs: inout Files
+    ) -> CInt {
+        var ends: (CInt, CInt) = (-1, -1)
+        if request.hasTerminal {
+            let result = Self.both(&ends) {
+                fastable_terminal(files.terminals, request.uid, request.rows, request.columns, $0)
+            }
+            ours.output = ends.0
+            theirs = Files(input: ends.1, output: ends.1, error: ends.1)
+            guard result >= 0 else { return result }
+            ours.input = fastable_duplicate(ours.output)
+            return ours.input
         }
+        var result = Self.both(&ends) { fastable_pipe($0, 0) }
+        (ours.output, theirs.output) = ends
+        guard result >= 0 else { return result }
+        ends = (-1, -1)
+        result = Self.both(&ends) { fastable_pipe($0, 0) }
+        (ours.error, theirs.error) = ends
+        guard result >= 0, request.hasInput else { return result }
+        ends = (-1, -1)
+        result = Self.both(&ends) { fastable_pipe($0, 1) }
+        (theirs.input, ours.input) = ends
+        return result
+    }
+
+    private static func both(_ ends: inout (CInt, CInt), _ open: (UnsafeMutablePointer<CInt>) -> CInt) -> CInt {
+        withUnsafeMutablePointer(to: &ends) {
+            $0.withMemoryRebound(to: CInt.self, capacity: 2) { open($0) }
+        }
+    }
+
+    private func close(_ files: Files, except kept: CInt) {
+        if files.input != kept { close(files.input) }
+        if files.output != files.input { close(files.output) }
+        if files.error != files.output { close(files.error) }
     }
 
     private func close(_ fd: CInt) { if fd >= 0 { _ = fastable_close(fd) } }

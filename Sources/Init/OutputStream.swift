@@ -14,15 +14,23 @@ struct OutputStream {
     private(set) var stored: UInt64 = 0
     /// Bytes that the command and its children had written when it ended.
     private(set) var exitTotal: UInt64 = .max
+    /// A terminal tells only when it runs dry how much it held.
+    private var settlesWhenDry = false
+    let isTerminal: Bool
+    /// No terminal holds more than this.
+    private static let terminalBytes: UInt64 = 128 * 1024
     /// The exit was reported once: what background processes write from now on may be read.
     var exitReported = false
     var endSent = false
     /// Not watched at the moment, because there is no room for more.
     var paused = false
 
-    init() {}
+    init() { isTerminal = false }
 
-    init(pipe: CInt) { self.pipe = pipe }
+    init(pipe: CInt, isTerminal: Bool) {
+        self.pipe = pipe
+        self.isTerminal = isTerminal
+    }
 
     var ended: Bool { pipe < 0 }
     var unsent: Int { Int(truncatingIfNeeded: taken &- sent) }
@@ -46,6 +54,7 @@ struct OutputStream {
         let count = fastable_read(pipe, memory, piece.count)
         if count > 0 {
             taken += UInt64(count)
+            if settlesWhenDry { settleIfDry() }
             return .some
         }
         if count == Int(FASTABLE_AGAIN) { return .some }
@@ -55,15 +64,31 @@ struct OutputStream {
 
     /// The command has ended: what is in the pipe now still belongs before its exit.
     mutating func settle() {
+        if isTerminal, pipe >= 0 {
+            settlesWhenDry = true
+            exitTotal = taken &+ Self.terminalBytes
+            return settleIfDry()
+        }
         let pending = pipe < 0 ? 0 : fastable_pending(pipe)
         if pending < 0 { close() }
         exitTotal = taken &+ UInt64(max(0, pending))
+    }
+
+    private mutating func settleIfDry() {
+        let pending = fastable_pending(pipe)
+        guard pending <= 0 else { return }
+        settlesWhenDry = false
+        exitTotal = taken
+        if pending < 0 { close() }
     }
 
     mutating func close() {
         guard pipe >= 0 else { return }
         _ = fastable_close(pipe)
         pipe = -1
+        guard settlesWhenDry else { return }
+        settlesWhenDry = false
+        exitTotal = taken
     }
 
     /// The next bytes to send, in up to two pieces; they count as sent.

@@ -74,6 +74,11 @@ extension Init {
                 told = true
             }
         }
+        if let passed = exec.pointee.input.pointee.report() {
+            outbox.frame(FASTABLE_FRAME_WINDOW, stream: exec.pointee.number, length: 8)
+            outbox.put(passed)
+            told = true
+        }
         if tellBytes(slot, 1, exec.pointee.output) { told = true }
         guard socket >= 0, !blocked else { return told }
         if tellBytes(slot, 2, exec.pointee.error) { told = true }

@@ -17,12 +17,14 @@ struct Finished {
 extension ExecTable {
     func start(
         _ arguments: [String], exec: ExecID = ExecID(), cwd: String = "/", environment: [String: String] = [:],
-        milliseconds: Int = 60_000, user: ExecUser = ExecUser(uid: 0, gid: 0)
+        milliseconds: Int = 60_000, user: ExecUser = ExecUser(uid: 0, gid: 0), takesInput: Bool = false,
+        terminal: TerminalSize? = nil
     ) async throws -> ExecSession {
         var all = ["PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"]
         all.merge(environment) { _, new in new }
         let command = ExecCommand(
-            arguments: arguments, workingDirectory: cwd, environment: all, timeoutMilliseconds: milliseconds)
+            arguments: arguments, workingDirectory: cwd, environment: all, timeoutMilliseconds: milliseconds,
+            takesInput: takesInput, terminal: terminal)
         return try await start(exec: exec, container: container, command: command, user: user)
     }
 
@@ -49,7 +51,7 @@ extension ExecReader {
         var gaps: [ExecChunk] = []
         while let chunk = try await next() {
             switch chunk {
-            case .started: break
+            case .started, .inputPassed: break
             case .data(1, let bytes): stdout.append(contentsOf: bytes.readableBytesView)
             case .data(_, let bytes): stderr.append(contentsOf: bytes.readableBytesView)
             case .gap: gaps.append(chunk)

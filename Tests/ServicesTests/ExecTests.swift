@@ -302,7 +302,8 @@ import Testing
                     command: ExecCommand(arguments: []))
                 let exec = SimulatedExec(start: start, stream: stream)
                 try await exec.send(
-                    .started(container: ContainerID(), stdoutOffset: attach.stdoutOffset, stderrOffset: 0))
+                    .started(
+                        container: ContainerID(), stdoutOffset: attach.stdoutOffset, stderrOffset: 0, inputOffset: 0))
                 try await exec.write("unwanted", channel: 2)
                 try await exec.write("45")
                 try await exec.send(.gap(channel: 1, from: 6, to: 8))
@@ -336,7 +337,7 @@ import Testing
             let exec = try #require(answer["execId"])
             try await world.run("shell.kill", ["execId": exec, "signal": "SIGINT"])
             try await world.run("shell.kill", ["execId": exec])
-            #expect(try nodes[0].requests(.execKill, ExecKill.self).map(\.signal) == [2, 9])
+            #expect(try nodes[0].requests(.execKill, ExecKill.self).map(\.signal) == [2, 15])
             await expectFailure(.unprocessable) {
                 try await world.run("shell.kill", ["execId": exec, "signal": "SIGSTOP"])
             }

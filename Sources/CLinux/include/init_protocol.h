@@ -9,18 +9,25 @@
 ///
 /// Node to init
 ///   message HELLO    (stream 0) u32 version, with the fd of the container's cgroup v2 directory (SCM_RIGHTS)
-///   open             u32 flags = 0, u32 uid, u32 gid, u32 timeout in ms (0: none), string token, string directory,
-///                    u32 count and the arguments, u32 count and the environment (`NAME=value`)
+///   open             u32 flags, u32 uid, u32 gid, u32 timeout in ms (0: none), u16 rows and u16 columns of the terminal
+///                    (0 without one), string token, string directory, u32 count and the arguments, u32 count and the
+///                    environment (`NAME=value`). Flags: 1 the command has an input, 2 it has a terminal.
+///   data             (channel 0) u64 offset of the first byte, then the bytes of the command's input, as far as the window
+///   end              (channel 0) u64: the input ends at this offset
 ///   window           (channel 1 or 2) u64: the node has stored all bytes before this offset
 ///   message KILL     u32 receipt, u32 signal; 9 ends everything in the exec's cgroup, others go to its process group
 ///   message RELEASE  forget an exec that has ended
+///   message RESIZE   u16 rows, u16 columns: the terminal's new size
 ///   ping             u64
 ///
 /// Init to node
 ///   message WELCOME  (stream 0) u32 version, u32 errno of the cgroup directory, u32 number of HELD that follow
-///   message HELD     u8 phase, u64 and u64 stored offset of stdout and stderr, string token
+///   message HELD     u8 phase, u64 and u64 stored offset of stdout and stderr, u64 input that has arrived, u64 input that
+///                    has been passed on, u8 1 when the command takes input, string token
 ///   data             (channel 1 or 2) u64 offset of the first byte, then the bytes
 ///   end              (channel 1 or 2) nothing more will come on this channel
+///   window           (channel 0) u64: the command has been given all input before this offset; the node may send
+///                    FASTABLE_INIT_RING_BYTES beyond it
 ///   message EXITED   u8 1 when a signal ended it, u32 exit code or signal, u8 1 when the deadline ended it,
 ///                    u64 start (ns since 1970), u64 duration in ns, u64 and u64 bytes of stdout and stderr
 ///   message FAILED   u8 stage, u32 errno: the program did not start
@@ -56,6 +63,10 @@
 #define FASTABLE_MESSAGE_EXITED ((uint8_t)7)
 #define FASTABLE_MESSAGE_FAILED ((uint8_t)8)
 #define FASTABLE_MESSAGE_REFUSED ((uint8_t)9)
+#define FASTABLE_MESSAGE_RESIZE ((uint8_t)10)
+
+#define FASTABLE_OPEN_INPUT ((uint32_t)1)
+#define FASTABLE_OPEN_TERMINAL ((uint32_t)2)
 
 #define FASTABLE_PHASE_FAILED ((uint8_t)1)
 #define FASTABLE_PHASE_RUNNING ((uint8_t)2)
@@ -78,6 +89,8 @@
 #define FASTABLE_INIT_PAYLOAD_BYTES (256 * 1024)
 #define FASTABLE_INIT_RING_BYTES (256 * 1024)
 #define FASTABLE_INIT_EXECS 512
+/// How long a command whose time is over may take to end by itself, after SIGTERM.
+#define FASTABLE_INIT_GRACE_MILLISECONDS 2000
 #define FASTABLE_INIT_TOKEN_BYTES 64
 #define FASTABLE_INIT_ARGUMENTS 4096
 #define FASTABLE_INIT_ENVIRONMENT 1024

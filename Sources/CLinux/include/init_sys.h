@@ -12,6 +12,8 @@ struct fastable_init_files {
     int epoll;
     int signals;
     int null;
+    /// The directory of the container's terminals, -1 where it has none.
+    int terminals;
 };
 
 /// Makes this process fit to be process 1: no signal has an effect, nobody may trace it or read its memory, and only
@@ -53,11 +55,19 @@ long fastable_receive(int socket, void *buffer, size_t size, int *passed);
 long fastable_send(int socket, const void *first, size_t first_size, const void *second, size_t second_size,
                    const void *third, size_t third_size);
 
-/// A pipe whose read end does not block; `ends[0]` reads.
-int fastable_pipe(int ends[2]);
+/// A pipe; `ends[0]` reads. The end with the index `ours` does not block.
+int fastable_pipe(int ends[2], int ours);
+/// A pseudo-terminal: `ends[0]` is its master, which does not block, `ends[1]` the command's side. No path is looked up
+/// that a command could have changed.
+int fastable_terminal(int terminals, uint32_t uid, uint16_t rows, uint16_t columns, int ends[2]);
+int fastable_terminal_resize(int terminal, uint16_t rows, uint16_t columns);
+/// Sends a signal to the process group in the terminal's foreground.
+int fastable_terminal_signal(int terminal, int signal);
+int fastable_duplicate(int fd);
 long fastable_read(int fd, void *buffer, size_t size);
+long fastable_write(int fd, const void *buffer, size_t size);
 int fastable_close(int fd);
-/// Bytes that wait in a pipe, or -1 when it is empty and no writer is left.
+/// Bytes that wait in a pipe or terminal, or -1 when it is empty and no writer is left.
 long fastable_pending(int pipe);
 
 void *fastable_map(size_t size);
@@ -104,6 +114,8 @@ struct fastable_spawn {
     int input;
     int output;
     int error;
+    /// Its three standard files are a terminal, which it is to control.
+    int has_terminal;
     /// Shared memory (`fastable_map_shared`) where the new process tells why it could not execute the program. To be looked
     /// at when it has ended: `stage` is 0 when the program was executed.
     struct fastable_spawn_failure *failure;

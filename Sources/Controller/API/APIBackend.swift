@@ -25,6 +25,11 @@ public protocol APIBackend: Sendable {
         _ exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, context: OperationContext
     ) async throws -> ExecBytes
 
+    /// Follows a command, and writes to it when `input` says from where.
+    func execAttach(
+        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, context: OperationContext
+    ) async throws -> ExecAttachment
+
     /// `project` is a name or an id, here and below.
     func download(_ file: FileDownload, of project: String, context: OperationContext) async throws -> FileBytes
     func upload(

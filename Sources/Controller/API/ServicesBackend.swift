@@ -29,6 +29,12 @@ extension ControllerServices: APIBackend {
         return ExecBytes(firstOffset: output.firstOffset, bytes: UnbrokenOutput(output: output))
     }
 
+    public func execAttach(
+        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, context: OperationContext
+    ) async throws -> ExecAttachment {
+        try await execs.attach(exec, from: offsets, input: input, context: context)
+    }
+
     public func download(
         _ file: FileDownload, of project: String, context: OperationContext
     ) async throws -> FileBytes {

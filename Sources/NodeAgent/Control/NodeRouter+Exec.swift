@@ -2,6 +2,7 @@ import FastableCore
 import FastableWire
 import FoundationEssentials
 import NIOCore
+import NIOFoundationCompat
 import NodeSandbox
 
 /// Commands: start, follow, ask, kill.
@@ -14,7 +15,9 @@ extension NodeRouter {
             .merging(command.environment) { $1 }
         let session = try await container.execs.start(
             exec: start.exec, container: container.id, command: command, user: ExecUser(uid: 0, gid: 0))
-        try await follow(session.events(), call)
+        let takesInput = command.takesInput || command.terminal != nil
+        try await follow(
+            session, session.events(followsInput: takesInput), call, input: takesInput ? .at(0) : nil)
     }
 
     /// What every program expects to find, under what image, project and command set. Toolchains that `mise` installs live in
@@ -27,8 +30,10 @@ extension NodeRouter {
     func attachExec(_ call: NodeCall) async throws {
         let attach: ExecAttach = try call.arguments()
         let session = try await sandboxes.exec(attach.exec, of: attach.project)
-        let reader = session.events(stdoutFrom: attach.stdoutOffset, stderrFrom: attach.stderrOffset)
-        try await follow(reader, call, only: attach.channel, waits: attach.follow)
+        let reader = session.events(
+            stdoutFrom: attach.stdoutOffset, stderrFrom: attach.stderrOffset, followsInput: attach.input != nil)
+        try await follow(
+            session, reader, call, only: attach.channel, waits: attach.follow, input: attach.input)
     }
 
     func execStatus(_ call: NodeCall) async throws {
@@ -40,24 +45,84 @@ extension NodeRouter {
     func killExec(_ call: NodeCall) async throws {
         try await call.answer { (kill: ExecKill) in
             // Without a container nothing of it can run any more, which is what was asked for.
-            if let container = await sandboxes.running(kill.project) {
-                try await container.execs.kill(kill.exec, signal: kill.signal)
+            guard let container = await sandboxes.running(kill.project) else {
+                return ExecKillReceipt(everythingEnded: true, wasForced: false, result: nil)
             }
-            return Empty()
+            if let grace = kill.graceMilliseconds {
+                return try await container.execs.end(kill.exec, signal: kill.signal, grace: .milliseconds(grace))
+            }
+            try await container.execs.kill(kill.exec, signal: kill.signal)
+            let result = try await container.execs.status(kill.exec).result
+            return ExecKillReceipt(everythingEnded: kill.signal == 9, wasForced: kill.signal == 9, result: result)
         }
     }
 
-    /// Sends what the exec tells until its end. When the reader goes away, the command goes on: ending it is a wish of its
-    /// own (`exec.kill`), because a lost link must not end what runs.
+    func queryExecs(_ call: NodeCall) async throws {
+        try await call.answer { (query: ExecQuery) in
+            var statuses: [ExecStatus] = []
+            for exec in query.execs.prefix(Limits.execsPerList) {
+                do {
+                    statuses.append(try await sandboxes.exec(exec, of: query.project).status)
+                } catch let error as FastableError where error.code == .notFound || error.code == .gone {
+                    continue
+                }
+            }
+            return statuses
+        }
+    }
+
+    /// Sends what the exec tells until its end, and gives it what comes. When the follower goes away, the command goes on, and
+    /// its input stays open: ending it is a wish of its own (`exec.kill`), because a lost link must not end what runs.
     private func follow(
-        _ reader: ExecReader, _ call: NodeCall, only channelWanted: UInt8? = nil, waits: Bool = true
+        _ session: ExecSession, _ reader: ExecReader, _ call: NodeCall, only channel: UInt8? = nil, waits: Bool = true,
+        input: ExecInputStart? = nil
+    ) async throws {
+        guard let input else { return try await tell(reader, call, only: channel, waits: waits) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await listen(call, to: session, from: input) }
+            group.addTask {
+                try await tell(reader, call, only: channel, waits: waits)
+                throw CancellationError()
+            }
+            defer { group.cancelAll() }
+            // The input may end long before the output does.
+            do {
+                while try await group.next() != nil {}
+            } catch is CancellationError {}
+        }
+    }
+
+    /// Takes what a follower sends: input as data on channel 0, wishes as messages.
+    private func listen(_ call: NodeCall, to session: ExecSession, from start: ExecInputStart) async throws {
+        var offset: UInt64? = if case .at(let first) = start { first } else { nil }
+        while let event = try await call.stream.next() {
+            switch event {
+            case .data(0, let bytes):
+                try await session.write(bytes, at: offset)
+                offset = offset.map { $0 + UInt64(bytes.readableBytes) }
+            case .data: continue
+            case .message(let payload):
+                switch try JSON.decode(ExecControl.self, from: Data(buffer: payload)) {
+                case .resize(let size): session.resize(size)
+                case .signal(let number): session.signal(number)
+                }
+            case .end: return session.finishInput()
+            }
+        }
+    }
+
+    private func tell(
+        _ reader: ExecReader, _ call: NodeCall, only channelWanted: UInt8?, waits: Bool
     ) async throws {
         defer { reader.close() }
         while let chunk = try await waits ? reader.next() : reader.nextPresent() {
             switch chunk {
-            case .started(let container, let stdoutOffset, let stderrOffset):
+            case .started(let container, let stdoutOffset, let stderrOffset, let inputOffset):
                 try await call.send(
-                    ExecEvent.started(container: container, stdoutOffset: stdoutOffset, stderrOffset: stderrOffset))
+                    ExecEvent.started(
+                        container: container, stdoutOffset: stdoutOffset, stderrOffset: stderrOffset,
+                        inputOffset: inputOffset))
+            case .inputPassed(let offset): try await call.send(ExecEvent.inputPassed(upTo: offset))
             case .data(let channel, let bytes):
                 guard channelWanted == nil || channel == channelWanted else { continue }
                 try await call.stream.send(data: bytes, channel: channel)

@@ -77,11 +77,18 @@ public struct ExecCommand: Codable, Sendable, Equatable {
     public var workingDirectory: String
     public var environment: [String: String]
     public var timeoutMilliseconds: Int
+    /// Its standard input stays open for what is sent to it; without this it reads an end of file.
+    public var takesInput: Bool
+    /// It runs in a terminal of this size, which is its input and its output; stderr is then part of stdout.
+    public var terminal: TerminalSize?
 
     public init(
         arguments: [String], workingDirectory: String = "/workspace", environment: [String: String] = [:],
-        timeoutMilliseconds: Int = Limits.execTimeoutDefaultSeconds * 1000
+        timeoutMilliseconds: Int = Limits.execTimeoutDefaultSeconds * 1000, takesInput: Bool = false,
+        terminal: TerminalSize? = nil
     ) {
+        self.takesInput = takesInput
+        self.terminal = terminal
         self.arguments = arguments
         self.workingDirectory = workingDirectory
         self.environment = environment
@@ -90,6 +97,25 @@ public struct ExecCommand: Codable, Sendable, Equatable {
 
     /// A shell command line. `fastable-init` takes `/bin/sh` in images without bash.
     public static func shell(_ text: String) -> [String] { ["/bin/bash", "-c", text] }
+}
+
+/// Rows and columns of characters.
+public struct TerminalSize: Codable, Sendable, Equatable {
+    public var rows: UInt16
+    public var columns: UInt16
+
+    public init(rows: UInt16, columns: UInt16) {
+        self.rows = rows
+        self.columns = columns
+    }
+}
+
+/// Where the input begins that a follower of an exec sends.
+public enum ExecInputStart: Codable, Sendable, Equatable {
+    /// Behind everything that has come before, also from others.
+    case appending
+    /// At this offset; what has come before is skipped, so a writer that lost its connection sends again what it is not sure of.
+    case at(UInt64)
 }
 
 /// Follows an exec from given offsets.
@@ -102,11 +128,14 @@ public struct ExecAttach: Codable, Sendable {
     public var follow: Bool
     /// The only channel whose bytes are wanted; `nil` for both.
     public var channel: UInt8?
+    /// Present when data on channel 0 is the command's input, the end of the stream its end, and messages are `ExecControl`.
+    public var input: ExecInputStart?
 
     public init(
         project: ProjectID, exec: ExecID, stdoutOffset: UInt64 = 0, stderrOffset: UInt64 = 0, follow: Bool = true,
-        channel: UInt8? = nil
+        channel: UInt8? = nil, input: ExecInputStart? = nil
     ) {
+        self.input = input
         self.project = project
         self.exec = exec
         self.stdoutOffset = stdoutOffset
@@ -129,19 +158,57 @@ public struct ExecReference: Codable, Sendable {
 public struct ExecKill: Codable, Sendable {
     public var project: ProjectID
     public var exec: ExecID
-    /// Sent to the command's process group first; 9 ends the whole tree at once.
+    /// Sent to the command's process group; 9 ends everything that the command started.
     public var signal: Int32
-    public init(project: ProjectID, exec: ExecID, signal: Int32) {
+    /// After this time everything that is left is ended; `nil` leaves it at the signal.
+    public var graceMilliseconds: Int?
+    public init(project: ProjectID, exec: ExecID, signal: Int32, graceMilliseconds: Int? = nil) {
         self.project = project
         self.exec = exec
         self.signal = signal
+        self.graceMilliseconds = graceMilliseconds
     }
+}
+
+/// What a kill has done, as the node saw it.
+public struct ExecKillReceipt: Codable, Sendable, Equatable {
+    /// No process that the command started is left: its control group is empty. `false` when only a signal was sent.
+    public var everythingEnded: Bool
+    /// It had to be ended by force, because it did not end in time.
+    public var wasForced: Bool
+    /// How the command ended, when it has.
+    public var result: ExecResult?
+
+    public init(everythingEnded: Bool, wasForced: Bool, result: ExecResult?) {
+        self.everythingEnded = everythingEnded
+        self.wasForced = wasForced
+        self.result = result
+    }
+}
+
+/// Which of some commands run, and how those that ended did.
+public struct ExecQuery: Codable, Sendable {
+    public var project: ProjectID
+    public var execs: [ExecID]
+    public init(project: ProjectID, execs: [ExecID]) {
+        self.project = project
+        self.execs = execs
+    }
+}
+
+/// What a follower of an exec may ask for beside sending input.
+public enum ExecControl: Codable, Sendable, Equatable {
+    case resize(TerminalSize)
+    /// To the process group in the terminal's foreground; without a terminal to that of the command.
+    case signal(Int32)
 }
 
 /// Control messages of an exec stream. The bytes themselves are data frames; their offsets follow by counting.
 public enum ExecEvent: Codable, Sendable, Equatable {
     /// Bytes that follow begin at these offsets.
-    case started(container: ContainerID, stdoutOffset: UInt64, stderrOffset: UInt64)
+    case started(container: ContainerID, stdoutOffset: UInt64, stderrOffset: UInt64, inputOffset: UInt64)
+    /// The command has been given all input before this offset.
+    case inputPassed(upTo: UInt64)
     /// Bytes of a stream were dropped before this reader could have them: the next data frame begins at `to`.
     case gap(channel: UInt8, from: UInt64, to: UInt64)
     /// The last event.
@@ -181,9 +248,16 @@ public struct ExecStatus: Codable, Sendable {
     public var exec: ExecID
     public var running: Bool
     public var result: ExecResult?
-    public init(exec: ExecID, running: Bool, result: ExecResult?) {
+    /// Bytes printed so far.
+    public var stdoutBytes: UInt64
+    public var stderrBytes: UInt64
+    public init(
+        exec: ExecID, running: Bool, result: ExecResult?, stdoutBytes: UInt64 = 0, stderrBytes: UInt64 = 0
+    ) {
         self.exec = exec
         self.running = running
         self.result = result
+        self.stdoutBytes = stdoutBytes
+        self.stderrBytes = stderrBytes
     }
 }

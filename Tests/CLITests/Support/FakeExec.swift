@@ -16,7 +16,7 @@ struct FakeExec: Sendable {
     func run() async throws {
         let start: ExecStart = try call.arguments()
         let signals = node.started(start)
-        try await send(.started(container: ContainerID(), stdoutOffset: 0, stderrOffset: 0))
+        try await send(.started(container: ContainerID(), stdoutOffset: 0, stderrOffset: 0, inputOffset: 0))
         let words = (start.command.arguments.last ?? "").split(separator: " ").map(String.init)
         switch words.first {
         case "exit": try await finish(start, code: Int32(words[1]))

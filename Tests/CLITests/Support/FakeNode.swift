@@ -73,7 +73,7 @@ final class FakeNode: Sendable {
         case .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete:
             try await files(method, call)
         case .fsStat, .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode: try await names(method, call)
-        case .execAttach, .execStatus, .fileDownload, .hello, .report, .renewCertificate:
+        default:
             throw FastableError(.invalid, "‘\(method.rawValue)’ is not pretended.")
         }
     }
@@ -89,12 +89,12 @@ final class FakeNode: Sendable {
         return signals
     }
 
-    private func kill(_ kill: ExecKill) -> Empty {
+    private func kill(_ kill: ExecKill) -> ExecKillReceipt {
         state.withLock { state in
             state.kills.append(Kill(exec: kill.exec, signal: kill.signal))
             _ = state.signals[kill.exec]?.yield(kill.signal)
         }
-        return Empty()
+        return ExecKillReceipt(everythingEnded: kill.signal == 9, wasForced: false, result: nil)
     }
 
     // MARK: files

@@ -90,7 +90,7 @@ final class FakeWork: Sendable {
     }
 
     private func exec(_ start: ExecStart, _ stream: MuxStream) async throws {
-        try await tell(stream, .started(container: ContainerID(), stdoutOffset: 0, stderrOffset: 0))
+        try await tell(stream, .started(container: ContainerID(), stdoutOffset: 0, stderrOffset: 0, inputOffset: 0))
         if start.command.arguments == ["wait"] { while try await stream.next() != nil {} }
         try await stream.send(data: ByteBuffer(string: name), channel: 1)
         try await tell(

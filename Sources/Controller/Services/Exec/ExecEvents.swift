@@ -4,11 +4,27 @@ import FoundationEssentials
 import NIOCore
 import NIOFoundationCompat
 
+/// How far the streams of a command have come.
+public struct ExecOffsets: Codable, Sendable, Equatable {
+    public var stdout: UInt64
+    public var stderr: UInt64
+    /// What the command has been sent to read; a writer goes on from there.
+    public var input: UInt64
+
+    public init(stdout: UInt64 = 0, stderr: UInt64 = 0, input: UInt64 = 0) {
+        self.stdout = stdout
+        self.stderr = stderr
+        self.input = input
+    }
+}
+
 /// The events of one command as they come from its node, with offsets. One consumer.
 struct ExecEvents: Sendable {
     enum Step: Sendable {
         /// Bytes that follow begin at these offsets.
-        case started(stdoutOffset: UInt64, stderrOffset: UInt64)
+        case started(ExecOffsets)
+        /// The command has been given all input before this offset.
+        case inputPassed(upTo: UInt64)
         case data(channel: UInt8, offset: UInt64, ByteBuffer)
         case gap(channel: UInt8, from: UInt64, to: UInt64)
         case finished(ExecResult)
@@ -21,8 +37,7 @@ struct ExecEvents: Sendable {
     static let stderr: UInt8 = 2
 
     private let stream: MuxStream
-    private var stdoutOffset: UInt64 = 0
-    private var stderrOffset: UInt64 = 0
+    private var offsets = ExecOffsets()
 
     init(_ stream: MuxStream) { self.stream = stream }
 
@@ -51,12 +66,12 @@ struct ExecEvents: Sendable {
 
     private mutating func step(for event: ExecEvent) -> Step {
         switch event {
-        case .started(_, let stdoutOffset, let stderrOffset):
-            self.stdoutOffset = stdoutOffset
-            self.stderrOffset = stderrOffset
-            return .started(stdoutOffset: stdoutOffset, stderrOffset: stderrOffset)
+        case .started(_, let stdoutOffset, let stderrOffset, let inputOffset):
+            offsets = ExecOffsets(stdout: stdoutOffset, stderr: stderrOffset, input: inputOffset)
+            return .started(offsets)
+        case .inputPassed(let offset): return .inputPassed(upTo: offset)
         case .gap(let channel, let from, let to):
-            if channel == Self.stdout { stdoutOffset = to } else { stderrOffset = to }
+            if channel == Self.stdout { offsets.stdout = to } else { offsets.stderr = to }
             return .gap(channel: channel, from: from, to: to)
         case .finished(let result): return .finished(result)
         }
@@ -65,10 +80,10 @@ struct ExecEvents: Sendable {
     /// The offset of bytes that have just come.
     private mutating func advance(_ channel: UInt8, by count: UInt64) -> UInt64 {
         if channel == Self.stdout {
-            defer { stdoutOffset &+= count }
-            return stdoutOffset
+            defer { offsets.stdout &+= count }
+            return offsets.stdout
         }
-        defer { stderrOffset &+= count }
-        return stderrOffset
+        defer { offsets.stderr &+= count }
+        return offsets.stderr
     }
 }

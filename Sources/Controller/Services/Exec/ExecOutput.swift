@@ -45,7 +45,7 @@ public struct ExecOutput: AsyncSequence, Sendable {
                 case .finished(let result):
                     isFinished = true
                     return .finished(result)
-                case .started, .data, .gap: continue
+                case .started, .inputPassed, .data, .gap: continue
                 }
             }
             isFinished = true

@@ -84,7 +84,7 @@ struct ExecRun: Sendable {
                     if channel == ExecEvents.stdout { stdout.append(bytes) } else { stderr.append(bytes) }
                 }
                 try await tell(.output(channel: channel, bytes))
-            case .gap: break
+            case .gap, .inputPassed: break
             case .finished(let result):
                 guard result.exec == exec else { break }
                 return ExecService.Outcome(result: result, stdout: stdout, stderr: stderr)

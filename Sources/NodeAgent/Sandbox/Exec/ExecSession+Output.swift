@@ -98,7 +98,8 @@ extension ExecSession {
         let waiters = state.withLock { state in
             let new = outcome(&state)
             if state.outcome == nil { state.outcome = new }
-            return state.takeWaiters()
+            state.input.close()
+            return state.takeWaiters() + state.takeWriters()
         }
         for waiter in waiters { waiter.resume() }
         recorder?.record(self)
@@ -108,7 +109,7 @@ extension ExecSession {
     func interrupt() {
         let waiters = state.withLock { state in
             state.isInterrupted = true
-            return state.takeWaiters()
+            return state.takeWaiters() + state.takeWriters()
         }
         for waiter in waiters { waiter.resume() }
     }

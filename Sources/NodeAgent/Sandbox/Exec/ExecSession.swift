@@ -17,10 +17,10 @@ public final class ExecSession: Sendable {
     let stderr: SpoolFile
     let state: Mutex<ExecState>
 
-    /// An exec that init holds, or is about to. Output before the given offsets is on disk.
+    /// An exec that init holds, or is about to. `held` is what init has told of it.
     init(
         exec: ExecID, container: ContainerID, number: UInt32, command: ExecCommand?, store: ExecStore, link: InitLink,
-        recorder: ExecRecorder, stdoutStored: UInt64 = 0, stderrStored: UInt64 = 0
+        recorder: ExecRecorder, held: InitReport.Held? = nil
     ) {
         self.exec = exec
         self.container = container
@@ -30,9 +30,16 @@ public final class ExecSession: Sendable {
         self.number = number
         stdout = store.spool(exec, "stdout")
         stderr = store.spool(exec, "stderr")
+        let input =
+            if let held {
+                ExecInput(isOpen: held.takesInput, arrived: held.inputArrived, passed: held.inputPassed)
+            } else {
+                ExecInput(isOpen: command.map { $0.takesInput || $0.terminal != nil } ?? false)
+            }
         state = Mutex(
             ExecState(
-                container: container, stdout: ExecLog(stored: stdoutStored), stderr: ExecLog(stored: stderrStored)))
+                container: container, stdout: ExecLog(stored: held?.stdoutStored ?? 0),
+                stderr: ExecLog(stored: held?.stderrStored ?? 0), input: input))
     }
 
     /// An exec that has ended, from its record.
@@ -47,7 +54,7 @@ public final class ExecSession: Sendable {
         stderr = store.spool(record.exec, "stderr")
         var state = ExecState(
             container: record.container, stdout: ExecLog(stored: record.stdoutEnd),
-            stderr: ExecLog(stored: record.stderrEnd))
+            stderr: ExecLog(stored: record.stderrEnd), input: ExecInput(isOpen: false))
         state.stdout.end()
         state.stderr.end()
         if let result = record.result {
@@ -65,17 +72,22 @@ public final class ExecSession: Sendable {
     /// Whether it runs, and how it ended. Background processes of an ended command do not count as running.
     public var status: ExecStatus {
         state.withLock { state in
-            switch state.outcome {
-            case nil: ExecStatus(exec: exec, running: true, result: nil)
-            case .finished(let result): ExecStatus(exec: exec, running: false, result: result)
-            case .failed: ExecStatus(exec: exec, running: false, result: nil)
-            }
+            var status = ExecStatus(
+                exec: exec, running: state.outcome == nil, result: nil, stdoutBytes: state.stdout.received,
+                stderrBytes: state.stderr.received)
+            if case .finished(let result) = state.outcome { status.result = result }
+            return status
         }
     }
 
     /// Follows the exec: all kept output from the given offsets on, then the result. Any number of readers may.
-    public func events(stdoutFrom: UInt64 = 0, stderrFrom: UInt64 = 0) -> ExecReader {
-        let number = state.withLock { $0.addReader(stdoutFrom: stdoutFrom, stderrFrom: stderrFrom) }
+    /// `followsInput` also tells how far its input has come.
+    public func events(
+        stdoutFrom: UInt64 = 0, stderrFrom: UInt64 = 0, followsInput: Bool = false
+    ) -> ExecReader {
+        let number = state.withLock {
+            $0.addReader(stdoutFrom: stdoutFrom, stderrFrom: stderrFrom, followsInput: followsInput)
+        }
         return ExecReader(session: self, number: number)
     }
 }

@@ -30,6 +30,8 @@ struct ExecState {
         var stderr: Cursor
         var hasStarted = false
         var hasEnded = false
+        /// How much of the input it knows to be passed on; `nil` when it does not want to know.
+        var inputTold: UInt64?
         /// Which stream is looked at first, so that one cannot starve the other.
         var turn: UInt8 = 1
         /// The state that its last step saw.
@@ -43,12 +45,16 @@ struct ExecState {
         }
     }
 
-    private static let interruption = FastableError(
+    static let interruption = FastableError(
         .unavailable, "The node stops. The command goes on; follow it again in a moment.", retryAfterSeconds: 2)
 
     let container: ContainerID
     var stdout: ExecLog
     var stderr: ExecLog
+    var input: ExecInput
+    /// Who has input for which there is no room at the moment.
+    var writers: [Int: CheckedContinuation<Void, Never>] = [:]
+    var writerCount = 0
     var outcome: Outcome?
     /// This daemon will not hear of it again.
     var isInterrupted = false
@@ -57,7 +63,8 @@ struct ExecState {
     /// Rises with everything that is news to a reader.
     private var version = 0
 
-    init(container: ContainerID, stdout: ExecLog, stderr: ExecLog, outcome: Outcome? = nil) {
+    init(container: ContainerID, stdout: ExecLog, stderr: ExecLog, input: ExecInput, outcome: Outcome? = nil) {
+        self.input = input
         self.container = container
         self.stdout = stdout
         self.stderr = stderr
@@ -81,12 +88,13 @@ struct ExecState {
 
     /// A reader from given offsets. One that is ahead of the bytes waits for them: after a restart of the daemon, init may
     /// still have to send again what a reader has already.
-    mutating func addReader(stdoutFrom: UInt64, stderrFrom: UInt64) -> Int {
+    mutating func addReader(stdoutFrom: UInt64, stderrFrom: UInt64, followsInput: Bool) -> Int {
         readerCount += 1
         let ended = outcome != nil
         readers[readerCount] = Reader(
             stdout: Cursor(offset: stdoutFrom, least: ended ? stdout.head : 0),
-            stderr: Cursor(offset: stderrFrom, least: ended ? stderr.head : 0))
+            stderr: Cursor(offset: stderrFrom, least: ended ? stderr.head : 0),
+            inputTold: followsInput ? 0 : nil)
         return readerCount
     }
 
@@ -94,6 +102,12 @@ struct ExecState {
     mutating func takeWaiters() -> [CheckedContinuation<Void, Never>] {
         version += 1
         return readers.keys.compactMap { takeWaiter($0) }
+    }
+
+    /// There is room for input, or there never will be.
+    mutating func takeWriters() -> [CheckedContinuation<Void, Never>] {
+        defer { writers = [:] }
+        return Array(writers.values)
     }
 
     mutating func takeWaiter(_ number: Int) -> CheckedContinuation<Void, Never>? {
@@ -116,7 +130,13 @@ struct ExecState {
         guard reader.hasStarted else {
             reader.hasStarted = true
             let (stdout, stderr) = (reader.stdout.offset, reader.stderr.offset)
-            return .chunk(.started(container: container, stdoutOffset: stdout, stderrOffset: stderr))
+            return .chunk(
+                .started(
+                    container: container, stdoutOffset: stdout, stderrOffset: stderr, inputOffset: input.accepted))
+        }
+        if let told = reader.inputTold, input.passed > told {
+            reader.inputTold = input.passed
+            return .chunk(.inputPassed(upTo: input.passed))
         }
         for channel in [reader.turn, 3 - reader.turn] {
             if let step = step(&reader, channel) { return step }

@@ -64,6 +64,8 @@ extension ExecTable {
             try registry[number]?.received(bytes, channel: channel, offset: offset)
         case .end(let number, let channel):
             registry[number]?.ended(channel: channel)
+        case .inputPassed(let number, let offset):
+            registry[number]?.inputPassed(upTo: offset)
         case .exited(let number, let exit):
             registry[number]?.exited(exit)
         case .failed(let number, let stage, let errno):
@@ -119,10 +121,11 @@ extension ExecTable {
                     throw FastableError(.invalid, "The container's init mixed up its commands.", context: held.token)
                 }
                 session.reconnected(held)
+                session.resendInput(held, on: connection)
             } else {
                 let session = ExecSession(
                     exec: exec, container: container, number: held.exec, command: nil, store: store, link: link,
-                    recorder: recorder, stdoutStored: held.stdoutStored, stderrStored: held.stderrStored)
+                    recorder: recorder, held: held)
                 _ = registry.add(session)
             }
         }

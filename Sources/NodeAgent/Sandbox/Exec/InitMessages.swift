@@ -19,7 +19,10 @@ enum InitRequest {
 
     static func open(_ exec: UInt32, _ spawn: Spawn) -> ByteBuffer {
         frame(FASTABLE_FRAME_OPEN, stream: exec) { payload in
-            payload.writeMultipleIntegers(UInt32(0), spawn.user.uid, spawn.user.gid, spawn.timeoutMilliseconds)
+            payload.writeMultipleIntegers(
+                flags(of: spawn.command), spawn.user.uid, spawn.user.gid, spawn.timeoutMilliseconds)
+            let terminal = spawn.command.terminal ?? TerminalSize(rows: 0, columns: 0)
+            payload.writeMultipleIntegers(terminal.rows, terminal.columns)
             write(spawn.token, to: &payload)
             write(spawn.command.workingDirectory, to: &payload)
             payload.writeInteger(UInt32(clamping: spawn.command.arguments.count))
@@ -27,6 +30,25 @@ enum InitRequest {
             payload.writeInteger(UInt32(clamping: spawn.command.environment.count))
             for (name, value) in spawn.command.environment { write("\(name)=\(value)", to: &payload) }
         }
+    }
+
+    private static func flags(of command: ExecCommand) -> UInt32 {
+        (command.takesInput ? FASTABLE_OPEN_INPUT : 0) | (command.terminal == nil ? 0 : FASTABLE_OPEN_TERMINAL)
+    }
+
+    static func input(_ exec: UInt32, _ piece: ExecInput.Piece) -> ByteBuffer {
+        frame(FASTABLE_FRAME_DATA, stream: exec) { payload in
+            payload.writeInteger(piece.offset)
+            payload.writeImmutableBuffer(piece.bytes)
+        }
+    }
+
+    static func endInput(_ exec: UInt32, at offset: UInt64) -> ByteBuffer {
+        frame(FASTABLE_FRAME_END, stream: exec) { $0.writeInteger(offset) }
+    }
+
+    static func resize(_ exec: UInt32, _ size: TerminalSize) -> ByteBuffer {
+        message(FASTABLE_MESSAGE_RESIZE, stream: exec) { $0.writeMultipleIntegers(size.rows, size.columns) }
     }
 
     static func stored(_ exec: UInt32, channel: UInt8, upTo offset: UInt64) -> ByteBuffer {
@@ -68,6 +90,9 @@ enum InitReport: Sendable, Equatable {
         var exec: UInt32
         var stdoutStored: UInt64
         var stderrStored: UInt64
+        var inputArrived: UInt64
+        var inputPassed: UInt64
+        var takesInput: Bool
         var token: String
     }
 
@@ -85,6 +110,7 @@ enum InitReport: Sendable, Equatable {
     case held(Held)
     case data(exec: UInt32, channel: UInt8, offset: UInt64, ByteBuffer)
     case end(exec: UInt32, channel: UInt8)
+    case inputPassed(exec: UInt32, upTo: UInt64)
     case exited(exec: UInt32, Exit)
     case failed(exec: UInt32, stage: UInt8, errno: Int32)
     case refused(exec: UInt32, reason: UInt8)
@@ -110,6 +136,9 @@ enum InitReport: Sendable, Equatable {
             return overflows ? nil : .data(exec: frame.stream, channel: frame.channel, offset: offset, payload)
         case .end:
             return isOutput(frame.channel) ? .end(exec: frame.stream, channel: frame.channel) : nil
+        case .window:
+            guard frame.channel == 0, let offset = payload.readInteger(as: UInt64.self) else { return nil }
+            return .inputPassed(exec: frame.stream, upTo: offset)
         case .message:
             guard let kind = payload.readInteger(as: UInt8.self) else { return nil }
             return readMessage(kind, frame.stream, &payload)
@@ -147,11 +176,16 @@ enum InitReport: Sendable, Equatable {
     }
 
     private static func readHeld(_ exec: UInt32, _ payload: inout ByteBuffer) -> InitReport? {
-        guard let (_, stdout, stderr) = payload.readMultipleIntegers(as: (UInt8, UInt64, UInt64).self),
+        guard
+            let (_, stdout, stderr, arrived, passed, takesInput) = payload.readMultipleIntegers(
+                as: (UInt8, UInt64, UInt64, UInt64, UInt64, UInt8).self),
             let size = payload.readInteger(as: UInt32.self), size <= UInt32(FASTABLE_INIT_TOKEN_BYTES),
             let token = payload.readString(length: Int(size))
         else { return nil }
-        return .held(Held(exec: exec, stdoutStored: stdout, stderrStored: stderr, token: token))
+        return .held(
+            Held(
+                exec: exec, stdoutStored: stdout, stderrStored: stderr, inputArrived: arrived, inputPassed: passed,
+                takesInput: takesInput != 0, token: token))
     }
 
     private static func readExit(_ exec: UInt32, _ payload: inout ByteBuffer) -> InitReport? {

@@ -1,0 +1,126 @@
+import CLinux
+
+/// The input of a command: what the node has sent, as far as the command has not read it yet.
+struct InputStream {
+    /// -1 when there is none (any more).
+    private(set) var pipe: CInt = -1
+    private let isTerminal: Bool
+    private var ring: Ring?
+    /// Offsets: bytes that arrived, were passed on, and of which the node knows that. `reported ≤ passed ≤ taken`.
+    private(set) var taken: UInt64 = 0
+    private(set) var passed: UInt64 = 0
+    private var reported: UInt64 = 0
+    /// Where it ends, once the node has said so.
+    private var end: UInt64 = .max
+    private var hasEnded = false
+    /// The command does not read at the moment.
+    private(set) var isBlocked = false
+    /// Its pipe is watched for room.
+    var isWatched = false
+
+    private static let endOfTransmission: UInt8 = 4
+
+    init() { isTerminal = false }
+
+    init(pipe: CInt, isTerminal: Bool) {
+        self.pipe = pipe
+        self.isTerminal = isTerminal
+    }
+
+    var isOpen: Bool { pipe >= 0 }
+
+    /// How far the node should be told now; few messages, but always one when all has been passed on.
+    mutating func report() -> UInt64? {
+        guard passed > reported, passed == taken || passed &- reported >= UInt64(Ring.capacity / 4) else { return nil }
+        reported = passed
+        return passed
+    }
+
+    /// Bytes from the node; what came before is skipped. `false` when some are missing or there are more than fit.
+    mutating func take(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> Bool {
+        guard offset <= taken else { return false }
+        let known = min(taken &- offset, UInt64(bytes.count))
+        var rest = UnsafeRawBufferPointer(rebasing: bytes[Int(truncatingIfNeeded: known)...])
+        guard UInt64(rest.count) <= UInt64(Ring.capacity) &- (taken &- passed) else { return false }
+        if passed == taken, isOpen, !isBlocked { rest = pass(directly: rest) }
+        return keep(rest)
+    }
+
+    /// Most input is passed on at once and needs no memory.
+    private mutating func pass(directly bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        guard let start = bytes.baseAddress, bytes.count > 0 else { return bytes }
+        let count = write(start, bytes.count)
+        taken &+= UInt64(count)
+        passed &+= UInt64(count)
+        return UnsafeRawBufferPointer(rebasing: bytes[count...])
+    }
+
+    private mutating func keep(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard let start = bytes.baseAddress, bytes.count > 0 else { return true }
+        guard isOpen else {
+            taken &+= UInt64(bytes.count)
+            passed = taken
+            return true
+        }
+        if ring == nil { ring = Ring() }
+        guard let ring else { return false }
+        let first = ring.piece(at: taken, length: bytes.count)
+        first.copyMemory(from: UnsafeRawBufferPointer(start: start, count: first.count))
+        if first.count < bytes.count {
+            let second = ring.piece(at: taken &+ UInt64(first.count), length: bytes.count - first.count)
+            second.copyMemory(from: UnsafeRawBufferPointer(start: start + first.count, count: second.count))
+        }
+        taken &+= UInt64(bytes.count)
+        return true
+    }
+
+    /// The node says where the input ends; repeated after a reconnection.
+    mutating func finish(at offset: UInt64) {
+        end = offset
+        flush()
+    }
+
+    /// Passes on what there is, as far as the command takes it.
+    mutating func flush() {
+        isBlocked = false
+        while isOpen, !isBlocked, passed < taken, let ring {
+            let piece = ring.piece(at: passed, length: Int(truncatingIfNeeded: taken &- passed))
+            guard let start = piece.baseAddress else { break }
+            passed &+= UInt64(write(start, piece.count))
+        }
+        guard passed == taken else { return }
+        ring?.free()
+        ring = nil
+        if isOpen, passed >= end, !hasEnded { finish() }
+    }
+
+    private mutating func finish() {
+        hasEnded = true
+        guard isTerminal else { return close() }
+        // A terminal cannot be closed on one side: the program reads an end of file, as from a keyboard.
+        _ = withUnsafeBytes(of: Self.endOfTransmission) { bytes in
+            bytes.baseAddress.map { fastable_write(pipe, $0, 1) }
+        }
+    }
+
+    /// Bytes that were taken; 0 when the command does not read. One that never will again loses its input.
+    private mutating func write(_ start: UnsafeRawPointer, _ count: Int) -> Int {
+        let written = fastable_write(pipe, start, count)
+        if written > 0 { return written }
+        if written == Int(FASTABLE_AGAIN) { isBlocked = true } else { close() }
+        return 0
+    }
+
+    mutating func close() {
+        if pipe >= 0 { _ = fastable_close(pipe) }
+        pipe = -1
+        isBlocked = false
+        isWatched = false
+        passed = taken
+        ring?.free()
+        ring = nil
+    }
+
+    /// A new connection is told again how far it came.
+    mutating func rewind() { reported = 0 }
+}

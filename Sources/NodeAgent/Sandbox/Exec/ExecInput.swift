@@ -1,0 +1,113 @@
+package import FastableCore
+package import NIOCore
+
+/// What a command is given to read, as the node has it: which bytes came from its writers, and which init has passed on.
+/// Pure; the session does what it says.
+///
+///     0 ───── passed ─────────────── accepted
+///       the command has them   kept, in case init did not get them
+///
+/// `passed ≤ accepted ≤ passed + capacity`.
+package struct ExecInput {
+    /// Bytes for init with the offset of the first one.
+    package struct Piece: Equatable {
+        package var offset: UInt64
+        package var bytes: ByteBuffer
+    }
+
+    /// What became of bytes that a writer offered.
+    package enum Acceptance: Equatable {
+        /// To be sent; `nil` when all of it had come before.
+        case taken(Piece?)
+        /// The part that fits is to be sent; the rest is to be offered again when there is room.
+        case full(Piece?, rest: ByteBuffer)
+    }
+
+    package static let capacity = Limits.initRingBytes
+    private static let frameBytes = 64 * 1024
+
+    /// The command takes input, and its end has not been told.
+    package private(set) var isOpen: Bool
+    package private(set) var accepted: UInt64 = 0
+    package private(set) var passed: UInt64 = 0
+    /// Where it ends, once a writer has said so.
+    package private(set) var end: UInt64?
+    /// Bytes from `passed` on, perhaps with some before.
+    private var kept: [Piece] = []
+
+    package init(isOpen: Bool) { self.isOpen = isOpen }
+
+    /// The input of an exec that init holds, after a restart of the daemon. Writers begin at what has arrived.
+    package init(isOpen: Bool, arrived: UInt64, passed: UInt64) {
+        self.isOpen = isOpen
+        accepted = arrived
+        self.passed = min(passed, arrived)
+    }
+
+    package var room: Int { Self.capacity - Int(accepted - passed) }
+
+    /// Takes bytes of a writer, which begin at `offset` (`nil`: behind everything that has come). Those that came before are
+    /// skipped.
+    ///
+    /// - Throws: `conflict` when bytes are missing or the input has ended, `gone` when nobody reads any more.
+    package mutating func accept(_ bytes: ByteBuffer, at offset: UInt64?) throws(FastableError) -> Acceptance {
+        var bytes = bytes
+        let offset = offset ?? accepted
+        guard offset <= accepted else {
+            throw FastableError(
+                .conflict,
+                "Input from \(offset) on was sent, but only \(accepted) bytes have come before. Go on from there.",
+                details: ["inputOffset": .integer(Int64(clamping: accepted))])
+        }
+        bytes.moveReaderIndex(forwardBy: Int(min(accepted - offset, UInt64(bytes.readableBytes))))
+        guard bytes.readableBytes > 0 else { return .taken(nil) }
+        guard isOpen else { throw Self.closed }
+        let count = min(bytes.readableBytes, room, Self.frameBytes)
+        guard count > 0, let part = bytes.readSlice(length: count) else { return .full(nil, rest: bytes) }
+        let piece = Piece(offset: accepted, bytes: part)
+        accepted += UInt64(count)
+        kept.append(piece)
+        return bytes.readableBytes == 0 ? .taken(piece) : .full(piece, rest: bytes)
+    }
+
+    private static let closed = FastableError(
+        .conflict, "The command takes no input, or not any more. Start it with openStdin, and end its input only once.")
+
+    /// A writer says that nothing follows. The offset to tell init, or `nil` when it has been told.
+    package mutating func finish() -> UInt64? {
+        guard isOpen else { return nil }
+        isOpen = false
+        end = accepted
+        return accepted
+    }
+
+    /// The command has ended: nobody reads what is left.
+    package mutating func close() {
+        isOpen = false
+        kept = []
+        passed = accepted
+    }
+
+    /// Init has passed on everything before `offset`. `true` when that is news.
+    package mutating func passedOn(upTo offset: UInt64) -> Bool {
+        guard offset > passed, offset <= accepted else { return false }
+        passed = offset
+        kept.removeAll { $0.offset + UInt64($0.bytes.readableBytes) <= offset }
+        return true
+    }
+
+    /// A new connection to init: what is to be sent again, and the end.
+    package mutating func reconnected(arrived: UInt64, passed: UInt64) -> ([Piece], end: UInt64?) {
+        _ = passedOn(upTo: min(passed, accepted))
+        let missing = kept.compactMap { piece -> Piece? in
+            let end = piece.offset + UInt64(piece.bytes.readableBytes)
+            guard end > arrived else { return nil }
+            var piece = piece
+            let known = arrived > piece.offset ? arrived - piece.offset : 0
+            piece.bytes.moveReaderIndex(forwardBy: Int(known))
+            piece.offset += known
+            return piece
+        }
+        return (missing, end)
+    }
+}

@@ -111,7 +111,7 @@ let package = Package(
             [
                 "FastableCore", "FastableWire", "ControllerDomain", "ControllerServices", hummingbird, hummingbirdCore,
                 hummingbirdTLS,
-                httpTypes, nioCore, nioPosix, nioHTTP1, nioSSL, nioFoundation, logging, lifecycle,
+                httpTypes, nioCore, nioPosix, nioHTTP1, nioWebSocket, nioSSL, nioFoundation, logging, lifecycle, crypto,
             ]),
         program(
             "fastable-controller", "Sources/Controller/Main",
@@ -172,7 +172,8 @@ let package = Package(
             [
                 "FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain", "ControllerServices",
                 "ControllerAPI", hummingbird,
-                httpClient, nioCore, httpTypes, nioHTTP1, nioSSL, nioFoundation, lifecycle, logging,
+                httpClient, nioCore, nioPosix, httpTypes, nioHTTP1, nioWebSocket, nioSSL, nioFoundation, lifecycle,
+                logging,
             ]),
         tests("LinuxTests", ["FastableCore", "NodeLinux", "CLinux"]),
         tests("FilesTests", ["FastableCore", "NodeLinux", "NodeFiles", crypto]),

@@ -85,7 +85,7 @@ struct InputTests {
                 return
             }
             #expect(offset == 7)
-            try await again.write(ByteBuffer(string: "re after"), at: 5)
+            try await again.write(ByteBuffer(string: "e after"), at: 5)
             again.finishInput()
             #expect(try await again.finish().text == "before after")
             await second.close()

@@ -108,7 +108,7 @@ final class TestNode {
                 return Output(
                     status: status, out: String(decoding: bytes[1] ?? [], as: UTF8.self),
                     err: String(decoding: bytes[2] ?? [], as: UTF8.self))
-            case .started, .gap: break
+            case .started, .inputPassed, .gap: break
             }
         }
         throw FastableError(.internal, "a command had no end")

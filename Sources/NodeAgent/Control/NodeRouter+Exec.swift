@@ -2,6 +2,7 @@ import FastableCore
 import FastableWire
 import FoundationEssentials
 import NIOCore
+import NIOFoundationCompat
 import NodeSandbox
 
 /// Commands: start, follow, ask, kill.

@@ -115,7 +115,7 @@ let package = Package(
             [
                 "FastableCore", "FastableWire", "ControllerDomain", "ControllerServices", hummingbird, hummingbirdCore,
                 hummingbirdTLS,
-                httpTypes, nioCore, nioPosix, nioHTTP1, nioSSL, nioFoundation, logging, lifecycle,
+                httpTypes, nioCore, nioPosix, nioHTTP1, nioWebSocket, nioSSL, nioFoundation, logging, lifecycle, crypto,
             ]),
         program(
             "fastable-controller", "Sources/Controller/Main",
@@ -177,7 +177,8 @@ let package = Package(
             "APITests",
             [
                 "FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain", "ControllerServices",
-                "ControllerAPI", httpClient, nioCore, httpTypes, nioHTTP1, nioSSL, nioFoundation, lifecycle,
+                "ControllerAPI", httpClient, nioCore, nioPosix, httpTypes, nioHTTP1, nioWebSocket, nioSSL, nioFoundation,
+                lifecycle, logging,
             ]),
         tests("LinuxTests", ["FastableCore", "NodeLinux"]),
         tests("FilesTests", ["FastableCore", "NodeLinux", "NodeFiles", crypto]),

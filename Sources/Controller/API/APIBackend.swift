@@ -25,9 +25,10 @@ public protocol APIBackend: Sendable {
         _ exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, context: OperationContext
     ) async throws -> ExecBytes
 
-    /// Follows a command, and writes to it when `input` says from where.
+    /// Follows a command, or `only` one stream of it, and writes to it when `input` says from where.
     func execAttach(
-        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, context: OperationContext
+        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, only stream: ExecStreamName?,
+        context: OperationContext
     ) async throws -> ExecAttachment
 
     /// `project` is a name or an id, here and below.

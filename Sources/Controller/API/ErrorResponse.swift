@@ -84,6 +84,18 @@ enum ErrorResponse {
         return reply
     }
 
+    /// The path is a WebSocket's.
+    static func upgradeRequired(requestID: RequestID) -> Reply {
+        let error = FastableError(
+            .invalid,
+            "This path is a WebSocket: send a GET with ‘Upgrade: websocket’, ‘Connection: Upgrade’ and "
+                + "‘Sec-WebSocket-Version: 13’ by HTTP/1.1, and not behind a request that is not answered yet.")
+        var reply = Reply.bytes(.upgradeRequired, type: mediaType, body(error, requestID, status: .upgradeRequired))
+        reply.headers[.upgrade] = "websocket"
+        reply.headers[.secWebSocketVersion] = "13"
+        return reply
+    }
+
     /// No byte of the wanted range is in the file.
     static func rangeOutside(size: Int64, requestID: RequestID) -> Reply {
         let error = FastableError(

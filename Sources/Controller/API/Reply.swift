@@ -10,6 +10,9 @@ package struct Reply: Sendable {
         /// Written as it comes. `length` is announced when it is known; otherwise the body is sent in chunks.
         /// An error thrown in the middle breaks the connection, so that the client sees that something is missing.
         case stream(length: Int?, @Sendable (inout any ResponseBodyWriter) async throws -> Void)
+        /// The connection becomes a WebSocket: each piece that is written is one message, and the request's body are the
+        /// client's messages.
+        case socket(@Sendable (inout any ResponseBodyWriter) async -> Void)
     }
 
     package var status: HTTPResponse.Status
@@ -45,6 +48,8 @@ package struct Reply: Sendable {
 extension HTTPField.Name {
     static let requestID = constant("X-Request-Id")
     static let accelBuffering = constant("X-Accel-Buffering")
+    static let lastEventID = constant("Last-Event-ID")
+    static let upgrade = constant("Upgrade")
     /// The place of an answer's first byte in the command's output.
     static let streamOffset = constant("X-Fastable-Offset")
     static let mcpProtocolVersion = constant("MCP-Protocol-Version")

@@ -22,6 +22,7 @@ public struct APIServerConfiguration: Sendable {
     /// Web origins that may use MCP, beside pages of this machine: `https://console.example.com`.
     public var allowedOrigins: [String]
     public var programVersion: String
+    package var sockets = WebSocketSettings()
 
     public init(
         host: String = "127.0.0.1", port: Int = 7420, tls: TLSConfiguration? = nil, allowPlainHTTP: Bool = false,
@@ -36,9 +37,9 @@ public struct APIServerConfiguration: Sendable {
     }
 }
 
-/// The public API: REST, server-sent events and MCP on one HTTP listener.
+/// The public API: REST, server-sent events, WebSockets and MCP on one HTTP listener.
 ///
-/// On graceful shutdown it takes no new connections and lets running requests end.
+/// On graceful shutdown it takes no new connections, lets running requests end, and says goodbye on WebSockets.
 public struct APIServer: Service {
     private let configuration: APIServerConfiguration
     private let responder: APIResponder
@@ -61,17 +62,17 @@ public struct APIServer: Service {
         try ToolRoutes(backend).add(to: &routes)
         FileRoutes(backend: backend).add(to: &routes)
         ExecRoutes(backend: backend).add(to: &routes)
-        try MCPRoutes(
-            backend, origins: OriginRule(allowed: configuration.allowedOrigins),
-            programVersion: configuration.programVersion
-        ).add(to: &routes)
-        responder = APIResponder(routes: routes, authenticate: { try await backend.authenticate($0) }, logger: logger)
+        let origins = OriginRule(allowed: configuration.allowedOrigins)
+        try MCPRoutes(backend, origins: origins, programVersion: configuration.programVersion).add(to: &routes)
+        responder = APIResponder(
+            routes: routes, origins: origins, authenticate: { try await backend.authenticate($0) }, logger: logger)
     }
 
     /// Serves until shutdown. Throws `unavailable` with what to do when the address cannot be used.
     public func run() async throws {
+        let sockets = configuration.sockets
         let plain = HTTPServerBuilder { responder in
-            WatchedHTTPChannel(base: HTTP1Channel(responder: responder, configuration: Self.http))
+            WatchedHTTPChannel(base: HTTP1Channel(responder: responder, configuration: Self.http), sockets: sockets)
         }
         let server = try configuration.tls.map { try HTTPServerBuilder.tls(plain, tlsConfiguration: $0) } ?? plain
         let onListening = onListening

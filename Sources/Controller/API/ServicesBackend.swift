@@ -30,9 +30,10 @@ extension ControllerServices: APIBackend {
     }
 
     public func execAttach(
-        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, context: OperationContext
+        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, only stream: ExecStreamName?,
+        context: OperationContext
     ) async throws -> ExecAttachment {
-        try await execs.attach(exec, from: offsets, input: input, context: context)
+        try await execs.attach(exec, from: offsets, input: input, only: stream, context: context)
     }
 
     public func download(

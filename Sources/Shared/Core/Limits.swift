@@ -155,6 +155,15 @@ public enum Limits {
     public static let apiConnections = 4096
     /// A connection that is silent for this long, outside of an answer, is closed.
     public static let apiIdleSeconds = 75
+    /// A WebSocket is pinged this often …
+    public static let socketPingSeconds = 20
+    /// … and closed when nothing came for so long although it could have been heard.
+    public static let socketSilenceSeconds = 60
+    /// A WebSocket's client has this long to answer a goodbye …
+    public static let socketCloseSeconds = 10
+    /// … and this long when it broke a rule or the controller stops.
+    public static let socketAbortSeconds = 2
+    public static let socketMessageFragments = 256
     /// Largest header of a request; all together may be twice as large.
     public static let requestHeaderBytes = 32 * 1024
     public static let requestHeaders = 128

@@ -1,15 +1,15 @@
 import FastableCore
-import NIOCore
-import NIOWebSocket
+package import NIOCore
+package import NIOWebSocket
 
 /// Writes WebSocket headers. NIO's encoder is not used since it XORs every payload byte of a client, copying the payload.
-enum WebSocketFraming {
+package enum WebSocketFraming {
     /// Appends the header of an unfragmented frame whose payload follows.
     ///
     /// RFC 6455 wants frames of a client masked, so that a page in a browser cannot put chosen bytes in front of an
     /// intermediary that does not know WebSocket. Nobody can see into the link's TLS, so the key is zero: the masked payload
     /// is the payload, and neither end touches its bytes.
-    static func writeHeader(
+    package static func writeHeader(
         _ opcode: WebSocketOpcode, payloadBytes: Int, masked: Bool, into buffer: inout ByteBuffer
     ) {
         let finalFragment: UInt8 = 0x80

@@ -20,6 +20,8 @@ final class TestBackend: APIBackend {
     let storeWritable = Mutex(true)
     /// What `pullTree` and `execOutput` give, one piece after the other.
     let pieces = Mutex<[ByteBuffer]>([])
+    /// What `execAttach` attaches to.
+    let node = TestNode()
     private let handlers: [String: Handler]
 
     init() {
@@ -75,6 +77,16 @@ final class TestBackend: APIBackend {
         return ExecBytes(
             firstOffset: max(offset, 4),
             bytes: PieceSequence(pieces: all, ending: follow ? .never : .ends, probe: probe))
+    }
+
+    func execAttach(
+        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, only stream: ExecStreamName?,
+        context: OperationContext
+    ) async throws -> ExecAttachment {
+        try Access.authorize(context.principal, .exec)
+        guard exec == Self.exec else { throw FastableError.missing(.exec, exec.description) }
+        return try await node.attach(
+            exec, TestCommand.Attach(offsets: offsets, input: input, only: stream))
     }
 
     // MARK: files

@@ -64,11 +64,12 @@ struct TestServer: Sendable {
 /// Runs `body` against a server that is stopped afterwards.
 func withServer(
     _ configuration: APIServerConfiguration = TestServer.configuration(), scheme: String = "http",
-    client: HTTPClient.Configuration = .init(), _ body: @escaping @Sendable (TestServer) async throws -> Void
+    client: HTTPClient.Configuration = .init(), logger: Logger = quietLogger,
+    _ body: @escaping @Sendable (TestServer) async throws -> Void
 ) async throws {
     let backend = TestBackend()
     let (addresses, continuation) = AsyncStream<SocketAddress>.makeStream()
-    let server = try APIServer(configuration, backend: backend, logger: .quiet) { continuation.yield($0) }
+    let server = try APIServer(configuration, backend: backend, logger: logger) { continuation.yield($0) }
     let client = HTTPClient(eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: client)
     do {
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -81,8 +82,10 @@ func withServer(
             group.cancelAll()
         }
     } catch {
+        await backend.node.close()
         try await client.shutdown()
         throw error
     }
+    await backend.node.close()
     try await client.shutdown()
 }

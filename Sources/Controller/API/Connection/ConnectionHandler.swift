@@ -5,6 +5,7 @@ import NIOHTTP1
 ///
 /// - tells the `ConnectionWatch` when the client goes away;
 /// - answers `Expect: 100-continue` when the request's handler begins to read the body;
+/// - turns the connection into a WebSocket when the answer says so (`ConnectionHandler+Upgrade.swift`);
 /// - carries out `Connection: close` of an answer whose request body was not read: the answer goes out, then the sending side is
 ///   closed, and the rest arrives and is dropped for a moment. Closing at once would reset the connection and could destroy the
 ///   answer on its way.
@@ -16,38 +17,74 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     static let lingerTime = TimeAmount.seconds(2)
 
+    let sockets: WebSocketSettings
+    var upgrade = UpgradeStateMachine()
+    /// The server takes no more requests.
+    var isQuiescing = false
+    /// Somebody asked for more bytes while reads were held back.
+    private var wantsRead = false
     private let watch: ConnectionWatch
     private var closesAfterEnd = false
 
-    init(watch: ConnectionWatch) { self.watch = watch }
+    init(watch: ConnectionWatch, sockets: WebSocketSettings) {
+        self.watch = watch
+        self.sockets = sockets
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if case .head(let head) = unwrapInboundIn(data) {
+        switch unwrapInboundIn(data) {
+        case .head(let head):
             let expects = head.headers[canonicalForm: "expect"].contains { $0.lowercased() == "100-continue" }
-            watch.expectContinue(expects ? sendContinue(context) : nil)
+            watch.requestBegan(
+                sendContinue: expects ? sendContinue(context) : nil, mayBecomeWebSocket: upgrade.began(head))
+        case .body: break
+        case .end: if upgrade.requestEnded() == .hold { return }
         }
         context.fireChannelRead(data)
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         switch unwrapOutboundIn(data) {
-        case .head(let head):
+        case .head(var head):
+            switch upgrade.answerBegan(head.status) {
+            case .upgrade: return becomeWebSocket(context, answer: head, promise)
+            case .passAsLast(let releasesEnd):
+                head.headers.replaceOrAdd(name: "connection", value: "close")
+                if releasesEnd {
+                    context.fireChannelRead(wrapInboundOut(.end(nil)))
+                    context.fireChannelReadComplete()
+                }
+            case .pass: break
+            }
             let options = head.headers[canonicalForm: "connection"]
             closesAfterEnd = options.contains { $0.lowercased() == "close" }
-            context.write(data, promise: promise)
+            context.write(wrapOutboundOut(.head(head)), promise: promise)
         case .body:
             context.write(data, promise: promise)
-        case .end where closesAfterEnd:
+        case .end:
+            upgrade.answerEnded()
+            guard closesAfterEnd else { return context.write(data, promise: promise) }
             context.writeAndFlush(data, promise: promise)
             context.close(mode: .output, promise: nil)
             let channel = context.channel
             context.eventLoop.scheduleTask(in: Self.lingerTime) { channel.close(promise: nil) }
-        case .end:
-            context.write(data, promise: promise)
         }
     }
 
+    func read(context: ChannelHandlerContext) {
+        wantsRead = upgrade.holdsReads
+        if !wantsRead { context.read() }
+    }
+
+    /// Does a read that was held back.
+    func resumeReading(_ context: ChannelHandlerContext) {
+        guard wantsRead else { return }
+        wantsRead = false
+        context.read()
+    }
+
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event is ChannelShouldQuiesceEvent { isQuiescing = true }
         if case .some(.inputClosed) = event as? ChannelEvent { watch.clientHasGone() }
         context.fireUserInboundEventTriggered(event)
     }

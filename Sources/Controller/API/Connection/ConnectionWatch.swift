@@ -13,6 +13,7 @@ package final class ConnectionWatch: Sendable {
         var actions: [UInt64: @Sendable () -> Void] = [:]
         var nextAction: UInt64 = 0
         var sendContinue: (@Sendable () -> Void)?
+        var mayBecomeWebSocket = false
     }
 
     private let state = Mutex(State())
@@ -47,10 +48,16 @@ package final class ConnectionWatch: Sendable {
         for action in actions { action() }
     }
 
-    /// The current request's client waits for `100 Continue` before it sends the body (`nil`: it does not).
-    func expectContinue(_ send: (@Sendable () -> Void)?) {
-        state.withLock { $0.sendContinue = send }
+    /// A request arrives. `sendContinue` is there when its client waits for `100 Continue` before it sends the body.
+    func requestBegan(sendContinue: (@Sendable () -> Void)?, mayBecomeWebSocket: Bool) {
+        state.withLock { state in
+            state.sendContinue = sendContinue
+            state.mayBecomeWebSocket = mayBecomeWebSocket
+        }
     }
+
+    /// The current request may be answered with `101 Switching Protocols`.
+    var mayBecomeWebSocket: Bool { state.withLock { $0.mayBecomeWebSocket } }
 
     /// `true` while the client still holds the body back.
     var awaitsContinue: Bool { state.withLock { $0.sendContinue != nil } }

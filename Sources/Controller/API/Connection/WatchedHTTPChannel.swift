@@ -12,6 +12,7 @@ struct WatchedHTTPChannel: ServerChildChannel, HTTPChannelHandler {
     }
 
     let base: HTTP1Channel
+    let sockets: WebSocketSettings
 
     var responder: HTTPChannelHandler.Responder { base.responder }
 
@@ -20,7 +21,7 @@ struct WatchedHTTPChannel: ServerChildChannel, HTTPChannelHandler {
             let watch = ConnectionWatch()
             let pipeline = channel.pipeline.syncOperations
             let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
-            try pipeline.addHandler(ConnectionHandler(watch: watch), position: .after(decoder))
+            try pipeline.addHandler(ConnectionHandler(watch: watch, sockets: sockets), position: .after(decoder))
             return Value(base: value, watch: watch)
         }
     }

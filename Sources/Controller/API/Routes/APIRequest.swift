@@ -15,12 +15,14 @@ package struct APIRequest: Sendable {
     let parameters: [String: String]
     let body: BodyReader
     let watch: ConnectionWatch
-    /// For timers that belong to this request.
-    let eventLoop: any EventLoop
+    let channel: any Channel
     /// The address of the other end, which may be a proxy.
     let remoteAddress: String
 
     var headers: HTTPFields { head.headerFields }
+
+    /// For timers that belong to this request.
+    var eventLoop: any EventLoop { channel.eventLoop }
 
     func parameter(_ name: String) -> String { parameters[name] ?? "" }
 
@@ -38,6 +40,11 @@ package struct APIRequest: Sendable {
                 String(part.prefix { $0 != ";" }).trimmed.lowercased()
             }
         }
+    }
+
+    /// Ends the WebSocket that this request has become, whatever waits to be sent.
+    func closeSocket(_ close: WebSocketClose) {
+        channel.triggerUserOutboundEvent(close, promise: nil)
     }
 
     func context(_ principal: Principal, door: Door) -> OperationContext {

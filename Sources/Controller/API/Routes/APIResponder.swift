@@ -19,6 +19,7 @@ struct APIResponder: HTTPResponder {
     typealias Context = APIRequestContext
 
     let routes: RouteTable<Route>
+    let origins: OriginRule
     let authenticate: @Sendable (Secret?) async throws -> Principal
     let logger: Logger
 
@@ -59,12 +60,18 @@ struct APIResponder: HTTPResponder {
             record.route = pattern
             let apiRequest = APIRequest(
                 id: record.id, head: request.head, query: request.uri.query, parameters: parameters, body: body,
-                watch: watch, eventLoop: context.channel.eventLoop,
+                watch: watch, channel: context.channel,
                 remoteAddress: context.channel.remoteAddress?.ipAddress ?? "unknown")
             switch route {
             case .open(let handle): return try await handle(apiRequest)
             case .bearer(let handle):
                 let principal = try await authenticate(BearerToken.read(request.headers))
+                record.token = principal.token
+                return try await handle(apiRequest, principal)
+            case .socket(let handle):
+                try origins.check(apiRequest.values(of: .origin))
+                let token = BearerToken.read(request.headers) ?? WebSocketHandshake.token(request.headers)
+                let principal = try await authenticate(token)
                 record.token = principal.token
                 return try await handle(apiRequest, principal)
             }
@@ -91,6 +98,12 @@ struct APIResponder: HTTPResponder {
                     record.log(reply.status, brokenBy: error, to: logger)
                     throw error
                 }
+            }
+            return Response(status: reply.status, headers: headers, body: body)
+        case .socket(let serve):
+            let body = ResponseBody { client in
+                await serve(&client)
+                record.log(reply.status, to: logger)
             }
             return Response(status: reply.status, headers: headers, body: body)
         }

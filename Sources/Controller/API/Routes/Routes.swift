@@ -7,6 +7,8 @@ enum Route: Sendable {
     case open(@Sendable (APIRequest) async throws -> Reply)
     /// For the holder of a bearer token. The operation behind it checks scope and workspace.
     case bearer(@Sendable (APIRequest, Principal) async throws -> Reply)
+    /// The same for a WebSocket, which pages in browsers open too: its origin is checked, and the token may come as a subprotocol.
+    case socket(@Sendable (APIRequest, Principal) async throws -> Reply)
 }
 
 extension RouteTable<Route> {
@@ -22,5 +24,11 @@ extension RouteTable<Route> {
         _ handle: @escaping @Sendable (APIRequest, Principal) async throws -> Reply
     ) {
         add(method, pattern, .bearer(handle))
+    }
+
+    mutating func socket(
+        _ pattern: String, _ handle: @escaping @Sendable (APIRequest, Principal) async throws -> Reply
+    ) {
+        add(.get, pattern, .socket(handle))
     }
 }

@@ -1,9 +1,7 @@
-import FastableCore
 import HummingbirdCore
 import NIOCore
 
-/// Carries raw bytes from a source to an answer: a task of its own reads the source, so that it ends at once when the client goes
-/// away, even while the source is silent.
+/// Carries raw bytes from a source to an answer.
 enum BytePump {
     private enum Item: Sendable {
         case bytes(ByteBuffer)
@@ -11,43 +9,30 @@ enum BytePump {
     }
 
     static func reply(_ source: ByteSequence, type: String, length: Int? = nil, for request: APIRequest) -> Reply {
-        let loop = request.eventLoop
-        let watch = request.watch
-        return Reply.stream(type: type, length: length) { output in
-            let queue = OutputQueue<Item>(limit: Limits.streamWindowBytes)
-            let task = Task {
+        Reply.stream(type: type, length: length) { output in
+            try await SourcePump.run(for: request) { queue in
                 do {
                     for try await part in source { try await queue.send(.bytes(part), bytes: part.readableBytes) }
                     queue.finish(with: .end(nil))
                 } catch {
                     queue.finish(with: .end(error))
                 }
+            } _: { items in
+                try await write(items, to: &output)
             }
-            let number = watch.onDisconnect { task.cancel() }
-            defer {
-                watch.forget(number)
-                task.cancel()
-                queue.abandon()
-            }
-            try await write(from: queue, to: &output, on: loop)
         }
     }
 
-    private static func write(
-        from queue: OutputQueue<Item>, to output: inout any ResponseBodyWriter, on loop: any EventLoop
-    ) async throws {
-        while case .elements(let items) = try await queue.next(on: loop) {
-            var parts: [ByteBuffer] = []
-            for item in items {
-                switch item {
-                case .bytes(let bytes): parts.append(bytes)
-                case .end(let failure?):
-                    try await output.write(contentsOf: parts)
-                    throw failure
-                case .end(nil): break
-                }
+    private static func write(_ items: [Item], to output: inout any ResponseBodyWriter) async throws {
+        var parts: [ByteBuffer] = []
+        var failure: (any Error)?
+        for item in items {
+            switch item {
+            case .bytes(let bytes): parts.append(bytes)
+            case .end(let error): failure = error
             }
-            try await output.write(contentsOf: parts)
         }
+        try await output.write(contentsOf: parts)
+        if let failure { throw failure }
     }
 }

@@ -41,18 +41,7 @@ struct ToolEventWriter {
     private mutating func write(_ piece: TextSplitter.Piece, channel: UInt8, to buffer: inout ByteBuffer) {
         let offset = offsets[channel, default: 0]
         offsets[channel] = offset + UInt64(piece.bytes.readableBytes)
-        var data = ByteBuffer()
-        data.writeString("{\"stream\":\"\(OutputStreamName(channel: channel).rawValue)\",\"offset\":\(offset),")
-        if piece.isText {
-            data.writeStaticString("\"text\":")
-            data.writeJSONString(piece.bytes)
-        } else {
-            data.writeStaticString("\"base64\":\"")
-            data.writeString(Data(piece.bytes.readableBytesView).base64EncodedString())
-            data.writeStaticString("\"")
-        }
-        data.writeStaticString("}")
-        write("output", data, to: &buffer)
+        write("output", piece.json(OutputStreamName(channel: channel), offset: offset), to: &buffer)
     }
 
     private mutating func write(_ event: String, _ object: JSONValue, to buffer: inout ByteBuffer) {
@@ -62,6 +51,24 @@ struct ToolEventWriter {
     private mutating func write(_ event: String, _ data: ByteBuffer, to buffer: inout ByteBuffer) {
         EventStream.write(event: event, id: "\(nextID)", data: data, to: &buffer)
         nextID += 1
+    }
+}
+
+extension TextSplitter.Piece {
+    /// The data of an event: `text`, or `base64` for what is no text, so that no byte is lost.
+    func json(_ stream: OutputStreamName, offset: UInt64) -> ByteBuffer {
+        var data = ByteBuffer()
+        data.writeString("{\"stream\":\"\(stream.rawValue)\",\"offset\":\(offset),")
+        if isText {
+            data.writeStaticString("\"text\":")
+            data.writeJSONString(bytes)
+        } else {
+            data.writeStaticString("\"base64\":\"")
+            data.writeString(Data(bytes.readableBytesView).base64EncodedString())
+            data.writeStaticString("\"")
+        }
+        data.writeStaticString("}")
+        return data
     }
 }
 

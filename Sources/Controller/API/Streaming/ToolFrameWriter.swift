@@ -8,7 +8,8 @@ import NIOCore
 /// frames on channel 1 and 2, byte for byte, and at last one `message` frame with `{"result":…}` or `{"error":…}`.
 struct ToolFrameWriter {
     static let mediaType = "application/vnd.fastable.frames"
-    private static let stream: UInt32 = 1
+    /// There is one stream where there is no link.
+    static let stream: UInt32 = 1
     /// Payloads up to this size are copied behind their header; larger ones go to the socket as they are.
     private static let copiedBytes = 16 * 1024
 

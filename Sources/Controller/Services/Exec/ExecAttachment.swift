@@ -1,5 +1,5 @@
 public import FastableCore
-import FastableWire
+package import FastableWire
 import FoundationEssentials
 public import NIOCore
 
@@ -24,7 +24,8 @@ public struct ExecAttachment: Sendable {
     private let stream: MuxStream
     private var events: ExecEvents
 
-    init(exec: ExecID, stream: MuxStream) async throws {
+    /// Waits for the first event of the node. Throws like `next`.
+    package init(exec: ExecID, stream: MuxStream) async throws {
         self.exec = exec
         self.stream = stream
         var events = ExecEvents(stream)

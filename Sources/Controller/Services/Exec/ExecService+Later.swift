@@ -58,14 +58,15 @@ extension ExecService {
     }
 
     /// Follows the command from `offsets` on. With `input` the follower may also write: from `offsets.input` on, or behind what
-    /// others wrote. Errors as `status`.
+    /// others wrote. With `only` it gets one of the output streams. Errors as `status`.
     public func attach(
-        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, context: OperationContext
+        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, only stream: ExecStreamName? = nil,
+        context: OperationContext
     ) async throws -> ExecAttachment {
         try await pass("shell.attach", exec, isMutating: input != nil, context) { handle, client in
             let attach = ExecAttach(
                 project: handle.project, exec: exec, stdoutOffset: offsets.stdout, stderrOffset: offsets.stderr,
-                input: input)
+                channel: stream?.channel, input: input)
             return try await ExecAttachment(
                 exec: exec, stream: try await client.open(.execAttach, attach, request: context.requestID))
         }

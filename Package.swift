@@ -177,7 +177,8 @@ let package = Package(
             "APITests",
             [
                 "FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain", "ControllerServices",
-                "ControllerAPI", httpClient, nioCore, nioPosix, httpTypes, nioHTTP1, nioWebSocket, nioSSL, nioFoundation,
+                "ControllerAPI", httpClient, nioCore, nioPosix, httpTypes, nioHTTP1, nioWebSocket, nioSSL,
+                nioFoundation,
                 lifecycle, logging,
             ]),
         tests("LinuxTests", ["FastableCore", "NodeLinux"]),

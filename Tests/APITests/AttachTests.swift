@@ -36,7 +36,8 @@ import Testing
             #expect(
                 try await client.nextMessage() == [
                     "result": [
-                        "execId": exec, "exitCode": .null, "signal": "SIGKILL", "durationMs": .number(1.5), "timedOut": false,
+                        "execId": exec, "exitCode": .null, "signal": "SIGKILL", "durationMs": .number(1.5),
+                        "timedOut": false,
                         "stdoutBytes": 8, "stderrBytes": 25,
                     ]
                 ])

@@ -7,6 +7,7 @@ import NIOCore
 import NIOWebSocket
 import ServiceLifecycle
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct HostileSocketTests {
@@ -115,7 +116,7 @@ import Testing
         }
     }
 
-    @Test(arguments: SeededGenerator.seeds) func noiseEndsTheSocketAndNothingElse(seed: UInt64) async throws {
+    @Test(arguments: seeds()) func noiseEndsTheSocketAndNothingElse(seed: UInt64) async throws {
         try await withServer { server in
             server.backend.node.onAttach { command in
                 try await command.start()
@@ -195,7 +196,7 @@ import Testing
     @Test(.timeLimit(.minutes(1))) func shutdownSaysGoodbye() async throws {
         let backend = TestBackend()
         let (addresses, continuation) = AsyncStream<SocketAddress>.makeStream()
-        let server = try APIServer(TestServer.configuration(), backend: backend, logger: quietLogger) {
+        let server = try APIServer(TestServer.configuration(), backend: backend, logger: .quiet) {
             continuation.yield($0)
         }
         backend.node.onAttach { command in
@@ -203,7 +204,7 @@ import Testing
             await command.waitForReset()
             backend.probe.note("gone")
         }
-        let group = ServiceGroup(services: [server], logger: quietLogger)
+        let group = ServiceGroup(services: [server], logger: .quiet)
         let running = Task { try await group.run() }
         var iterator = addresses.makeAsyncIterator()
         let address = await iterator.next()

@@ -60,7 +60,10 @@ import Testing
             #expect(text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f })
             let isURL = text.hasPrefix("https://") || text.hasPrefix("ssh://")
             #expect(isURL || (text.contains("@") && !text.contains("::") && text.first != "-"))
-            #expect(!text.contains("@-") && !text.contains("//-"))
+            // Neither the user nor the host can be read as an option; behind them a dash means nothing.
+            let authority = (isURL ? text.drop { $0 != "/" }.dropFirst(2) : text[...]).prefix { $0 != "/" }
+            #expect(authority.first != "-" && (isURL || !authority.prefix { $0 != ":" }.contains("@-")))
+            #expect(!isURL || !authority.contains("@-"))
         }
         #expect(allowed > 0)
     }

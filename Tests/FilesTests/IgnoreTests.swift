@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import NodeFiles
 import NodeLinux
+import TestSupport
 import Testing
 
 /// What is searched is what ripgrep itself would search, file for file, whatever ignore files say.

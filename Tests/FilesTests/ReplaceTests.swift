@@ -2,6 +2,7 @@ import FastableCore
 import Glibc
 import NodeFiles
 import NodeLinux
+import TestSupport
 import Testing
 
 @Suite struct ReplaceTests {

@@ -3,6 +3,7 @@ import Foundation
 import NIOCore
 import NodeLinux
 import NodeSandbox
+import TestSupport
 import Testing
 
 /// What commands are given to read: exact, slowed down by commands that do not read, and the same after interruptions.

@@ -2,6 +2,7 @@ import FastableCore
 import Foundation
 import Glibc
 import NodeSandbox
+import TestSupport
 import Testing
 
 /// The disk does not take the result of a command, and later it does.

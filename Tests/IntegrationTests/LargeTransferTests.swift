@@ -5,6 +5,7 @@ import Foundation
 import NIOCore
 import NodeControl
 import Synchronization
+import TestSupport
 import Testing
 
 /// What does not fit into one message, over real TLS.

@@ -138,8 +138,8 @@ struct GenerationTests {
     }
 
     @Test(.needsRoot)
-    func aFullDiskDoesNotKeepTheNodeFromDialling() async throws {
-        try await withFolder { folder in
+    func aFullDiskDoesNotKeepTheNodeFromDialling() throws {
+        try withTemporaryDirectory { folder in
             let path = folder + "/generation"
             try Self.run("mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", folder)
             defer { try? Self.run("umount", "-l", folder) }

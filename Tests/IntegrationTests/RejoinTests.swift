@@ -5,6 +5,7 @@ import FastableCore
 import FastableIdentity
 import Foundation
 import NodeControl
+import TestSupport
 import Testing
 
 @Suite("Joining again", .serialized, .timeLimit(.minutes(2)))

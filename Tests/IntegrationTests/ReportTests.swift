@@ -4,6 +4,7 @@ import FastableWire
 import Foundation
 import NodeControl
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite("What a node reports", .timeLimit(.minutes(1)))

@@ -3,6 +3,7 @@ import Glibc
 import NodeFiles
 import NodeLinux
 import NodeSandbox
+import TestSupport
 import Testing
 
 @Suite struct DiskSpaceTests {
@@ -112,7 +113,7 @@ private struct SmallDisk {
     var path: String { directory.path }
 
     init() async throws {
-        directory = try TemporaryDirectory()
+        directory = try TemporaryDirectory(mode: 0o711)
         try await HostCommand("mount", ["-t", "tmpfs", "-o", "mode=711," + Self.large, "tmpfs", path])
             .runChecked("mount")
     }

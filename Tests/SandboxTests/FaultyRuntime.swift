@@ -1,6 +1,7 @@
 import FastableCore
 import Glibc
 import NodeLinux
+import TestSupport
 
 /// The host's runc, except that it cannot delete containers while it is told so: it fails as runc does when the kernel does not let
 /// a control group go, and what it knows of the container stays.

@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import NodeLinux
 import NodeSandbox
+import TestSupport
 import Testing
 
 /// Somebody changed the rules: what of it is seen.

@@ -2,13 +2,14 @@ import FastableCore
 import Glibc
 import NodeLinux
 import NodeSandbox
+import TestSupport
 import Testing
 
 /// What is left of a container that could not be removed keeps its slot from being used, over restarts of the daemon, until it is gone.
 extension ContainerTests {
     @Suite(.serialized) struct RemainsOfContainers {
         private static func with(_ body: (TestNode, FaultyRuntime) async throws -> Void) async throws {
-            let directory = try TemporaryDirectory()
+            let directory = try TemporaryDirectory(mode: 0o711)
             let runtime = try FaultyRuntime(directory)
             try await TestNode.with {
                 $0.runtime = runtime.program

@@ -6,6 +6,7 @@ import FastableWire
 import FoundationEssentials
 import Logging
 import Synchronization
+import TestSupport
 import Testing
 
 /// A change with an idempotency key is done once, whatever happens to callers, links and the controller.

@@ -6,6 +6,7 @@ import Crypto
 import FastableCore
 import FastableIdentity
 import FoundationEssentials
+import TestSupport
 import Testing
 
 /// An operator lets a node that exists join again.

@@ -1,5 +1,6 @@
 import ControllerServices
 import FastableCore
+import TestSupport
 import Testing
 
 @Suite struct RenewalLimitTests {

@@ -3,6 +3,7 @@ import ControllerStore
 import FastableCore
 import FoundationEssentials
 import GRDB
+import TestSupport
 import Testing
 
 @Suite struct AuditRetentionTests {
@@ -46,7 +47,7 @@ import Testing
             #expect(try await store.verifyAudit(expecting: .beginning).isIntact)
             let other = AuditHead(sequence: 4, hash: heads[4].hash)
             #expect(try await store.verifyAudit(expecting: other).firstBreak?.sequence == 4)
-            let gone = await expect(.gone) { _ = try await store.verifyAudit(expecting: heads[2]) }
+            let gone = await expectFailure(.gone) { _ = try await store.verifyAudit(expecting: heads[2]) }
             #expect(gone?.details["from"] == 5)
 
             // Once more, and then everything, the first record included.

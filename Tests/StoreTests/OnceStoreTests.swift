@@ -2,6 +2,7 @@ import ControllerDomain
 import ControllerStore
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
 @Suite struct OnceStoreTests {
@@ -82,7 +83,7 @@ import Testing
         try await withStore(driver) { fixture in
             var event = fixture.event()
             event.detail = ["cmd": .string(String(repeating: "x", count: Limits.auditDetailBytes))]
-            await expect(.tooLarge) {
+            await expectFailure(.tooLarge) {
                 _ = try await fixture.store.beginOnce(record(fixture), intent: event, at: moment)
             }
             let found = try await fixture.store.beginOnce(record(fixture), intent: fixture.event(), at: moment)

@@ -2,6 +2,7 @@ import FastableCore
 import FastableWire
 import NIOPosix
 import Synchronization
+import TestSupport
 import Testing
 
 /// What becomes of the streams that are being served when their link ends.

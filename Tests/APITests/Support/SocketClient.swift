@@ -1,4 +1,5 @@
 import ControllerAPI
+import ControllerServices
 import FastableCore
 import FastableWire
 import FoundationEssentials

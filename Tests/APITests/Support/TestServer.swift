@@ -3,6 +3,7 @@ import ControllerAPI
 import ControllerServices
 import FastableCore
 import FoundationEssentials
+import Logging
 import NIOCore
 import NIOFoundationCompat
 import NIOHTTP1
@@ -64,7 +65,7 @@ struct TestServer: Sendable {
 /// Runs `body` against a server that is stopped afterwards.
 func withServer(
     _ configuration: APIServerConfiguration = TestServer.configuration(), scheme: String = "http",
-    client: HTTPClient.Configuration = .init(), logger: Logger = quietLogger,
+    client: HTTPClient.Configuration = .init(), logger: Logger = .quiet,
     _ body: @escaping @Sendable (TestServer) async throws -> Void
 ) async throws {
     let backend = TestBackend()

@@ -4,6 +4,7 @@ import FastableCore
 import FastableWire
 import FoundationEssentials
 import NIOCore
+import NIOHTTP1
 import NIOWebSocket
 import Synchronization
 import Testing
@@ -121,7 +122,7 @@ import Testing
                 }
             }
             let client = try await SocketClient.open(server, "?stdin=append")
-            for _ in 0..<8 { try await client.send(.stdin(ByteBuffer(repeating: 7, count: 100_000))) }
+            for _ in 0..<8 { try await client.sendBulk(.stdin(ByteBuffer(repeating: 7, count: 100_000))) }
             try await client.leave()
             #expect(try await client.nextClose().code == 1000, "the goodbye is answered")
             #expect(await client.next() == nil)
@@ -167,7 +168,7 @@ import Testing
     /// The flood of one attachment stops while its client does not read; another client's goes on.
     @Test func aClientThatDoesNotReadStopsItsOwnAttachmentOnly() async throws {
         try await withServer { server in
-            let total = 64 * 1024 * 1024
+            let total = 32 * 1024 * 1024
             let printed = Mutex<[UInt64: Int]>([:])
             server.backend.node.onAttach { command in
                 let key = command.wanted.offsets.stdout
@@ -194,7 +195,7 @@ import Testing
 
     @Test func aCommandThatDoesNotReadStopsTheSocket() async throws {
         try await withServer { server in
-            let total = 64 * 1024 * 1024
+            let total = 32 * 1024 * 1024
             let (gate, open) = AsyncStream<Void>.makeStream()
             server.backend.node.onAttach { command in
                 try await command.start()
@@ -210,7 +211,7 @@ import Testing
             let sender = Task {
                 let piece = ByteBuffer(repeating: 9, count: 128 * 1024)
                 for _ in 0..<(total / piece.readableBytes) {
-                    try await client.send(.stdin(piece))
+                    try await client.sendBulk(.stdin(piece))
                     sent.withLock { $0 += piece.readableBytes }
                 }
                 try await client.send(.endOfInput)
@@ -235,8 +236,8 @@ import Testing
                 // Prints until its follower has gone, and reads nothing.
                 do {
                     while true {
-                        try await command.print(".")
                         try await Task.sleep(for: .milliseconds(10))
+                        try await command.print(".")
                     }
                 } catch {
                     server.backend.probe.note("gone")
@@ -244,7 +245,9 @@ import Testing
             }
             let client = try await SocketClient.open(server, "?stdin=append")
             _ = try await client.nextMessage()
-            let sender = Task { while true { try await client.send(.stdin(ByteBuffer(repeating: 1, count: 65_536))) } }
+            let sender = Task {
+                while true { try await client.sendBulk(.stdin(ByteBuffer(repeating: 1, count: 65_536))) }
+            }
             try await Task.sleep(for: .milliseconds(300))
             try await client.vanish()
             #expect(await server.backend.probe.saw("gone"))

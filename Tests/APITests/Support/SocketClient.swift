@@ -20,7 +20,7 @@ struct SocketClient: Sendable {
         case close(Int, String)
     }
 
-    struct Refused: Error { var status: Int }
+    struct Refused: Error {}
 
     let channel: any Channel
     let answer: HTTPResponseHead
@@ -62,15 +62,27 @@ struct SocketClient: Sendable {
                 return SocketClient(channel: channel, answer: answer, received: inbox)
             }
         }
-        return NIOUpgradableHTTPClientPipelineConfiguration(
+        var configuration = NIOUpgradableHTTPClientPipelineConfiguration(
             upgradeConfiguration: NIOTypedHTTPClientUpgradeConfiguration(
                 upgradeRequestHead: request, upgraders: [upgrader],
-                notUpgradingCompletionHandler: { $0.eventLoop.makeFailedFuture(Refused(status: 0)) }))
+                notUpgradingCompletionHandler: { $0.eventLoop.makeFailedFuture(Refused()) }))
+        // The first messages may come together with the answer.
+        configuration.leftOverBytesStrategy = .forwardBytes
+        return configuration
     }
 
     // MARK: sending
 
     func send(_ frame: Frame) async throws { try await send(.binary, FrameCodec.encode(frame)) }
+
+    /// Without the work of masking: the key is zero.
+    func sendBulk(_ frame: Frame) async throws {
+        var bytes = ByteBuffer()
+        let payload = FrameCodec.encode(frame)
+        WebSocketFraming.writeHeader(.binary, payloadBytes: payload.readableBytes, masked: true, into: &bytes)
+        bytes.writeImmutableBuffer(payload)
+        try await sendRaw(bytes)
+    }
 
     func write(_ text: String) async throws { try await send(.stdin(ByteBuffer(string: text))) }
 
@@ -110,10 +122,10 @@ struct SocketClient: Sendable {
 
     // MARK: receiving
 
-    func pauseReading() async throws { try await channel.setOption(.autoRead, value: false) }
+    func pauseReading() async throws { try await channel.setOption(.autoRead, value: false).get() }
 
     func resumeReading() async throws {
-        try await channel.setOption(.autoRead, value: true)
+        try await channel.setOption(.autoRead, value: true).get()
         channel.read()
     }
 

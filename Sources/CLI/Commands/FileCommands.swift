@@ -8,7 +8,7 @@ struct FileCommand: AsyncParsableCommand {
         discussion: "Paths are relative to /workspace. None of these starts the container.",
         subcommands: [
             Read.self, Write.self, Edit.self, List.self, Glob.self, Grep.self, Delete.self, Stat.self,
-            MakeDirectory.self, Move.self, Copy.self, ChangeMode.self,
+            MakeDirectory.self, Move.self, Copy.self, ChangeMode.self, Watch.self,
         ])
 
     struct Read: AsyncParsableCommand {

@@ -60,6 +60,7 @@ public struct APIServer: Service {
         SystemRoutes(backend: backend, openAPI: openAPI).add(to: &routes)
         try ToolRoutes(backend).add(to: &routes)
         FileRoutes(backend: backend).add(to: &routes)
+        WatchRoute(backend: backend).add(to: &routes)
         ExecRoutes(backend: backend).add(to: &routes)
         try MCPRoutes(
             backend, origins: OriginRule(allowed: configuration.allowedOrigins),

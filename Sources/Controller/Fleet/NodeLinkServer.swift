@@ -86,7 +86,7 @@ struct NodeLinkServer: Sendable {
             case .containerEnsure, .containerStatus, .projectPrepare, .projectDelete, .execStart, .execAttach,
                 .execStatus, .execKill,
                 .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fsStat,
-                .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fileDownload, .fileUpload,
+                .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fsWatch, .fileDownload, .fileUpload,
                 .treePush, .treePull, .imageList, .imageAdd, .imageRemove:
                 throw FastableError(.invalid, "‘\(head.method.rawValue)’ is not for the controller to serve.")
             }

@@ -10,7 +10,10 @@ enum BytePump {
         case end((any Error)?)
     }
 
-    static func reply(_ source: ByteSequence, type: String, length: Int? = nil, for request: APIRequest) -> Reply {
+    /// - Parameter keepAlive: sent when the source was silent for `EventStream.keepAliveTime`.
+    static func reply(
+        _ source: ByteSequence, type: String, length: Int? = nil, keepAlive: ByteBuffer? = nil, for request: APIRequest
+    ) -> Reply {
         let loop = request.eventLoop
         let watch = request.watch
         return Reply.stream(type: type, length: length) { output in
@@ -29,25 +32,35 @@ enum BytePump {
                 task.cancel()
                 queue.abandon()
             }
-            try await write(from: queue, to: &output, on: loop)
+            try await write(from: queue, to: &output, keepAlive, on: loop)
         }
     }
 
     private static func write(
-        from queue: OutputQueue<Item>, to output: inout any ResponseBodyWriter, on loop: any EventLoop
+        from queue: OutputQueue<Item>, to output: inout any ResponseBodyWriter, _ keepAlive: ByteBuffer?,
+        on loop: any EventLoop
     ) async throws {
-        while case .elements(let items) = try await queue.next(on: loop) {
-            var parts: [ByteBuffer] = []
-            for item in items {
-                switch item {
-                case .bytes(let bytes): parts.append(bytes)
-                case .end(let failure?):
-                    try await output.write(contentsOf: parts)
-                    throw failure
-                case .end(nil): break
-                }
+        let patience = keepAlive == nil ? nil : EventStream.keepAliveTime
+        while true {
+            switch try await queue.next(on: loop, within: patience) {
+            case .finished: return
+            case .quiet: if let keepAlive { try await output.write(keepAlive) }
+            case .elements(let items): try await write(items, to: &output)
             }
-            try await output.write(contentsOf: parts)
         }
+    }
+
+    private static func write(_ items: [Item], to output: inout any ResponseBodyWriter) async throws {
+        var parts: [ByteBuffer] = []
+        for item in items {
+            switch item {
+            case .bytes(let bytes): parts.append(bytes)
+            case .end(let failure?):
+                try await output.write(contentsOf: parts)
+                throw failure
+            case .end(nil): break
+            }
+        }
+        try await output.write(contentsOf: parts)
     }
 }

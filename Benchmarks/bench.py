@@ -13,6 +13,7 @@ import platform
 import socket
 import struct
 import subprocess
+import tempfile
 import time
 import urllib.parse
 from pathlib import Path
@@ -213,6 +214,49 @@ def bench_files(api, docker, report, runs, scratch):
         ])
 
 
+def bench_trees(api, docker, report, scratch, repeats=10):
+    """10,000 small files in 100 directories, there and back; each time into an empty place."""
+    files = 10_000
+    tree = Path(scratch) / "tree"
+    for index in range(files):
+        path = tree / f"d{index % 100}" / f"f{index}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"file {index}\n" * (index % 50 + 1))
+
+    def timed(action):
+        samples = []
+        for number in range(-1, repeats):
+            start = time.perf_counter()
+            action(number)
+            samples.append((time.perf_counter() - start) * 1000)
+        # The first one warms up.
+        return sorted(samples[1:])
+
+    def back(number):
+        return Path(scratch) / f"back-{number}"
+
+    def count(path):
+        found = sum(len(names) for _, _, names in os.walk(path))
+        assert found == files, found
+
+    cli = BIN / "fastable"
+    api.tool("projects_create", name="bench-tree")
+    rows = [
+        ("Fastable `push` (fsync)", timed(lambda n: run(cli, "push", "bench-tree", tree, "--to", f"t{n}"))),
+        ("Fastable `pull`", timed(lambda n: run(cli, "pull", "bench-tree", back(n), "--from", "t0"))),
+    ]
+    count(back(0))
+    api.tool("projects_delete", project="bench-tree")
+    pushed = pulled = None
+    if docker.name:
+        pushed = timed(lambda n: run("docker", "cp", str(tree), f"{docker.name}:/t{n}"))
+        pulled = timed(lambda n: run("docker", "cp", f"{docker.name}:/t0", str(back(f"docker-{n}"))))
+        count(back("docker-0"))
+    rows.insert(1, ("`docker cp` into the container (no fsync)", pushed))
+    rows.append(("`docker cp` out of the container", pulled))
+    report.table("A tree of 10,000 small files", rows)
+
+
 def bench_stream(api, docker, report, repeats=7):
     def ours():
         total = api.stream_exec("demo", ["head", "-c", str(STREAM_BYTES), "/dev/zero"])
@@ -295,6 +339,8 @@ def main():
         bench_exec(api, docker, report, options.runs)
         bench_new_project(api, docker, report, options.runs)
         bench_files(api, docker, report, options.runs, "/tmp")
+        with tempfile.TemporaryDirectory() as scratch:
+            bench_trees(api, docker, report, scratch)
         bench_stream(api, docker, report)
         bench_memory(report)
     finally:

@@ -143,6 +143,39 @@ import Testing
         }
     }
 
+    @Test func changesComeAsEvents() async throws {
+        try await withServer { server in
+            server.backend.pieces.withLock { $0 = [ByteBuffer(string: "a"), ByteBuffer(string: "b")] }
+            func events(_ headers: [(String, String)]) async throws -> String {
+                var request = server.request(.GET, "/api/projects/demo/fs/watch?path=src")
+                request.headers.add(contentsOf: headers)
+                let response = try await server.client.execute(request, timeout: .seconds(30))
+                #expect(response.status == .ok)
+                #expect(response.headers.first(name: "content-type") == "text/event-stream")
+                var text = ""
+                for try await part in response.body {
+                    text += String(buffer: part)
+                    if text.contains("\"b\"") { break }
+                }
+                return text
+            }
+            let text = try await events([])
+            #expect(text.hasPrefix("id: 1\nevent: ready\ndata: {\"path\":\"src\"}\n\n"))
+            #expect(text.contains("id: 3\nevent: created\n") && !text.contains("rescan"))
+            // Whoever goes away ends the watch.
+            #expect(await server.backend.probe.saw("source cancelled"))
+            let again = try await events([("last-event-id", "41")])
+            #expect(again.contains("id: 42\nevent: ready") && again.contains("id: 43\nevent: rescan"))
+            #expect(again.contains("id: 44\nevent: created"))
+            for (path, status) in [
+                ("other/fs/watch", 404), ("demo/fs/watch?path=file", 422), ("demo/fs/watch?x=1", 400),
+            ] {
+                #expect(try await server.get("/api/projects/\(path)").status == status, "\(path)")
+            }
+            await #expect(throws: (any Error).self) { try await server.get("/api/projects/demo/fs/watch?path=broken") }
+        }
+    }
+
     @Test func treesGoInAndOut() async throws {
         try await withServer { server in
             var push = server.request(.PUT, "/api/projects/demo/fs/tree?path=src&replace=true")

@@ -116,6 +116,18 @@ struct FileTests {
         }
     }
 
+    @Test func watching() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let watch = try await world.cli(["fs", "watch", "shop", "src"])
+            #expect(watch.text == "created   src/d/\nmoved     a → b\nrescan    .  (Too fast.)\n")
+            #expect(watch.errorText.contains("watching src") && watch.status == 69)
+            let json = try await world.cli(["fs", "watch", "shop", "--json"])
+            #expect(json.text.split(separator: "\n").count == 3 && json.text.contains("\"from\":\"a\""))
+            #expect(try await world.cli(["fs", "watch", "ghost"]).failed(1, saying: "ghost"))
+        }
+    }
+
     @Test func aTreeGoesThereAndBack() async throws {
         try await CLIWorld.with { world in
             try await world.makeShop()

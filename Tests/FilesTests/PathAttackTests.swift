@@ -125,6 +125,7 @@ import Testing
             ("push", { _ = try await service.pushTree(TreePush(path: path, replace: true)).finish() }),
             ("pull", { _ = try await service.pullTree(TreePull(path: path)).next() }),
             ("stat", { _ = try await service.stat(FileStat(path: path, followLink: true, digest: true)) }),
+            ("watch", { _ = try await service.watch(FileWatch(path: path)) }),
             ("mkdir", { _ = try await service.makeDirectory(DirectoryMake(path: path, parents: true)) }),
             ("chmod", { _ = try await service.changeMode(FileModeChange(path: path, mode: "777")) }),
         ]

@@ -202,9 +202,7 @@ import Testing
         let workspace = try Workspace()
         var archive: [UInt8] = []
         for index in 0..<10_000 { archive += Archive.file("d\(index % 100)/f\(index).txt", "content \(index)\n") }
-        let started = ContinuousClock.now
         #expect(try await push(workspace, archive + Archive.end, pieces: 256 * 1024).files == 10_000)
-        #expect(.now - started < .seconds(20))
         #expect(try workspace.text("d42/f4242.txt") == "content 4242\n")
     }
 }

@@ -108,7 +108,12 @@ import Testing
             await expectFailure(.forbidden) {
                 _ = try await services.execs.output(of: exec, stream: .stdout, offset: 0, follow: false, context: none)
             }
-            for name in ["fs.download", "fs.upload", "fs.push", "fs.pull", "shell.status", "shell.output"] {
+            await expectFailure(.forbidden) {
+                _ = try await services.execs.attach(exec, from: ExecOffsets(), input: .at(0), context: none)
+            }
+            for name in [
+                "fs.download", "fs.upload", "fs.push", "fs.pull", "shell.status", "shell.output", "shell.attach",
+            ] {
                 #expect(try await world.audit(name).map(\.phase) == [.denied], "\(name)")
             }
             let stranger = world.context(world.principal(in: world.other))

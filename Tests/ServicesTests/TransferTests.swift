@@ -40,6 +40,43 @@ import Testing
 
     private static let written = FileWriteResult(path: "big", sha256: "ab", sizeBytes: 1, created: true)
 
+    @Test func changesAreToldUntilNobodyListens() async throws {
+        try await World.with { world, nodes in
+            try await world.project()
+            let (ended, continuation) = AsyncStream.makeStream(of: Void.self)
+            nodes[0].handle(.fsWatch) { stream, opening in
+                let call = try JSON.decode(NodeRequest<FileCall<FileWatch>>.self, from: opening).arguments
+                #expect(call.arguments == FileWatch(path: "src"))
+                try await stream.send(message: ByteBuffer(bytes: try JSON.encode(NodeReply.success(Empty()))))
+                for name in ["a", "b"] {
+                    let batch = FileWatchBatch(events: [FileWatchEvent(kind: .modified, path: name)])
+                    try await stream.send(message: ByteBuffer(bytes: try JSON.encode(batch)))
+                }
+                while (try? await stream.next()) != nil {}
+                continuation.finish()
+            }
+            var names: [String] = []
+            do {
+                let events = try await world.services.transfers.watch(
+                    FileWatch(path: "src"), of: "shop", context: world.context())
+                for try await batch in events {
+                    names += batch.map(\.path)
+                    if names.count == 2 { break }
+                }
+            }
+            #expect(names == ["a", "b"])
+            for await _ in ended {}
+            let stranger = world.context(world.principal([.filesWrite]))
+            await expectFailure(.forbidden) {
+                _ = try await world.services.transfers.watch(FileWatch(), of: "shop", context: stranger)
+            }
+            nodes[0].handle(.fsWatch) { _, _ in throw FastableError(.limit, "Too many.") }
+            await expectFailure(.limit) {
+                _ = try await world.services.transfers.watch(FileWatch(), of: "shop", context: world.context())
+            }
+        }
+    }
+
     @Test func aFileIsDownloadedWithItsHead() async throws {
         try await World.with { world, nodes in
             try await world.project()

@@ -5,11 +5,12 @@ struct AttachCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "attach", abstract: "Follow a command that runs, and write to it.",
         discussion: """
-            Shows what the command has printed and prints, and exits with its status. Ending this program leaves the command
-            running; ‘fastable kill EXEC’ ends it.
+            Shows what the command has printed and prints, and exits with its
+            status. Ending this program leaves the command running; ‘fastable kill
+            EXEC’ ends it.
 
             Examples:
-              fastable exec shop --detach -- npm run dev      # prints the id of the command
+              fastable exec shop --detach -- npm run dev    # prints its id
               fastable attach exe_01jc…
               fastable attach --stdin exe_01jc… < answers.txt
             """)

@@ -15,7 +15,7 @@ struct FileCommand: AsyncParsableCommand {
             """,
         subcommands: [
             Read.self, Write.self, EditCommand.self, List.self, Glob.self, Grep.self, Delete.self, Stat.self,
-            MakeDirectory.self, Move.self, Copy.self, ChangeMode.self,
+            MakeDirectory.self, Move.self, Copy.self, ChangeMode.self, Watch.self,
         ])
 
     struct Read: AsyncParsableCommand {

@@ -4,7 +4,8 @@ import FastableCore
 /// Names and attributes: what `stat`, `mkdir`, `mv`, `cp` and `chmod` do.
 extension FileCommand {
     struct Stat: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show what a path is.")
+        static let configuration = CommandConfiguration(
+            abstract: "Show what a path is.", discussion: "Example: fastable fs stat shop src/app.py --digest")
         @OptionGroup var common: CommonOptions
         @Argument(help: "Name or id.") var project: String
         @Argument(help: "Path in the workspace.") var path: String
@@ -32,7 +33,9 @@ extension FileCommand {
     }
 
     struct MakeDirectory: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(commandName: "mkdir", abstract: "Make a directory.")
+        static let configuration = CommandConfiguration(
+            commandName: "mkdir", abstract: "Make a directory.",
+            discussion: "Example: fastable fs mkdir -p shop src/components")
         @OptionGroup var common: CommonOptions
         @Argument(help: "Name or id.") var project: String
         @Argument(help: "Path in the workspace.") var path: String
@@ -98,7 +101,9 @@ extension FileCommand {
     }
 
     struct ChangeMode: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(commandName: "chmod", abstract: "Change permissions.")
+        static let configuration = CommandConfiguration(
+            commandName: "chmod", abstract: "Change permissions.",
+            discussion: "Example: fastable fs chmod shop 755 bin/start")
         @OptionGroup var common: CommonOptions
         @Argument(help: "Name or id.") var project: String
         @Argument(help: "Octal, for example 755.") var mode: String

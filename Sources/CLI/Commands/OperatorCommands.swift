@@ -91,8 +91,9 @@ struct NodeCommand: AsyncParsableCommand {
                 Then, as root on the build host:
                   fastable-node join --token-file join-token
 
-                A node whose certificate ended while it was away joins again with --node: it keeps its id and its projects, and its
-                old certificates are revoked.
+                A node whose certificate ended while it was away joins again with
+                --node: it keeps its id and its projects, and its old certificates are
+                revoked.
                 """)
         @OptionGroup var common: CommonOptions
         @Option(help: "A node that joins again: its name or id.") var node: String?

@@ -55,8 +55,8 @@ struct KillCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "kill", abstract: "End a command and everything that it started.",
         discussion: """
-            It gets SIGTERM, and whatever is left after the grace is killed, however it forked. With --signal only that signal is
-            sent.
+            It gets SIGTERM, and whatever is left after the grace is killed, however it
+            forked. With --signal only that signal is sent.
 
             Examples:
               fastable kill exe_01jc…

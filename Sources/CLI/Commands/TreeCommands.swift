@@ -35,7 +35,8 @@ struct PushCommand: AsyncParsableCommand {
             }
             let client = try common.client()
             let tar = try Tar.start(["--create", "--file=-", "--directory=\(directory)", "--format=pax", "."])
-            var request = client.request(.PUT, TreePath.of(project, path: to, replace: replace))
+            var request = client.request(
+                .PUT, ProjectPath.of(project, "tree", ["path": to, "replace": replace ? "true" : nil]))
             request.headers.add(name: "content-type", value: "application/x-tar")
             request.body = .stream(tar.output, length: .unknown)
             let answer: Data
@@ -70,7 +71,7 @@ struct PullCommand: AsyncParsableCommand {
     func run() async throws {
         try await CommandFailure.explained {
             let client = try common.client()
-            let request = client.request(.GET, TreePath.of(project, path: from, replace: false))
+            let request = client.request(.GET, ProjectPath.of(project, "tree", ["path": from]))
             let response = try await client.send(request, timeout: .hours(12))
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
             let tar = try Tar.start([
@@ -94,14 +95,15 @@ struct PullCommand: AsyncParsableCommand {
     }
 }
 
-private enum TreePath {
-    static func of(_ project: String, path: String?, replace: Bool) -> String {
+/// Paths of the routes of a project's files.
+enum ProjectPath {
+    static func of(_ project: String, _ route: String, _ query: [String: String?]) -> String {
         var components = URLComponents()
-        components.path = "/api/projects/\(project)/fs/tree"
-        var query: [URLQueryItem] = []
-        if let path { query.append(URLQueryItem(name: "path", value: path)) }
-        if replace { query.append(URLQueryItem(name: "replace", value: "true")) }
-        if !query.isEmpty { components.queryItems = query }
+        components.path = "/api/projects/\(project)/fs/\(route)"
+        let items = query.sorted { $0.key < $1.key }.compactMap { name, value in
+            value.map { URLQueryItem(name: name, value: $0) }
+        }
+        if !items.isEmpty { components.queryItems = items }
         // In a query a plus sign means a space, which `URLComponents` does not know.
         return (components.string ?? components.path).replacing("+", with: "%2B")
     }

@@ -7,6 +7,9 @@ public import NIOCore
 /// Raw bytes in pieces. Dropping the sequence, or cancelling the task that iterates it, ends the transfer.
 public typealias ByteSequence = any AsyncSequence<ByteBuffer, any Error> & Sendable
 
+/// Changes of files, those of a moment together. Dropping the sequence ends the watch.
+public typealias FileEvents = any AsyncSequence<[FileWatchEvent], any Error> & Sendable
+
 /// Everything that the doors need of the controller. `ControllerServices` implements it; tests put a small catalogue in its place.
 ///
 /// Whatever takes a context checks scope and workspace itself and throws `FastableError`.
@@ -40,6 +43,9 @@ public protocol APIBackend: Sendable {
         _ tree: TreePush, to project: String, archive: ByteSequence, context: OperationContext
     ) async throws -> TreeResult
     func pullTree(_ tree: TreePull, of project: String, context: OperationContext) async throws -> ByteSequence
+
+    /// What changes below a directory, from now on.
+    func watch(_ watch: FileWatch, of project: String, context: OperationContext) async throws -> FileEvents
 
     /// Lets a node join with its join token: JSON in, JSON out.
     func enroll(_ request: Data, remoteAddress: String, requestID: RequestID) async throws -> Data

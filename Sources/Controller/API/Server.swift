@@ -61,6 +61,7 @@ public struct APIServer: Service {
         SystemRoutes(backend: backend, openAPI: openAPI).add(to: &routes)
         try ToolRoutes(backend).add(to: &routes)
         FileRoutes(backend: backend).add(to: &routes)
+        WatchRoute(backend: backend).add(to: &routes)
         ExecRoutes(backend: backend).add(to: &routes)
         let origins = OriginRule(allowed: configuration.allowedOrigins)
         try MCPRoutes(backend, origins: origins, programVersion: configuration.programVersion).add(to: &routes)

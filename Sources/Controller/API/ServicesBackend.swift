@@ -61,6 +61,12 @@ extension ControllerServices: APIBackend {
         try await transfers.pull(tree, from: project, context: context)
     }
 
+    public func watch(
+        _ watch: FileWatch, of project: String, context: OperationContext
+    ) async throws -> FileEvents {
+        try await transfers.watch(watch, of: project, context: context)
+    }
+
     public func enroll(_ request: Data, remoteAddress: String, requestID: RequestID) async throws -> Data {
         let answer = try await enrollment.enroll(
             try JSON.decode(from: request), remoteAddress: remoteAddress, requestID: requestID)

@@ -102,7 +102,7 @@ struct NodeLinkServer: Sendable {
             case .renewCertificate: try await answer(stream, try await renew(opening))
             case .containerEnsure, .containerStatus, .projectPrepare, .projectDelete, .execStart, .execAttach,
                 .execStatus, .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete,
-                .fsStat, .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fileDownload, .fileUpload,
+                .fsStat, .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fsWatch, .fileDownload, .fileUpload,
                 .treePush, .treePull, .imageList, .imageAdd, .imageRemove:
                 throw FastableError(.invalid, "‘\(head.method.rawValue)’ is not for the controller to serve.")
             }

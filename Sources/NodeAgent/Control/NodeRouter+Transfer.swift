@@ -21,6 +21,49 @@ extension NodeRouter {
         }
     }
 
+    func watch(_ call: NodeCall) async throws {
+        let file: FileCall<FileWatch> = try call.arguments()
+        let source = try await files(of: file.project).watch(file.arguments)
+        defer { source.cancel() }
+        try await call.send(NodeReply.success(Empty()))
+        // From here on the answer consists of batches.
+        do {
+            try await withThrowingTaskGroup { group in
+                group.addTask {
+                    while let events = try await source.next() {
+                        for part in Self.parts(of: events) { try await call.send(FileWatchBatch(events: part)) }
+                    }
+                }
+                group.addTask {
+                    // Ends when the controller does not want to hear any more.
+                    while try await call.stream.next() != nil {}
+                }
+                try await group.next()
+                source.cancel()
+                group.cancelAll()
+            }
+            try await call.stream.finish()
+        } catch {
+            call.stream.reset(FastableError.unexpected(error, doing: "watching"))
+        }
+    }
+
+    /// Pieces that fit into one message each, also when every byte of a path must be escaped.
+    private static func parts(of events: [FileWatchEvent]) -> [[FileWatchEvent]] {
+        var parts: [[FileWatchEvent]] = [[]]
+        var size = 0
+        for event in events {
+            let bytes = 6 * (event.path.utf8.count + (event.from?.utf8.count ?? 0)) + 512
+            if size + bytes > Limits.controlMessageBytes, !parts[parts.count - 1].isEmpty {
+                parts.append([])
+                size = 0
+            }
+            parts[parts.count - 1].append(event)
+            size += bytes
+        }
+        return parts
+    }
+
     func upload(_ call: NodeCall) async throws {
         let file: FileCall<FileUpload> = try call.arguments()
         let sink = try await files(of: file.project).upload(file.arguments)

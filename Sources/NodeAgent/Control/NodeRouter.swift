@@ -66,6 +66,7 @@ public struct NodeRouter: Sendable {
         case .fsMove: try await onFiles(call) { try await $0.move($1) }
         case .fsCopy: try await onFiles(call) { try await $0.copy($1) }
         case .fsChangeMode: try await onFiles(call) { try await $0.changeMode($1) }
+        case .fsWatch: try await watch(call)
         case .fileDownload: try await download(call)
         case .fileUpload: try await upload(call)
         case .treePush: try await pushTree(call)
@@ -93,7 +94,7 @@ public struct NodeRouter: Sendable {
             case .hello, .report, .renewCertificate, .containerEnsure, .containerStatus, .projectPrepare,
                 .projectDelete, .execStatus,
                 .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fsStat,
-                .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fileDownload, .fileUpload,
+                .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fsWatch, .fileDownload, .fileUpload,
                 .treePush, .imageList, .imageAdd, .imageRemove:
                 try await call.reply(NodeReply<Empty>.failure(failure))
             }

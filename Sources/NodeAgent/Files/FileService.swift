@@ -13,6 +13,8 @@ public final class FileService: Sendable {
     public let uidBase: UInt32
     /// Held while a new file takes the place of the old one, so that of two changes with the same `ifMatch` one is `stale`.
     let commitLock = Mutex(())
+    /// How many listen to what changes here.
+    let watches = Mutex(0)
 
     /// Where searches run: they work for the project and must not take more of the host than it may.
     let searchGroup: (@Sendable () async throws -> GroupEntrance)?

@@ -138,6 +138,19 @@ public enum Limits {
     /// `fs.read` looks no further into a file than this; larger files have no digest and no line count.
     public static let fileScanBytes = 512 * 1024 * 1024
     public static let listDepth = 64
+    /// Directories that one watch sees; more give a rescan marker. The host's own bound is fs.inotify.max_user_watches.
+    public static let watchedDirectories = 16_384
+    public static let watchesPerProject = 16
+    public static let watchesPerNode = 64
+    /// Changes are gathered until it is quiet for the first time, but no longer than for the second.
+    public static let watchQuietMilliseconds = 20
+    public static let watchLongestMilliseconds = 200
+    /// Changes that are told at once; more give a rescan marker.
+    public static let watchBatchEvents = 4096
+    /// How often a quiet watch looks whether its directory still exists.
+    public static let watchCheckMilliseconds = 2000
+    /// After a rescan marker nothing is read for so long: whoever makes more changes than can be told gets few of them.
+    public static let watchRescanPauseMilliseconds = 1000
     /// Extended headers of one entry of a tar archive.
     public static let tarHeaderBytes = 1024 * 1024
     public static let treeFiles = 1_000_000

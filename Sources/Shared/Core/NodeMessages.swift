@@ -52,6 +52,8 @@ public enum NodeMethod: String, Codable, Sendable, CaseIterable {
     case fsMove = "fs.move"
     case fsCopy = "fs.copy"
     case fsChangeMode = "fs.chmod"
+    /// `FileWatch` → `Empty` once all is watched, then `FileWatchBatch` messages until the controller ends the stream.
+    case fsWatch = "fs.watch"
     /// Raw bytes of a file to the controller: `FileDownload` → `FileDownloadHead`, then data on channel 1.
     case fileDownload = "file.download"
     /// Raw bytes of a file to the node: `FileUpload`, then data on channel 0 and end → `FileWriteResult`.

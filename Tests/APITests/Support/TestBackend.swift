@@ -128,6 +128,14 @@ final class TestBackend: APIBackend {
         PieceSequence(pieces: pieces.withLock { $0 }, ending: tree.path == "broken" ? .fails : .ends, probe: probe)
     }
 
+    func watch(_ watch: FileWatch, of project: String, context: OperationContext) async throws -> FileEvents {
+        guard project == "demo" else { throw FastableError.missing(.project, project) }
+        guard watch.path != "file" else { throw FastableError(.unprocessable, "‘file’ is not a directory.") }
+        let pieces = pieces.withLock { $0 }
+        let source = PieceSequence(pieces: pieces, ending: watch.path == "broken" ? .fails : .never, probe: probe)
+        return EventSequence(source: source)
+    }
+
     // MARK: the system
 
     func enroll(_ request: Data, remoteAddress: String, requestID: RequestID) async throws -> Data {
@@ -138,6 +146,21 @@ final class TestBackend: APIBackend {
 
     func readiness() async -> Readiness { Readiness(storeWritable: storeWritable.withLock { $0 }, nodesConnected: 1) }
     func metricsText() async -> String { "fastable_up 1\n" }
+}
+
+/// A file was made for each piece, whose text is its name.
+struct EventSequence: AsyncSequence, Sendable {
+    let source: PieceSequence
+
+    struct AsyncIterator: AsyncIteratorProtocol {
+        var base: PieceSequence.AsyncIterator
+
+        mutating func next() async throws -> [FileWatchEvent]? {
+            try await base.next().map { [FileWatchEvent(kind: .created, path: String(buffer: $0))] }
+        }
+    }
+
+    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(base: source.makeAsyncIterator()) }
 }
 
 /// Gives its pieces, and then ends, fails, or stays silent until it is cancelled.

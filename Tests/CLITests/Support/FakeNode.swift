@@ -73,6 +73,7 @@ final class FakeNode: Sendable {
         case .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete:
             try await files(method, call)
         case .fsStat, .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode: try await names(method, call)
+        case .fsWatch: try await watch(call)
         default:
             throw FastableError(.invalid, "‘\(method.rawValue)’ is not pretended.")
         }
@@ -233,6 +234,19 @@ final class FakeNode: Sendable {
     private func upload(_ call: FakeCall) async throws {
         let file: FileCall<FileUpload> = try call.arguments()
         try await call.reply(.success(store(try await call.bytes(), at: file.arguments.path)))
+    }
+
+    /// Tells a few changes, and then breaks off.
+    private func watch(_ call: FakeCall) async throws {
+        let file: FileCall<FileWatch> = try call.arguments()
+        try await call.stream.send(message: ByteBuffer(data: try JSON.encode(NodeReply.success(Empty()))))
+        let events = [
+            FileWatchEvent(kind: .created, path: (file.arguments.path ?? "") + "/d", isDirectory: true),
+            FileWatchEvent(kind: .moved, path: "b", from: "a"),
+            FileWatchEvent(kind: .rescan, path: ".", isDirectory: true, reason: "Too fast."),
+        ]
+        try await call.stream.send(message: ByteBuffer(data: try JSON.encode(FileWatchBatch(events: events))))
+        try await call.stream.finish()
     }
 
     private func push(_ call: FakeCall) async throws {

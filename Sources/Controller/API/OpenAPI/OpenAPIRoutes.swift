@@ -6,7 +6,7 @@ enum OpenAPIRoutes {
     static var paths: [String: JSONValue] {
         [
             "/api/tools": ["get": get("tools_list", "The operations with their schemas.", answer: .object)],
-            FileRoutes.file: file, FileRoutes.tree: tree,
+            FileRoutes.file: file, FileRoutes.tree: tree, WatchRoute.watch: watch,
             ExecRoutes.status: [
                 "parameters": [parameter("exec", "The id of the command.")],
                 "get": get("exec_status", "Whether a command runs, and how it ended.", answer: .object, tag: "bytes"),
@@ -62,6 +62,19 @@ enum OpenAPIRoutes {
                 "tree_write", "Unpacks a tar archive below a directory.",
                 [path, query("replace", "Replaces what is there, once the whole tree has arrived.", type: "boolean")],
                 type: "application/x-tar"),
+        ]
+    }
+
+    private static var watch: JSONValue {
+        let get = get(
+            "file_watch",
+            "What changes below a directory, as events: `ready`, then `created`, `modified`, `deleted`, `moved`, and `rescan` when "
+                + "changes were lost. With `Last-Event-ID` a `rescan` comes first.",
+            answer: .text, tag: "bytes", type: "text/event-stream")
+        return [
+            "parameters": [project],
+            "get": get.with(
+                "parameters", [query("path", "A directory; /workspace when it is missing."), header("Last-Event-ID")]),
         ]
     }
 
@@ -136,7 +149,7 @@ enum OpenAPIRoutes {
             switch answer {
             case .object: ["application/json": ["schema": ["type": "object"]]]
             case .bytes: .object([type ?? "application/octet-stream": ["schema": .bytes]])
-            case .text: ["text/plain": ["schema": ["type": "string"]]]
+            case .text: .object([type ?? "text/plain": ["schema": ["type": "string"]]])
             }
         return JSONValue.object(OpenAPI.problems).with("200", ["description": "The answer.", "content": content])
     }

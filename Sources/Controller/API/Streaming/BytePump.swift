@@ -8,9 +8,13 @@ enum BytePump {
         case end((any Error)?)
     }
 
-    static func reply(_ source: ByteSequence, type: String, length: Int? = nil, for request: APIRequest) -> Reply {
-        Reply.stream(type: type, length: length) { output in
-            try await SourcePump.run(for: request) { queue in
+    /// - Parameter keepAlive: sent when the source was silent for `EventStream.keepAliveTime`.
+    static func reply(
+        _ source: ByteSequence, type: String, length: Int? = nil, keepAlive: ByteBuffer? = nil, for request: APIRequest
+    ) -> Reply {
+        let patience = keepAlive == nil ? nil : EventStream.keepAliveTime
+        return Reply.stream(type: type, length: length) { output in
+            try await SourcePump.run(for: request, quietAfter: patience) { queue in
                 do {
                     for try await part in source { try await queue.send(.bytes(part), bytes: part.readableBytes) }
                     queue.finish(with: .end(nil))
@@ -18,6 +22,7 @@ enum BytePump {
                     queue.finish(with: .end(error))
                 }
             } _: { items in
+                if items.isEmpty, let keepAlive { return try await output.write(keepAlive) }
                 try await write(items, to: &output)
             }
         }

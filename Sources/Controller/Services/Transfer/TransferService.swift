@@ -79,6 +79,17 @@ public final class TransferService: Sendable {
             body, on: stream, limit: Limits.fileWriteBytes, returning: FileWriteResult.self)
     }
 
+    /// What changes below a directory, from now on. Needs `files:read`.
+    public func watch(
+        _ watch: FileWatch, of project: String, context: OperationContext
+    ) async throws -> FileWatchEvents {
+        try await pass("fs.watch", .filesRead, project, path: watch.path, context) { placed in
+            let stream = try await self.open(.fsWatch, watch, placed, context)
+            _ = try await Self.message(of: Empty.self, from: stream)
+            return (FileWatchEvents(stream: stream), [:])
+        }
+    }
+
     // MARK: streams
 
     private func open(

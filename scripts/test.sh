@@ -11,8 +11,14 @@ install_packages "$repository"/scripts/packages-{build,run,test}.list
 
 export FASTABLE_BIN_DIR=$binaries
 run_tests() {
+    local scratch=${TMPDIR:-/tmp}
+    if [ "$(id -u)" != 0 ]; then
+        # The package manager's lock in /tmp belongs to who built, and there not even root may open another's file.
+        scratch=/run/fastable-tests
+        as_root mkdir -p "$scratch"
+    fi
     # The tests of containers, networks and mounts need root.
-    as_root env PATH="$PATH" HOME="$HOME" FASTABLE_BIN_DIR="$binaries" CI="${CI:-}" \
+    as_root env PATH="$PATH" HOME="$HOME" TMPDIR="$scratch" FASTABLE_BIN_DIR="$binaries" CI="${CI:-}" \
         swift test --package-path "$repository" -c "$configuration" --skip-build "$@"
 }
 

@@ -204,6 +204,6 @@ let package = Package(
         tests("HostTests", ["FastableCore", httpClient, nioCore, nioFoundation, nioHTTP1]),
         tests(
             "RepositoryTests",
-            ["FastableCore", "FastableIdentity", "ControllerStore", "ControllerFleet", "ControllerServices", logging]),
+            ["FastableCore", "FastableIdentity", "ControllerStore", "ControllerFleet", "ControllerServices"]),
     ]
 )

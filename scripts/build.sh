@@ -4,7 +4,8 @@
 
 need_toolchain
 
-# An import of a module that the target does not name in Package.swift would build here and break elsewhere.
+# An import that Package.swift does not declare builds here and may break elsewhere. Where the toolchain ignores the option,
+# RepositoryTests find it.
 options=(--package-path "$repository" -c "$configuration" --explicit-target-dependency-import-check error)
 [ "${1:-}" = tests ] && options+=(--build-tests)
 

@@ -13,8 +13,14 @@ export FASTABLE_BIN_DIR=$binaries
 # Without the internet the tests on a real tree are skipped, and say so.
 FASTABLE_REAL_TREE=$("$repository/scripts/real-tree.sh") || true
 run_tests() {
+    local scratch=${TMPDIR:-/tmp}
+    if [ "$(id -u)" != 0 ]; then
+        # The package manager's lock in /tmp belongs to who built, and there not even root may open another's file.
+        scratch=/run/fastable-tests
+        as_root mkdir -p "$scratch"
+    fi
     # The tests of containers, networks and mounts need root.
-    as_root env PATH="$PATH" HOME="$HOME" FASTABLE_BIN_DIR="$binaries" CI="${CI:-}" \
+    as_root env PATH="$PATH" HOME="$HOME" TMPDIR="$scratch" FASTABLE_BIN_DIR="$binaries" CI="${CI:-}" \
         ${FASTABLE_REAL_TREE:+FASTABLE_REAL_TREE="$FASTABLE_REAL_TREE"} \
         swift test --package-path "$repository" -c "$configuration" --skip-build "$@"
 }

@@ -11,6 +11,8 @@ struct BannedTests {
         ("XCTest", "Swift Testing", []),
         ("/bin/sh\", \"-c\"", "HostCommand with fixed arguments", []),
         ("nonisolated(unsafe)", "Mutex or an actor", []),
+        // Of the wrong level: it sets SO_DEBUG, which only root may, and every connection of another user is closed.
+        ("socketOption(.tcp_", "tcpOption", []),
         ("TLSConfiguration.make", "TLSProfiles", ["Sources/Shared/Identity/TLSProfiles.swift"]),
     ]
 

@@ -28,7 +28,7 @@ public enum LinkDialer {
         do {
             attempt = try await ClientBootstrap(group: eventLoopGroup)
                 .connectTimeout(limits.timeAmount)
-                .channelOption(.socketOption(.tcp_nodelay), value: 1)
+                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelOption(.writeBufferWaterMark, value: LinkChannel.waterMark)
                 .channelOption(.recvAllocator, value: LinkChannel.reads)
                 .connect(host: host, port: port) { channel in

@@ -62,7 +62,7 @@ public final class LinkListener<Identity: Sendable>: Sendable {
             let server = try await ServerBootstrap(group: eventLoopGroup)
                 .serverChannelOption(.backlog, value: 512)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .childChannelOption(.writeBufferWaterMark, value: LinkChannel.waterMark)
                 .childChannelOption(.recvAllocator, value: LinkChannel.reads)
                 .childChannelInitializer { channel in

@@ -81,7 +81,7 @@ import Testing
     @Test func earlyElementsAreHeldTogether() async throws {
         let queue = OutputQueue<Int>(limit: 1000)
         try await queue.send(1, bytes: 1)
-        let earliest = NIODeadline.now() + .milliseconds(150)
+        let earliest = NIODeadline.now() + .seconds(1)
         async let batch = queue.next(on: loop, notBefore: earliest, within: .seconds(20))
         try await Task.sleep(for: .milliseconds(30))
         try await queue.send(2, bytes: 1)

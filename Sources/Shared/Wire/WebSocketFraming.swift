@@ -27,7 +27,7 @@ package enum WebSocketFraming {
     }
 
     /// The payload as the peer meant it. A key of zero, which our dialer sends, costs nothing.
-    static func payload(of frame: WebSocketFrame) -> ByteBuffer {
+    package static func payload(of frame: WebSocketFrame) -> ByteBuffer {
         guard let key = frame.maskKey, key != [0, 0, 0, 0] else { return frame.data }
         return frame.unmaskedData
     }

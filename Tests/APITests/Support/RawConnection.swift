@@ -1,4 +1,4 @@
-import Dispatch
+import NIOPosix
 
 #if canImport(Glibc)
     import Glibc
@@ -23,10 +23,15 @@ struct RawConnection: Sendable {
 }
 
 private func beside<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
-    try await withCheckedThrowingContinuation { continuation in
-        DispatchQueue.global().async { continuation.resume(with: Result(catching: work)) }
-    }
+    try await blockingThreads.runIfActive(work)
 }
+
+/// Threads of their own: on those that tasks run on, blocked tests would hold up the server that they wait for.
+private let blockingThreads = {
+    let threads = NIOThreadPool(numberOfThreads: 64)
+    threads.start()
+    return threads
+}()
 
 private struct BlockingConnection {
     typealias Failure = RawConnection.Failure

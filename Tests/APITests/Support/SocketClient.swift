@@ -1,4 +1,5 @@
 import ControllerAPI
+import ControllerServices
 import FastableCore
 import FastableWire
 import FoundationEssentials
@@ -19,7 +20,7 @@ struct SocketClient: Sendable {
         case close(Int, String)
     }
 
-    struct Refused: Error { var status: Int }
+    struct Refused: Error {}
 
     let channel: any Channel
     let answer: HTTPResponseHead
@@ -39,6 +40,9 @@ struct SocketClient: Sendable {
             name: "sec-websocket-protocol", value: (subprotocols ?? ["fastable.exec.v1"]).joined(separator: ", "))
         let request = head
         let upgraded = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            // Small, so that what a peer does not read is soon noticed.
+            .channelOption(.socketOption(.so_rcvbuf), value: 128 * 1024)
+            .channelOption(.socketOption(.so_sndbuf), value: 128 * 1024)
             .connect(host: "127.0.0.1", port: server.port) { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
@@ -61,15 +65,27 @@ struct SocketClient: Sendable {
                 return SocketClient(channel: channel, answer: answer, received: inbox)
             }
         }
-        return NIOUpgradableHTTPClientPipelineConfiguration(
+        var configuration = NIOUpgradableHTTPClientPipelineConfiguration(
             upgradeConfiguration: NIOTypedHTTPClientUpgradeConfiguration(
                 upgradeRequestHead: request, upgraders: [upgrader],
-                notUpgradingCompletionHandler: { $0.eventLoop.makeFailedFuture(Refused(status: 0)) }))
+                notUpgradingCompletionHandler: { $0.eventLoop.makeFailedFuture(Refused()) }))
+        // The first messages may come together with the answer.
+        configuration.leftOverBytesStrategy = .forwardBytes
+        return configuration
     }
 
     // MARK: sending
 
     func send(_ frame: Frame) async throws { try await send(.binary, FrameCodec.encode(frame)) }
+
+    /// Without the work of masking: the key is zero.
+    func sendBulk(_ frame: Frame) async throws {
+        var bytes = ByteBuffer()
+        let payload = FrameCodec.encode(frame)
+        WebSocketFraming.writeHeader(.binary, payloadBytes: payload.readableBytes, masked: true, into: &bytes)
+        bytes.writeImmutableBuffer(payload)
+        try await sendRaw(bytes)
+    }
 
     func write(_ text: String) async throws { try await send(.stdin(ByteBuffer(string: text))) }
 
@@ -109,10 +125,10 @@ struct SocketClient: Sendable {
 
     // MARK: receiving
 
-    func pauseReading() async throws { try await channel.setOption(.autoRead, value: false) }
+    func pauseReading() async throws { try await channel.setOption(.autoRead, value: false).get() }
 
     func resumeReading() async throws {
-        try await channel.setOption(.autoRead, value: true)
+        try await channel.setOption(.autoRead, value: true).get()
         channel.read()
     }
 
@@ -207,9 +223,10 @@ private final class InboxHandler: ChannelInboundHandler {
         }
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
-        inbox.continuation.finish()
-        context.fireChannelInactive()
+    /// The connection may have ended before this handler was there.
+    func handlerAdded(context: ChannelHandlerContext) {
+        let inbox = inbox
+        context.channel.closeFuture.whenComplete { _ in inbox.continuation.finish() }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

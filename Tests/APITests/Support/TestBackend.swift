@@ -62,12 +62,6 @@ final class TestBackend: APIBackend {
         return try JSON.decode(from: try JSON.encode(report))
     }
 
-    func execAttach(
-        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, context: OperationContext
-    ) async throws -> ExecAttachment {
-        throw FastableError(.notFound, "There is no command \(exec).")
-    }
-
     func execOutput(
         _ exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, context: OperationContext
     ) async throws -> ExecBytes {

@@ -1,3 +1,4 @@
+import FastableWire
 package import NIOCore
 package import NIOWebSocket
 
@@ -82,7 +83,7 @@ package struct WebSocketStateMachine {
         case .binary, .continuation: return data(frame, now)
         case .text: return close(WebSocketClose(.unacceptableData, "Messages are binary: one frame each."), now: now)
         case .ping:
-            unansweredPing = frame.unmaskedData
+            unansweredPing = WebSocketFraming.payload(of: frame)
             return []
         case .pong: return []
         case .connectionClose: return leave(frame, now)
@@ -110,13 +111,17 @@ package struct WebSocketStateMachine {
         guard fragments < settings.messageFragments else {
             return close(.refusal("The message has too many fragments."), now: now)
         }
-        if fragments == 0 { bytes = frame.unmaskedData } else { bytes.writeImmutableBuffer(frame.unmaskedData) }
+        if fragments == 0 {
+            bytes = WebSocketFraming.payload(of: frame)
+        } else {
+            bytes.writeImmutableBuffer(WebSocketFraming.payload(of: frame))
+        }
         message = frame.fin ? nil : (bytes, fragments + 1)
         return frame.fin ? [.deliver(bytes)] : []
     }
 
     private mutating func leave(_ frame: WebSocketFrame, _ now: NIODeadline) -> [Action] {
-        var payload = frame.unmaskedData
+        var payload = WebSocketFraming.payload(of: frame)
         let number = payload.readInteger(as: UInt16.self)
         guard payload.readableBytes == 0 || number != nil, number.map(Self.mayBeSent) ?? true else {
             return violation("The close frame is malformed.", now)

@@ -24,6 +24,7 @@ let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let nioFoundation = Target.Dependency.product(name: "NIOFoundationCompat", package: "swift-nio")
+let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
@@ -65,6 +66,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
         .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
@@ -129,8 +131,7 @@ let package = Package(
             "NodeSandbox", "Sources/NodeAgent/Sandbox",
             [
                 "FastableCore", "FastableWire", "NodeLinux", "NodeFiles", "CLinux", nioCore, nioPosix, nioFoundation,
-                logging,
-                crypto,
+                logging, crypto, deque,
             ]),
         module(
             "NodeControl", "Sources/NodeAgent/Control",
@@ -148,7 +149,11 @@ let package = Package(
         // The two small programs.
         program(
             "fastable", "Sources/CLI",
-            ["FastableCore", "FastableWire", arguments, httpClient, nioCore, nioFoundation, nioHTTP1]),
+            [
+                "FastableCore", "FastableWire", arguments, httpClient, nioCore, nioFoundation, nioHTTP1, nioPosix,
+                nioSSL,
+                nioWebSocket,
+            ]),
         .executableTarget(
             name: "fastable-init", dependencies: ["CLinux"], path: "Sources/Init", swiftSettings: embeddedSettings,
             linkerSettings: [.unsafeFlags(["-Xclang-linker", "-static", "-Xlinker", "-s"])]),

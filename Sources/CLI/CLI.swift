@@ -23,6 +23,7 @@ struct CLI: AsyncParsableCommand {
         version: Version.text,
         subcommands: [
             LoginCommand.self, LogoutCommand.self, StatusCommand.self, ProjectCommand.self, ExecCommand.self,
+            AttachCommand.self, PsCommand.self, KillCommand.self,
             FileCommand.self, PushCommand.self, PullCommand.self, NodeCommand.self, ImageCommand.self,
             TokenCommand.self, AuditCommand.self,
         ])

@@ -45,10 +45,12 @@ struct Client {
         try JSON.decode(type, from: try await run(operation, input))
     }
 
+    var authorization: String { "Bearer \(token.reveal())" }
+
     func request(_ method: HTTPMethod, _ path: String) -> HTTPClientRequest {
         var request = HTTPClientRequest(url: url + path)
         request.method = method
-        request.headers.add(name: "authorization", value: "Bearer \(token.reveal())")
+        request.headers.add(name: "authorization", value: authorization)
         request.headers.add(name: "user-agent", value: "fastable/\(Version.text)")
         return request
     }

@@ -113,6 +113,8 @@ extension Init {
         let exec = execs[slot]
         guard exec.pointee.emptyWatch >= 0, fastable_cgroup_populated(exec.pointee.emptyWatch) <= 0 else { return }
         exec.pointee.stopWatchingForEmpty()
+        // Everything has ended before its second deadline.
+        if exec.pointee.timedOut { exec.pointee.deadline = .max }
     }
 
     func kill(_ number: UInt32, receipt: UInt32, signal: UInt32) {
@@ -125,19 +127,21 @@ extension Init {
         let exec = execs[slot]
         guard signal == 9 else {
             guard exec.pointee.phase == .running, (1...64).contains(signal) else { return Self.noProcess }
-            let output = exec.pointee.output.pointee
-            if output.isTerminal, !output.ended,
-                fastable_terminal_signal(output.pipe, CInt(signal)) == 0
-            {
-                return 0
-            }
-            return Self.errno(fastable_signal_group(exec.pointee.pid, CInt(signal)))
+            return Self.errno(signalGroup(slot, CInt(signal)))
         }
         guard exec.pointee.phase != .failed else { return Self.noProcess }
         let killed = killTree(slot)
         guard killed == 0 else { return Self.errno(killed) }
         if watchForEmpty(slot) { return 0 }
         return exec.pointee.await(receipt: receipt) ? nil : Self.busy
+    }
+
+    /// Signals the group in the terminal's foreground, or the group of the command.
+    func signalGroup(_ slot: Int, _ signal: CInt) -> CInt {
+        let exec = execs[slot]
+        let output = exec.pointee.output.pointee
+        if output.isTerminal, !output.ended, fastable_terminal_signal(output.pipe, signal) == 0 { return 0 }
+        return fastable_signal_group(exec.pointee.pid, signal)
     }
 
     private static func errno(_ result: CInt) -> UInt32 { UInt32(max(0, 0 &- result)) }

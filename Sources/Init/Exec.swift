@@ -52,7 +52,8 @@ struct Exec {
         endedBySignal = bySignal
         endValue = value
         duration = now &- startedMonotonic
-        deadline = .max
+        // What it started may still be running towards its end.
+        if !timedOut { deadline = .max }
         input.pointee.close()
         output.pointee.settle()
         error.pointee.settle()

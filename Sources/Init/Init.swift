@@ -135,7 +135,10 @@ final class Init {
 
     private func endOverdue(_ now: UInt64) {
         for slot in 0..<execs.end where execs[slot].pointee.deadline <= now {
-            execs[slot].pointee.timedOut = true
+            guard execs[slot].pointee.timedOut else {
+                askToEnd(slot, now)
+                continue
+            }
             if killTree(slot) == 0 {
                 execs[slot].pointee.deadline = .max
                 _ = watchForEmpty(slot)
@@ -144,6 +147,17 @@ final class Init {
             }
         }
     }
+
+    /// The first deadline asks, the second one ends. The exit is told when no process is left.
+    private func askToEnd(_ slot: Int, _ now: UInt64) {
+        let exec = execs[slot]
+        exec.pointee.timedOut = true
+        exec.pointee.deadline = now &+ UInt64(FASTABLE_INIT_GRACE_MILLISECONDS) * 1_000_000
+        _ = signalGroup(slot, Self.terminate)
+        if watchForEmpty(slot) { exec.pointee.deadline = .max }
+    }
+
+    private static let terminate: CInt = 15
 
     func retrySoon() { retryAt = min(retryAt, fastable_monotonic() &+ 200_000_000) }
 

@@ -94,7 +94,7 @@ struct IsolationTests {
             let answer = try await host.exec("p", escape, timeoutSeconds: 1)
             #expect(answer["timedOut"]?.bool == true)
             #expect(answer["exitCode"] == .null)
-            #expect(answer["signal"]?.string == "SIGKILL")
+            #expect(answer["signal"]?.string == "SIGTERM")
             let left = try await output(
                 host, "p", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep 4242' || true")
             // The search itself is one process whose command line holds the text.

@@ -35,7 +35,7 @@ struct EndTests {
             try await eventually("all run") { self.processes(process).count >= 6 }
             let doomed = processes(process).filter { !spared.contains($0) }
             let done = try await session.finish()
-            #expect(done.result.timedOut && done.result.signal == "SIGKILL" && done.result.exitCode == nil)
+            #expect(done.result.timedOut && done.result.signal == "SIGTERM" && done.result.exitCode == nil)
             #expect(done.text == "before\n")
             #expect((2900..<9000).contains(done.result.durationMilliseconds))
             #expect(

@@ -9,7 +9,8 @@ import Testing
     private static let names: Set = [
         "projects_create", "projects_list", "projects_get", "projects_delete", "devcontainer.ensure",
         "devcontainer.status",
-        "shell.exec", "shell.kill", "fs.read", "fs.write", "fs.edit", "fs.list", "fs.glob", "fs.grep", "fs.delete",
+        "shell.exec", "shell.list", "shell.wait", "shell.output", "shell.kill", "fs.read", "fs.write", "fs.edit",
+        "fs.list", "fs.glob", "fs.grep", "fs.delete",
         "nodes_list",
         "nodes_get", "nodes_cordon", "nodes_uncordon", "nodes_remove", "nodes_join_token", "images_list", "images_add",
         "images_remove", "tokens_create", "tokens_list", "tokens_revoke", "audit_list", "audit_verify", "status",

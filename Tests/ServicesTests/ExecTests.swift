@@ -336,7 +336,7 @@ import Testing
             let exec = try #require(answer["execId"])
             try await world.run("shell.kill", ["execId": exec, "signal": "SIGINT"])
             try await world.run("shell.kill", ["execId": exec])
-            #expect(try nodes[0].requests(.execKill, ExecKill.self).map(\.signal) == [2, 9])
+            #expect(try nodes[0].requests(.execKill, ExecKill.self).map(\.signal) == [2, 15])
             await expectFailure(.unprocessable) {
                 try await world.run("shell.kill", ["execId": exec, "signal": "SIGSTOP"])
             }

@@ -18,9 +18,12 @@ struct ExecCommand: AsyncParsableCommand {
             Examples:
               fastable exec shop -- 'npm ci && npm test'
               fastable exec shop --cwd api --env NODE_ENV=test -- node server.js
+              fastable exec -it shop -- bash                  # a shell in a terminal
+              fastable exec -i shop -- psql < dump.sql        # with standard input
+              fastable exec -d shop -- npm run dev            # goes on by itself; prints its id
 
             Output arrives as it is printed, byte for byte. Ctrl-C interrupts the command; a second one kills it with all its
-            descendants. Exits with the command's status; 124 when its time ran out, 125 when Fastable itself failed.
+            descendants. With -i or -t the command goes on when the connection breaks, and is followed again. Exits with the command's status; 124 when its time ran out, 125 when Fastable itself failed.
             """)
 
     @OptionGroup var common: CommonOptions
@@ -32,6 +35,10 @@ struct ExecCommand: AsyncParsableCommand {
         help: "Seconds until the command is killed with all its descendants (1 to \(Limits.execTimeoutLongestSeconds))."
     )
     var timeout: Int?
+    @Flag(name: [.customShort("i"), .long], help: "Send standard input to the command.") var stdin = false
+    @Flag(name: [.customShort("t"), .long], help: "Run it in a terminal, which this one stands for.") var tty = false
+    @Flag(name: [.customShort("d"), .long], help: "Do not wait: print the command's id and let it go on.") var detach =
+        false
     @Argument(parsing: .postTerminator, help: "The command.") var command: [String] = []
 
     func validate() throws {
@@ -47,7 +54,9 @@ struct ExecCommand: AsyncParsableCommand {
         let status: Int32
         do {
             let client = try common.client()
-            if common.json {
+            if detach || stdin || tty {
+                status = try await runAttached(client)
+            } else if common.json {
                 let answer = try await client.run("shell.exec", input)
                 try Output.json(answer)
                 status = try JSON.decode(ExecAnswer.self, from: answer).exitStatus
@@ -60,6 +69,31 @@ struct ExecCommand: AsyncParsableCommand {
         }
         throw ExitCode(status)
     }
+
+    /// Starts the command by itself, then follows it unless it is to be left alone.
+    private func runAttached(_ client: Client) async throws -> Int32 {
+        guard case .object(var input) = input else { return 125 }
+        input["detach"] = true
+        if stdin { input["openStdin"] = true }
+        if tty {
+            let size = TerminalMode.size ?? TerminalSize(rows: 24, columns: 80)
+            input["tty"] = ["rows": .integer(Int64(size.rows)), "columns": .integer(Int64(size.columns))]
+            guard case .object(var env) = input["env"] ?? [:] else { return 125 }
+            env["TERM"] = env["TERM"] ?? .string(ProcessInfo.processInfo.environment["TERM"] ?? "xterm")
+            input["env"] = .object(env)
+        }
+        let answer = try await client.run("shell.exec", .object(input))
+        let exec = try JSON.decode(Started.self, from: answer).execId
+        guard !detach else {
+            if common.json { try Output.json(answer) } else { try Output.line(exec) }
+            return 0
+        }
+        let options = AttachSession.Options(
+            sendsInput: stdin || tty, usesTerminal: tty && stdin && TerminalMode.isTerminal)
+        return try await AttachSession(client: client, exec: exec, options: options).run()
+    }
+
+    private struct Started: Decodable { var execId: String }
 
     private var input: JSONValue {
         var input: [String: JSONValue] = ["project": .string(project)]

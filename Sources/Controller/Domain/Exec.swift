@@ -8,8 +8,13 @@ public struct ExecHandle: Sendable, Equatable {
     public var project: ProjectID
     public var node: NodeID
     public var startedAt: Date
+    /// The beginning of its command line, for lists.
+    public var command: String
 
-    public init(id: ExecID, workspace: WorkspaceID, project: ProjectID, node: NodeID, startedAt: Date) {
+    public init(
+        id: ExecID, workspace: WorkspaceID, project: ProjectID, node: NodeID, startedAt: Date, command: String = ""
+    ) {
+        self.command = command
         self.id = id
         self.workspace = workspace
         self.project = project

@@ -7,25 +7,45 @@ extension SQLiteStore {
     public func recordExec(_ exec: ExecHandle) async throws {
         try await write { db in
             try db.change(
-                "INSERT INTO execs (id, workspace_id, project_id, node_id, started_at) VALUES ($1, $2, $3, $4, $5)",
+                """
+                INSERT INTO execs (id, workspace_id, project_id, node_id, started_at, command)
+                VALUES ($1, $2, $3, $4, $5, $6)
+                """,
                 exec.id.description, exec.workspace.description, exec.project.description, exec.node.description,
-                exec.startedAt.milliseconds)
+                exec.startedAt.milliseconds, exec.command)
         }
     }
 
     public func exec(_ id: ExecID, in workspace: WorkspaceID) async throws -> ExecHandle {
         try await read { db in
             let find = """
-                SELECT id, workspace_id, project_id, node_id, started_at FROM execs WHERE id = $1 AND workspace_id = $2
+                SELECT id, workspace_id, project_id, node_id, started_at, command
+                FROM execs WHERE id = $1 AND workspace_id = $2
                 """
             guard let row = try db.row(find, id.description, workspace.description) else {
                 throw FastableError.missing(.exec, id.description)
             }
-            var reader = RowReader(row)
-            return ExecHandle(
-                id: try reader.id(), workspace: try reader.id(), project: try reader.id(), node: try reader.id(),
-                startedAt: try reader.date())
+            return try Self.exec(row)
         }
+    }
+
+    public func execs(of project: ProjectID, before: ExecID?, limit: Int) async throws -> [ExecHandle] {
+        try await read { db in
+            try db.rows(
+                """
+                SELECT id, workspace_id, project_id, node_id, started_at, command
+                FROM execs WHERE project_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3
+                """,
+                project.description, before?.description ?? "~", limit
+            ).map(Self.exec)
+        }
+    }
+
+    private static func exec(_ row: Row) throws -> ExecHandle {
+        var reader = RowReader(row)
+        return ExecHandle(
+            id: try reader.id(), workspace: try reader.id(), project: try reader.id(), node: try reader.id(),
+            startedAt: try reader.date(), command: try reader.text())
     }
 
     /// In small steps, so that other writes wait for none of them long.

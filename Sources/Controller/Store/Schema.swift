@@ -126,9 +126,10 @@ enum Schema {
             workspace_id TEXT NOT NULL REFERENCES workspaces,
             project_id TEXT NOT NULL REFERENCES projects ON DELETE CASCADE,
             node_id TEXT NOT NULL REFERENCES nodes,
-            started_at INTEGER NOT NULL
+            started_at INTEGER NOT NULL,
+            command TEXT NOT NULL
         ) STRICT, WITHOUT ROWID;
-        CREATE INDEX execs_by_project ON execs (project_id);
+        CREATE INDEX execs_by_project ON execs (project_id, id);
         CREATE INDEX execs_by_start ON execs (started_at);
 
         -- No reference to other tables: what was written stays, whatever becomes of them.

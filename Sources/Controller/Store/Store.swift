@@ -95,6 +95,8 @@ public protocol TokenStore: Sendable {
 public protocol ExecStore: Sendable {
     func recordExec(_ exec: ExecHandle) async throws
     func exec(_ id: ExecID, in workspace: WorkspaceID) async throws -> ExecHandle
+    /// A project's commands, newest first, from the one before `before` on.
+    func execs(of project: ProjectID, before: ExecID?, limit: Int) async throws -> [ExecHandle]
     /// Forgets execs that started before; gives their number.
     func pruneExecs(startedBefore: Date) async throws -> Int
 }

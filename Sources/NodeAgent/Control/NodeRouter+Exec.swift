@@ -45,10 +45,29 @@ extension NodeRouter {
     func killExec(_ call: NodeCall) async throws {
         try await call.answer { (kill: ExecKill) in
             // Without a container nothing of it can run any more, which is what was asked for.
-            if let container = await sandboxes.running(kill.project) {
-                try await container.execs.kill(kill.exec, signal: kill.signal)
+            guard let container = await sandboxes.running(kill.project) else {
+                return ExecKillReceipt(everythingEnded: true, wasForced: false, result: nil)
             }
-            return Empty()
+            if let grace = kill.graceMilliseconds {
+                return try await container.execs.end(kill.exec, signal: kill.signal, grace: .milliseconds(grace))
+            }
+            try await container.execs.kill(kill.exec, signal: kill.signal)
+            let result = try await container.execs.status(kill.exec).result
+            return ExecKillReceipt(everythingEnded: kill.signal == 9, wasForced: kill.signal == 9, result: result)
+        }
+    }
+
+    func queryExecs(_ call: NodeCall) async throws {
+        try await call.answer { (query: ExecQuery) in
+            var statuses: [ExecStatus] = []
+            for exec in query.execs.prefix(Limits.execsPerList) {
+                do {
+                    statuses.append(try await sandboxes.exec(exec, of: query.project).status)
+                } catch let error as FastableError where error.code == .notFound || error.code == .gone {
+                    continue
+                }
+            }
+            return statuses
         }
     }
 

@@ -53,6 +53,7 @@ public struct NodeRouter: Sendable {
         case .execAttach: try await attachExec(call)
         case .execStatus: try await execStatus(call)
         case .execKill: try await killExec(call)
+        case .execQuery: try await queryExecs(call)
         case .fsRead: try await onFiles(call) { try await $0.read($1) }
         case .fsWrite: try await onFiles(call) { try await $0.write($1) }
         case .fsEdit: try await onFiles(call) { try await $0.edit($1) }
@@ -86,7 +87,8 @@ public struct NodeRouter: Sendable {
             case .execStart, .execAttach, .treePull: call.stream.reset(failure)
             case .hello, .report, .renewCertificate, .containerEnsure, .containerStatus, .projectPrepare,
                 .projectDelete, .execStatus,
-                .execKill, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fileDownload, .fileUpload,
+                .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fileDownload,
+                .fileUpload,
                 .treePush, .imageList, .imageAdd, .imageRemove:
                 try await call.reply(NodeReply<Empty>.failure(failure))
             }

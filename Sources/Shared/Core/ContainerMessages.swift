@@ -158,12 +158,41 @@ public struct ExecReference: Codable, Sendable {
 public struct ExecKill: Codable, Sendable {
     public var project: ProjectID
     public var exec: ExecID
-    /// Sent to the command's process group first; 9 ends the whole tree at once.
+    /// Sent to the command's process group; 9 ends everything that the command started.
     public var signal: Int32
-    public init(project: ProjectID, exec: ExecID, signal: Int32) {
+    /// After this time everything that is left is ended; `nil` leaves it at the signal.
+    public var graceMilliseconds: Int?
+    public init(project: ProjectID, exec: ExecID, signal: Int32, graceMilliseconds: Int? = nil) {
         self.project = project
         self.exec = exec
         self.signal = signal
+        self.graceMilliseconds = graceMilliseconds
+    }
+}
+
+/// What a kill has done, as the node saw it.
+public struct ExecKillReceipt: Codable, Sendable, Equatable {
+    /// No process that the command started is left: its control group is empty. `false` when only a signal was sent.
+    public var everythingEnded: Bool
+    /// It had to be ended by force, because it did not end in time.
+    public var wasForced: Bool
+    /// How the command ended, when it has.
+    public var result: ExecResult?
+
+    public init(everythingEnded: Bool, wasForced: Bool, result: ExecResult?) {
+        self.everythingEnded = everythingEnded
+        self.wasForced = wasForced
+        self.result = result
+    }
+}
+
+/// Which of some commands run, and how those that ended did.
+public struct ExecQuery: Codable, Sendable {
+    public var project: ProjectID
+    public var execs: [ExecID]
+    public init(project: ProjectID, execs: [ExecID]) {
+        self.project = project
+        self.execs = execs
     }
 }
 
@@ -219,9 +248,16 @@ public struct ExecStatus: Codable, Sendable {
     public var exec: ExecID
     public var running: Bool
     public var result: ExecResult?
-    public init(exec: ExecID, running: Bool, result: ExecResult?) {
+    /// Bytes printed so far.
+    public var stdoutBytes: UInt64
+    public var stderrBytes: UInt64
+    public init(
+        exec: ExecID, running: Bool, result: ExecResult?, stdoutBytes: UInt64 = 0, stderrBytes: UInt64 = 0
+    ) {
         self.exec = exec
         self.running = running
         self.result = result
+        self.stdoutBytes = stdoutBytes
+        self.stderrBytes = stderrBytes
     }
 }

@@ -52,6 +52,19 @@ public enum Limits {
 
     public static let execTimeoutDefaultSeconds = 120
     public static let execTimeoutLongestSeconds = 900
+    /// For commands that nobody waits for.
+    public static let detachedExecTimeoutDefaultSeconds = 24 * 3600
+    public static let detachedExecTimeoutLongestSeconds = 7 * 24 * 3600
+    /// A command that is to end gets this long to do so by itself.
+    public static let execGraceSeconds = 5
+    public static let execGraceLongestSeconds = 60
+    /// Commands in one list of a project's commands.
+    public static let execsPerList = 100
+    /// Text for a command's standard input in one call.
+    public static let execInputTextBytes = 1024 * 1024
+    /// Output in one answer of `shell.output`.
+    public static let outputPageBytes = 128 * 1024
+    public static let terminalRowsOrColumns = 1...1000
     /// Bytes of one output stream that `fastable-init` holds until the node has stored them.
     public static let initRingBytes = 256 * 1024
     /// Bytes of one output stream that the node keeps per exec; older bytes are dropped once no reader needs them.
@@ -72,8 +85,10 @@ public enum Limits {
     /// First and longest pause before a container's init is connected to again.
     public static let initReconnectFirstMilliseconds = 10
     public static let initReconnectLongestMilliseconds = 1000
-    /// Finished execs whose result a node keeps, per project, newest first.
-    public static let finishedExecsKept = 512
+    /// How long a node keeps the results of finished execs …
+    public static let finishedExecDays = 7
+    /// … and of how many per project at most, newest first.
+    public static let finishedExecsKept = 50_000
     public static let execArgumentBytes = 128 * 1024
     public static let execEnvironmentEntries = 256
     /// Arguments of one command.

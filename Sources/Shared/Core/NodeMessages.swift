@@ -35,7 +35,10 @@ public enum NodeMethod: String, Codable, Sendable, CaseIterable {
     /// `ExecAttach` → like `exec.start`, from given offsets.
     case execAttach = "exec.attach"
     case execStatus = "exec.status"
+    /// `ExecKill` → `ExecKillReceipt`.
     case execKill = "exec.kill"
+    /// `ExecQuery` → `[ExecStatus]`, without those that the node does not know.
+    case execQuery = "exec.query"
 
     case fsRead = "fs.read"
     case fsWrite = "fs.write"

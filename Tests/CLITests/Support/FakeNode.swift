@@ -70,7 +70,7 @@ final class FakeNode: Sendable {
         case .fileUpload: try await upload(call)
         case .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete:
             try await files(method, call)
-        case .execAttach, .execStatus, .fileDownload, .hello, .report, .renewCertificate:
+        default:
             throw FastableError(.invalid, "‘\(method.rawValue)’ is not pretended.")
         }
     }
@@ -86,12 +86,12 @@ final class FakeNode: Sendable {
         return signals
     }
 
-    private func kill(_ kill: ExecKill) -> Empty {
+    private func kill(_ kill: ExecKill) -> ExecKillReceipt {
         state.withLock { state in
             state.kills.append(Kill(exec: kill.exec, signal: kill.signal))
             _ = state.signals[kill.exec]?.yield(kill.signal)
         }
-        return Empty()
+        return ExecKillReceipt(everythingEnded: kill.signal == 9, wasForced: false, result: nil)
     }
 
     // MARK: files

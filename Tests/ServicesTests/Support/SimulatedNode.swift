@@ -28,7 +28,9 @@ final class SimulatedNode: Sendable {
         }
         reply(.projectPrepare) { (_: ContainerSpec) in Empty() }
         reply(.projectDelete) { (_: ProjectReference) in Empty() }
-        reply(.execKill) { (_: ExecKill) in Empty() }
+        reply(.execKill) { (kill: ExecKill) in
+            ExecKillReceipt(everythingEnded: kill.signal == 9, wasForced: false, result: nil)
+        }
         handle(.execStart) { [self] stream, opening in
             let start = try JSON.decode(NodeRequest<ExecStart>.self, from: opening).arguments
             let script = state.withLock { $0.script }

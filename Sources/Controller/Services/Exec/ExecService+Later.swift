@@ -2,6 +2,8 @@ import ControllerDomain
 import ControllerFleet
 import ControllerStore
 public import FastableCore
+import FastableWire
+import NIOCore
 
 /// What is known of a command that may have ended.
 public struct ExecReport: Codable, Sendable {
@@ -70,12 +72,82 @@ extension ExecService {
         }
     }
 
-    /// Sends a signal to the command; 9 ends it with all its descendants. Errors as `status`.
-    func signal(_ exec: ExecID, _ signal: Int32, context: OperationContext) async throws {
+    /// Sends a signal to the command; 9 ends it with all its descendants. With a grace, everything that is left after it is
+    /// ended too, and the receipt says so. Errors as `status`.
+    func kill(
+        _ exec: ExecID, signal: Int32, graceSeconds: Int?, context: OperationContext
+    ) async throws -> ExecKillReceipt {
         let handle = try await store.exec(exec, in: context.principal.workspace)
-        _ = try await projects.nodes.client(for: handle.node).call(
-            .execKill, ExecKill(project: handle.project, exec: exec, signal: signal), returning: Empty.self,
+        return try await projects.nodes.client(for: handle.node).call(
+            .execKill,
+            ExecKill(
+                project: handle.project, exec: exec, signal: signal, graceMilliseconds: graceSeconds.map { $0 * 1000 }),
+            returning: ExecKillReceipt.self, request: context.requestID,
+            timeout: .seconds(Limits.nodeAnswerSeconds + (graceSeconds ?? 0)))
+    }
+
+    /// Waits for the end of a command, at most so long, and collects what it printed from `offsets` on. The result is `nil` when
+    /// it still runs. What is printed meanwhile is told as events. Errors as `status`.
+    func wait(
+        for exec: ExecID, seconds: Int, from offsets: ExecOffsets, context: OperationContext
+    ) async throws -> Gathered {
+        let handle = try await store.exec(exec, in: context.principal.workspace)
+        let attach = ExecAttach(
+            project: handle.project, exec: exec, stdoutOffset: offsets.stdout, stderrOffset: offsets.stderr)
+        let stream = try await projects.nodes.client(for: handle.node).open(
+            .execAttach, attach, request: context.requestID)
+        let attachment = try await ExecAttachment(exec: exec, stream: stream)
+        defer { attachment.close() }
+        let gathering = Gathering(offsets)
+        return try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await gathering.follow(attachment, listener: context.events) }
+            group.addTask { try await Task.sleep(for: .seconds(seconds)) }
+            _ = try await group.next()
+            group.cancelAll()
+            return gathering.gathered
+        }
+    }
+
+    /// A page of one output stream, as far as there is any.
+    func page(
+        of exec: ExecID, stream: ExecStreamName, from wanted: Int64, limit: Int, context: OperationContext
+    ) async throws -> ExecPage {
+        let handle = try await store.exec(exec, in: context.principal.workspace)
+        let client = try projects.nodes.client(for: handle.node)
+        let status = try await client.call(
+            .execStatus, ExecReference(project: handle.project, exec: exec), returning: ExecStatus.self,
             request: context.requestID, timeout: .seconds(Limits.nodeAnswerSeconds))
+        let total = stream == .stdout ? status.stdoutBytes : status.stderrBytes
+        let offset = wanted >= 0 ? UInt64(wanted) : total - min(total, wanted.magnitude)
+        var page = ExecPage(stream: stream, offset: offset, running: status.running)
+        let attach = ExecAttach(
+            project: handle.project, exec: exec, stdoutOffset: stream == .stdout ? offset : 0,
+            stderrOffset: stream == .stderr ? offset : 0, follow: false, channel: stream.channel)
+        let attachment = try await ExecAttachment(
+            exec: exec, stream: try await client.open(.execAttach, attach, request: context.requestID))
+        defer { attachment.close() }
+        var events = attachment
+        while page.bytes.readableBytes < limit, let event = try await events.next() {
+            page.add(event, channel: stream.channel, limit: limit)
+        }
+        page.totalBytes = max(total, page.offset + UInt64(page.bytes.readableBytes))
+        return page
+    }
+
+    /// A project's commands, newest first, with what the node knows of them; nothing when it has forgotten them or is offline.
+    func list(
+        _ project: Project, before: ExecID?, limit: Int, context: OperationContext
+    ) async throws -> [(handle: ExecHandle, status: ExecStatus?)] {
+        let handles = try await store.execs(of: project.id, before: before, limit: limit)
+        var known: [ExecID: ExecStatus] = [:]
+        for (node, execs) in Dictionary(grouping: handles, by: \.node) {
+            guard let client = try? projects.nodes.client(for: node) else { continue }
+            let statuses = try await client.call(
+                .execQuery, ExecQuery(project: project.id, execs: execs.map(\.id)), returning: [ExecStatus].self,
+                request: context.requestID, timeout: .seconds(Limits.nodeAnswerSeconds))
+            for status in statuses { known[status.exec] = status }
+        }
+        return handles.map { ($0, known[$0.id]) }
     }
 
     private func pass<Value: Sendable>(

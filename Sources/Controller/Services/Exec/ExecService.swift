@@ -32,51 +32,103 @@ public final class ExecService: Sendable {
         self.logger = logger
     }
 
+    /// What is to be run: the command, what it is given to read, and how lists show it.
+    struct Order: Sendable {
+        var command: ExecCommand
+        /// All that it reads; `nil` leaves its input to those who attach, if it takes any.
+        var input: ByteBuffer?
+        var line: String
+    }
+
+    /// A command that the node was told to start.
+    private struct Begun {
+        var handle: ExecHandle
+        var placed: PlacedProject
+        var stream: MuxStream
+    }
+
+    private func begin(_ order: Order, in project: Project, _ request: RequestID) async throws -> Begun {
+        let placed = try await projects.placed(project)
+        let handle = ExecHandle(
+            id: ExecID(), workspace: project.workspace, project: project.id, node: placed.client.node,
+            startedAt: .nowMilliseconds, command: order.line)
+        // The record is written while the node starts the command: neither waits for the other.
+        async let recorded: Void = store.recordExec(handle)
+        let stream = try await placed.client.open(
+            .execStart,
+            ExecStart(exec: handle.id, container: placed.project.containerSpec, command: order.command),
+            request: request)
+        let begun = Begun(handle: handle, placed: placed, stream: stream)
+        do {
+            try await recorded
+        } catch {
+            throw await end(begun, request, after: error)
+        }
+        return begun
+    }
+
     /// Runs a command to its end.
     ///
     /// Events are told in order and awaited. When the caller's task is cancelled, or its listener throws, the command is
     /// killed with all its descendants before this throws. When the link is lost the command goes on: the error is
     /// `unavailable` and carries the `execId` with which the result can be fetched later.
     func run(
-        _ command: ExecCommand, in project: Project, request: RequestID, collectsOutput: Bool, listener: Listener?
+        _ order: Order, in project: Project, request: RequestID, collectsOutput: Bool, listener: Listener?
     ) async throws -> Outcome {
-        let placed = try await projects.placed(project)
-        let exec = ExecID()
-        let handle = ExecHandle(
-            id: exec, workspace: project.workspace, project: project.id, node: placed.client.node,
-            startedAt: .nowMilliseconds)
-        // The record is written while the node starts the command: neither waits for the other.
-        async let recorded: Void = store.recordExec(handle)
-        let stream = try await placed.client.open(
-            .execStart, ExecStart(exec: exec, container: placed.project.containerSpec, command: command),
-            request: request)
+        let begun = try await begin(order, in: project, request)
         metrics.add(.execsRunning, 1)
         defer { metrics.add(.execsRunning, -1) }
-        var run = ExecRun(exec: exec, stream: stream, command: command, collectsOutput: collectsOutput)
+        let writer = order.input.map { input in
+            Task {
+                try await begun.stream.send(data: input, channel: 0)
+                try await begun.stream.finish()
+            }
+        }
+        defer { writer?.cancel() }
+        var run = ExecRun(
+            exec: begun.handle.id, stream: begun.stream, command: order.command, collectsOutput: collectsOutput)
         run.listener = listener
         do {
-            try await recorded
             let outcome = try await run.follow()
             metrics.add(.execOutputBytes, Double(outcome.result.stdoutBytes), ["stdout"])
             metrics.add(.execOutputBytes, Double(outcome.result.stderrBytes), ["stderr"])
             return outcome
         } catch {
-            throw await end(handle, on: placed, stream, request, after: error)
+            throw await end(begun, request, after: error)
+        }
+    }
+
+    /// Starts a command that nobody waits for, and returns once it runs. Errors as `run`.
+    func start(_ order: Order, in project: Project, request: RequestID) async throws -> ExecID {
+        let begun = try await begin(order, in: project, request)
+        let exec = begun.handle.id
+        do {
+            let attachment: ExecAttachment
+            do {
+                attachment = try await ExecAttachment(exec: exec, stream: begun.stream)
+            } catch let failure as FastableError {
+                throw ExecRun.NodeFailure(cause: failure, hasStarted: false)
+            }
+            if let input = order.input {
+                try await attachment.write(input)
+                try await attachment.finishInput()
+            }
+            attachment.close()
+            return exec
+        } catch {
+            throw await end(begun, request, after: error)
         }
     }
 
     /// After a failure: kills the command unless the node itself has given up on it, and makes the error to throw.
-    private func end(
-        _ handle: ExecHandle, on placed: PlacedProject, _ stream: MuxStream, _ request: RequestID,
-        after error: any Error
-    ) async -> any Error {
+    private func end(_ begun: Begun, _ request: RequestID, after error: any Error) async -> any Error {
         switch error {
         case let failure as ExecRun.NodeFailure:
-            stream.reset(FastableError(.cancelled, "The controller stopped following the command."))
-            return failure.explained(for: handle.id)
+            begun.stream.reset(FastableError(.cancelled, "The controller stopped following the command."))
+            return failure.explained(for: begun.handle.id)
         default:
-            await kill(handle, on: placed.client, signal: 9, request: request)
-            stream.reset(FastableError(.cancelled, "The command was cancelled."))
+            await kill(begun.handle, on: begun.placed.client, signal: 9, request: request)
+            begun.stream.reset(FastableError(.cancelled, "The command was cancelled."))
             return (error as? ExecRun.ListenerFailure)?.cause ?? error
         }
     }
@@ -85,7 +137,8 @@ public final class ExecService: Sendable {
     private func kill(_ handle: ExecHandle, on client: any NodeClient, signal: Int32, request: RequestID) async {
         let kill = Task {
             try await client.call(
-                .execKill, ExecKill(project: handle.project, exec: handle.id, signal: signal), returning: Empty.self,
+                .execKill, ExecKill(project: handle.project, exec: handle.id, signal: signal),
+                returning: ExecKillReceipt.self,
                 request: request, timeout: .seconds(Limits.nodeAnswerSeconds))
         }
         if case .failure(let error) = await kill.result {

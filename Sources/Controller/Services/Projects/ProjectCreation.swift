@@ -51,7 +51,8 @@ struct ProjectCreation: Sendable {
             arguments: ["git", "clone"] + branchArguments + ["--", url, "/workspace"], workingDirectory: "/",
             environment: ["GIT_TERMINAL_PROMPT": "0"], timeoutMilliseconds: Limits.gitCloneSeconds * 1000)
         let outcome = try await execs.run(
-            command, in: project, request: context.requestID, collectsOutput: true, listener: nil)
+            ExecService.Order(command: command, line: "git clone"), in: project, request: context.requestID,
+            collectsOutput: true, listener: nil)
         guard outcome.result.exitCode != 0 else { return }
         let message = outcome.stderr.text.visible.trimmed
         let why = outcome.result.timedOut ? "it took more than \(Limits.gitCloneSeconds) seconds" : message.lastLine

@@ -72,11 +72,11 @@ public final class ExecSession: Sendable {
     /// Whether it runs, and how it ended. Background processes of an ended command do not count as running.
     public var status: ExecStatus {
         state.withLock { state in
-            switch state.outcome {
-            case nil: ExecStatus(exec: exec, running: true, result: nil)
-            case .finished(let result): ExecStatus(exec: exec, running: false, result: result)
-            case .failed: ExecStatus(exec: exec, running: false, result: nil)
-            }
+            var status = ExecStatus(
+                exec: exec, running: state.outcome == nil, result: nil, stdoutBytes: state.stdout.received,
+                stderrBytes: state.stderr.received)
+            if case .finished(let result) = state.outcome { status.result = result }
+            return status
         }
     }
 

@@ -15,23 +15,17 @@ final class ExecStore: Sendable {
         var incomplete: Set<ExecID> = []
     }
 
-    private struct Kept: Sendable {
-        var exec: ExecID
-        var spoolBytes: Int
-    }
-
     let directory: String
-    /// Complete records, in the order of their ends.
-    private let kept = Mutex<[Kept]>([])
-    private let recordLimit: Int
-    private let spoolLimit: Int
+    /// Complete records.
+    private let kept: Mutex<KeptExecs>
 
     init(
         directory: String, recordLimit: Int = Limits.finishedExecsKept, spoolLimit: Int = Limits.finishedExecOutputBytes
     ) {
         self.directory = directory
-        self.recordLimit = recordLimit
-        self.spoolLimit = spoolLimit
+        kept = Mutex(
+            KeptExecs(
+                recordLimit: recordLimit, spoolLimit: spoolLimit, ageSeconds: Limits.finishedExecDays * 24 * 3600))
     }
 
     func spool(_ exec: ExecID, _ stream: String) -> SpoolFile {
@@ -64,8 +58,7 @@ final class ExecStore: Sendable {
                 contents.incomplete.insert(exec)
             }
         }
-        let sorted = records.sorted { $0.writtenMilliseconds < $1.writtenMilliseconds }
-        kept.withLock { $0 = sorted.map { Kept(exec: $0.exec, spoolBytes: $0.spoolBytes) } }
+        for record in records.sorted(by: { $0.writtenMilliseconds < $1.writtenMilliseconds }) { keep(record) }
         return contents
     }
 
@@ -93,11 +86,11 @@ final class ExecStore: Sendable {
         } catch {
             throw FastableError.unexpected(error, doing: "writing the result of a command")
         }
-        if record.isComplete { keep(Kept(exec: record.exec, spoolBytes: record.spoolBytes)) }
+        if record.isComplete { keep(record) }
     }
 
     /// The record says the last word about this exec.
-    func isComplete(_ exec: ExecID) -> Bool { kept.withLock { $0.contains { $0.exec == exec } } }
+    func isComplete(_ exec: ExecID) -> Bool { kept.withLock { $0.contains(exec) } }
 
     /// Completes the record of an exec that ended unseen; the output that is still there stays readable.
     func conclude(_ exec: ExecID, container: ContainerID) throws(FastableError) {
@@ -119,32 +112,17 @@ final class ExecStore: Sendable {
         return UInt64(size)
     }
 
-    private func keep(_ new: Kept) {
-        let (forgotten, emptied) = kept.withLock { kept -> ([ExecID], [ExecID]) in
-            kept.removeAll { $0.exec == new.exec }
-            kept.append(new)
-            let forgotten = kept.prefix(max(0, kept.count - recordLimit)).map(\.exec)
-            kept.removeFirst(forgotten.count)
-            return (forgotten, Self.shrink(&kept, to: spoolLimit))
+    private func keep(_ record: ExecRecord) {
+        let surplus = kept.withLock {
+            $0.keep(
+                KeptExecs.Entry(
+                    exec: record.exec, writtenMilliseconds: record.writtenMilliseconds, spoolBytes: record.spoolBytes))
         }
-        for exec in forgotten {
+        for exec in surplus.forgotten {
             removeSpool(exec)
             unlink(recordPath(exec))
         }
-        for exec in emptied { removeSpool(exec) }
-    }
-
-    /// Takes the output from the oldest until the rest fits, and answers whose.
-    private static func shrink(_ kept: inout [Kept], to limit: Int) -> [ExecID] {
-        var total = kept.reduce(0) { $0 + $1.spoolBytes }
-        var emptied: [ExecID] = []
-        for index in kept.indices where kept[index].spoolBytes > 0 {
-            guard total > limit else { break }
-            total -= kept[index].spoolBytes
-            kept[index].spoolBytes = 0
-            emptied.append(kept[index].exec)
-        }
-        return emptied
+        for exec in surplus.emptied { removeSpool(exec) }
     }
 
     private func removeSpool(_ exec: ExecID) {

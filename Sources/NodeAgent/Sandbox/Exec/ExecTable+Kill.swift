@@ -29,6 +29,50 @@ extension ExecTable {
         }
     }
 
+    /// Asks a command to end by a signal, and ends everything that is left of it after `grace`. Returns when nothing is.
+    /// Throws like `kill`.
+    public func end(_ exec: ExecID, signal: Int32, grace: Duration) async throws -> ExecKillReceipt {
+        guard let session = registry[exec] else {
+            return ExecKillReceipt(
+                everythingEnded: true, wasForced: false, result: try await self.session(exec).status.result)
+        }
+        var wasForced = false
+        if signal != 9, session.status.running {
+            try await kill(exec, signal: signal)
+            wasForced = try await !ends(session, within: grace)
+        }
+        // Also what a command that has ended left running in the background.
+        try await kill(exec, signal: 9)
+        return ExecKillReceipt(everythingEnded: true, wasForced: wasForced, result: try await result(of: session))
+    }
+
+    /// `true` when the command ended in time.
+    private func ends(_ session: ExecSession, within grace: Duration) async throws -> Bool {
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                _ = try await self.result(of: session)
+                return true
+            }
+            group.addTask {
+                try await Task.sleep(for: grace)
+                return false
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? false
+        }
+    }
+
+    /// How a command ended, once it has.
+    private func result(of session: ExecSession) async throws -> ExecResult? {
+        let printed = session.status
+        let reader = session.events(stdoutFrom: printed.stdoutBytes, stderrFrom: printed.stderrBytes)
+        defer { reader.close() }
+        while let chunk = try await reader.next() {
+            if case .finished(let result) = chunk { return result }
+        }
+        return nil
+    }
+
     private func receipt(_ session: ExecSession, signal: UInt32) async throws -> Errno {
         let number = try await withCheckedThrowingContinuation { (waiter: CheckedContinuation<CInt, any Error>) in
             let sent = state.withLock { state -> Result<UInt32, FastableError> in

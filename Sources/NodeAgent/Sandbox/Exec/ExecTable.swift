@@ -151,7 +151,7 @@ public final class ExecTable: Sendable {
         if let session = registry[exec] { return session }
         guard let record else {
             throw FastableError(
-                .notFound, "There is no command \(exec). Results of the last \(Limits.finishedExecsKept) are kept.")
+                .notFound, "There is no command \(exec). Results are kept for \(Limits.finishedExecDays) days.")
         }
         return ExecSession(record, store: store)
     }

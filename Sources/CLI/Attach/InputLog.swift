@@ -1,0 +1,106 @@
+import FastableCore
+import Foundation
+import Synchronization
+
+/// What this program has to tell a command: bytes for its input, kept until the command has them, and wishes.
+///
+/// It outlives connections: a new one begins with the first byte of which nobody knows that it arrived.
+final class InputLog: @unchecked Sendable {
+    enum Item {
+        case bytes(Data)
+        case end
+        case control(JSONValue)
+    }
+
+    /// Bytes that wait; more are not read from standard input.
+    private static let capacity = 1024 * 1024
+    private static let pieceBytes = 32 * 1024
+
+    private let condition = NSCondition()
+    /// Bytes from `passed` on.
+    private var kept = Data()
+    private var passed: UInt64 = 0
+    private var hasEnded = false
+    private var endSent = false
+    private var controls: [JSONValue] = []
+    private var sent: UInt64 = 0
+    private var wake: AsyncStream<Void>.Continuation?
+
+    private func locked<Value>(_ body: () throws -> Value) rethrows -> Value {
+        condition.lock()
+        defer { condition.unlock() }
+        return try body()
+    }
+
+    // MARK: filling, from any thread
+
+    /// Waits while there is no room.
+    func append(_ bytes: Data) {
+        locked {
+            while kept.count >= Self.capacity { condition.wait() }
+            kept.append(bytes)
+            wake?.yield()
+        }
+    }
+
+    func finish() {
+        locked {
+            hasEnded = true
+            wake?.yield()
+        }
+    }
+
+    func ask(_ control: JSONValue) {
+        locked {
+            controls.append(control)
+            wake?.yield()
+        }
+    }
+
+    // MARK: emptying, by one connection at a time
+
+    var isConnected: Bool { locked { wake != nil } }
+
+    /// Where a connection begins, and news for it.
+    func connect(at offset: UInt64?) -> AsyncStream<Void> {
+        let (news, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        locked {
+            if let offset { forget(upTo: offset) }
+            sent = passed
+            endSent = false
+            self.wake = wake
+            wake.yield()
+        }
+        return news
+    }
+
+    func disconnect() { locked { wake = nil } }
+
+    /// The offset behind which a new connection writes.
+    var offset: UInt64 { locked { passed } }
+
+    func next() -> Item? {
+        locked {
+            if !controls.isEmpty { return .control(controls.removeFirst()) }
+            let start = kept.startIndex + Int(sent - passed)
+            let piece = kept[start...].prefix(Self.pieceBytes)
+            if !piece.isEmpty {
+                sent += UInt64(piece.count)
+                return .bytes(Data(piece))
+            }
+            guard hasEnded, !endSent else { return nil }
+            endSent = true
+            return .end
+        }
+    }
+
+    /// The command has been given everything before `offset`.
+    func passed(upTo offset: UInt64) { locked { forget(upTo: offset) } }
+
+    private func forget(upTo offset: UInt64) {
+        guard offset > passed, offset - passed <= UInt64(kept.count) else { return }
+        kept = Data(kept.dropFirst(Int(offset - passed)))
+        passed = offset
+        condition.signal()
+    }
+}

@@ -85,6 +85,21 @@ import Testing
         }
     }
 
+    /// Where no input can be sent, a signal goes as an operation of its own.
+    @Test(arguments: ["", "?stdin=append"]) func signalsReachTheCommandWithoutInput(query: String) async throws {
+        try await withServer { server in
+            server.backend.node.onAttach { command in
+                try await command.start()
+                await command.waitForReset()
+            }
+            let client = try await SocketClient.open(server, query)
+            _ = try await client.nextMessage()
+            if !query.isEmpty { try await client.send(.endOfInput) }
+            try await client.tell(#"{"signal":"SIGINT"}"#)
+            #expect(await server.backend.probe.saw("kill SIGINT"))
+        }
+    }
+
     /// A command echoes; its follower vanishes and another one goes on where the first one was.
     @Test func aFollowerThatVanishesIsReplacedByOneAtItsOffset() async throws {
         try await withServer { server in
@@ -164,7 +179,7 @@ import Testing
     }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct AttachPressureTests {
+@Suite(.serialized, .timeLimit(.minutes(2))) struct AttachPressureTests {
     /// The flood of one attachment stops while its client does not read; another client's goes on.
     @Test func aClientThatDoesNotReadStopsItsOwnAttachmentOnly() async throws {
         try await withServer { server in

@@ -138,6 +138,20 @@ import Testing
         }
     }
 
+    /// The decoder stops behind such a request: the bytes must wait in the sockets, not here.
+    @Test(arguments: ["GET /health", "GET /api/execs/\(TestBackend.exec)/attach"])
+    func bytesBehindARefusedUpgradeAreNotCollected(request: String) async throws {
+        try await withServer { server in
+            let raw = try await RawConnection(port: server.port)
+            defer { raw.close() }
+            try await raw.send("\(request) HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            let megabyte = String(repeating: "x", count: 1 << 20)
+            await #expect(throws: RawConnection.Failure.self) {
+                for _ in 0..<128 { try await raw.send(megabyte) }
+            }
+        }
+    }
+
     /// Any request of a connection may upgrade, but not while an earlier one waits for its answer.
     @Test func aUsedConnectionMayUpgrade() async throws {
         try await withServer { server in

@@ -10,7 +10,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct HostileSocketTests {
+@Suite(.serialized, .timeLimit(.minutes(2))) struct HostileSocketTests {
     struct Attack: Sendable, CustomTestStringConvertible {
         var testDescription: String
         var code: Int
@@ -96,6 +96,10 @@ import Testing
         },
         .frame("input of a reader", 1008, .stdin(ByteBuffer(string: "x")), query: ""),
         .frame("the end of a reader's input", 1008, .endOfInput, query: ""),
+        .frame(
+            "a reader's size", 1008,
+            Frame(type: .message, stream: 1, payload: ByteBuffer(string: #"{"resize":{"rows":24,"columns":80}}"#)),
+            query: ""),
     ]
 
     @Test(arguments: attacks) func hostileFramesEndTheirOwnSocket(attack: Attack) async throws {

@@ -33,6 +33,14 @@ import Testing
         #expect(Limits.grepLineBytes * 2 < Limits.controlMessageBytes)
     }
 
+    @Test func sockets() {
+        // Two pings can be lost before a client counts as silent.
+        #expect(Limits.socketSilenceSeconds >= 3 * Limits.socketPingSeconds)
+        // A stopping controller says goodbye to everybody before it must be gone.
+        #expect(Limits.socketAbortSeconds < Limits.gracefulShutdownSeconds)
+        #expect(Limits.socketCloseSeconds < Limits.socketSilenceSeconds)
+    }
+
     @Test func containers() throws {
         #expect(Limits.containerCPUs <= Limits.containerCPUsHighest)
         #expect(Limits.containerMemoryBytes <= Limits.containerMemoryBytesHighest)

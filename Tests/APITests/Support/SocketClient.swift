@@ -40,6 +40,9 @@ struct SocketClient: Sendable {
             name: "sec-websocket-protocol", value: (subprotocols ?? ["fastable.exec.v1"]).joined(separator: ", "))
         let request = head
         let upgraded = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            // Small, so that what a peer does not read is soon noticed.
+            .channelOption(.socketOption(.so_rcvbuf), value: 128 * 1024)
+            .channelOption(.socketOption(.so_sndbuf), value: 128 * 1024)
             .connect(host: "127.0.0.1", port: server.port) { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
@@ -220,9 +223,10 @@ private final class InboxHandler: ChannelInboundHandler {
         }
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
-        inbox.continuation.finish()
-        context.fireChannelInactive()
+    /// The connection may have ended before this handler was there.
+    func handlerAdded(context: ChannelHandlerContext) {
+        let inbox = inbox
+        context.channel.closeFuture.whenComplete { _ in inbox.continuation.finish() }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

@@ -39,6 +39,10 @@ enum TestOperations {
                 probe.note("slow ended")
                 return ["done": true]
             },
+            entry("shell.kill", [.required("execId", .string()), .required("signal", .string())]) { input, _ in
+                probe.note("kill \(input["signal"]?.string ?? "")")
+                return [:]
+            },
             entry("test.hidden", [], visible: false) { _, _ in [:] },
             entry("test.reads", [], scope: .filesRead) { _, _ in ["ok": true] },
         ]

@@ -53,7 +53,7 @@ enum AttachRequest {
     case input(ByteBuffer)
     case endOfInput
     case resize(TerminalSize)
-    case signal(Int32)
+    case signal(ShellSignal)
 
     /// Throws `WebSocketClose`: a client that cannot be understood must not go on as if it had been.
     init(_ message: ByteBuffer) throws(WebSocketClose) {
@@ -81,8 +81,8 @@ enum AttachRequest {
         {
             return .resize(TerminalSize(rows: rows, columns: columns))
         }
-        if members.count == 1, let name = members["signal"]?.string, let number = signals[name] {
-            return .signal(number)
+        if members.count == 1, let signal = members["signal"]?.string.flatMap(ShellSignal.init) {
+            return .signal(signal)
         }
         throw WebSocketClose.refusal(#"A message is {"resize":{"rows":R,"columns":C}} or {"signal":"SIGINT"}."#)
     }
@@ -90,9 +90,4 @@ enum AttachRequest {
     private static func characters(_ value: JSONValue?) -> UInt16? {
         value?.integer.flatMap { $0 > 0 ? UInt16(exactly: $0) : nil }
     }
-
-    private static let signals: [String: Int32] = [
-        "SIGHUP": 1, "SIGINT": 2, "SIGQUIT": 3, "SIGKILL": 9, "SIGUSR1": 10, "SIGUSR2": 12, "SIGTERM": 15,
-        "SIGCONT": 18, "SIGTSTP": 20,
-    ]
 }

@@ -14,12 +14,17 @@ struct AttachSession: Sendable {
     private let attachment: ExecAttachment
     private let input: ExecInputStart?
     private let request: APIRequest
+    private let kill: Kill
     private let progress: InputProgress
 
-    init(attachment: ExecAttachment, input: ExecInputStart?, request: APIRequest) {
+    /// Sends a signal as an operation of its own.
+    typealias Kill = @Sendable (ShellSignal) async throws -> Void
+
+    init(attachment: ExecAttachment, input: ExecInputStart?, request: APIRequest, kill: @escaping Kill) {
         self.attachment = attachment
         self.input = input
         self.request = request
+        self.kill = kill
         let start = if case .at(let offset)? = input { offset } else { attachment.offsets.input }
         progress = InputProgress(start: start)
     }
@@ -96,15 +101,7 @@ struct AttachSession: Sendable {
     }
 
     private func take(_ wish: AttachRequest) async throws {
-        guard input != nil else {
-            throw WebSocketClose.refusal(
-                "This attachment only reads. Attach with stdin=append or stdin=OFFSET to write.")
-        }
-        guard !progress.isInputEnded else {
-            // Terminals have no end of input, and nobody else cares about sizes.
-            if case .resize = wish { return }
-            throw WebSocketClose.refusal("The end of the input was sent before; signals go by shell.kill now.")
-        }
+        guard input != nil, !progress.isInputEnded else { return try await takeWithoutInput(wish) }
         switch wish {
         case .input(let bytes):
             progress.wrote(bytes.readableBytes)
@@ -113,7 +110,26 @@ struct AttachSession: Sendable {
             progress.endInput()
             try await attachment.finishInput()
         case .resize(let size): try await attachment.control(.resize(size))
-        case .signal(let signal): try await attachment.control(.signal(signal))
+        case .signal(let signal): try await attachment.control(.signal(signal.number))
+        }
+    }
+
+    /// There is no way to the command on this attachment, or no longer: it only reads, or its input has ended.
+    private func takeWithoutInput(_ wish: AttachRequest) async throws {
+        switch wish {
+        case .signal(let signal):
+            do {
+                try await kill(signal)
+            } catch {
+                throw WebSocketClose.refusal(FastableError.unexpected(error, doing: "sending the signal").message)
+            }
+        // Whoever resizes a window does not know that the input has ended.
+        case .resize where input != nil: return
+        case .input, .endOfInput, .resize:
+            throw WebSocketClose.refusal(
+                input == nil
+                    ? "This attachment only reads. Attach with stdin=append or stdin=OFFSET to write."
+                    : "The end of the input was sent before.")
         }
     }
 

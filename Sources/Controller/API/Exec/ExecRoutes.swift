@@ -78,10 +78,14 @@ struct ExecRoutes: Sendable {
         }
         let query = try request.queryParameters(["stdout", "stderr", "stdin"])
         let input = try input(query)
+        let context = request.context(principal, door: .rest)
+        let exec = try exec(request)
         let attachment = try await backend.execAttach(
-            try exec(request), from: try offsets(query), input: input, only: nil,
-            context: request.context(principal, door: .rest))
-        let session = AttachSession(attachment: attachment, input: input, request: request)
+            exec, from: try offsets(query), input: input, only: nil, context: context)
+        let session = AttachSession(attachment: attachment, input: input, request: request) { signal in
+            let wish: JSONValue = ["execId": .string(exec.description), "signal": .string(signal.rawValue)]
+            _ = try await backend.run("shell.kill", input: try JSON.encode(wish), context: context)
+        }
         return Reply(.switchingProtocols, headers: handshake.headers, body: .socket { await session.serve(&$0) })
     }
 

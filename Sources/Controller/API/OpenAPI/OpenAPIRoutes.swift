@@ -11,7 +11,7 @@ enum OpenAPIRoutes {
                 "parameters": [parameter("exec", "The id of the command.")],
                 "get": get("exec_status", "Whether a command runs, and how it ended.", answer: .object, tag: "bytes"),
             ],
-            ExecRoutes.output: execOutput,
+            ExecRoutes.output: OpenAPIExecs.output, ExecRoutes.attach: OpenAPIExecs.attach,
             "/api/mcp": ["post": mcp],
             "/api/nodes/enroll": ["post": enroll],
             "/health": ["get": open(get("health", "The process answers.", answer: .object, tag: "system"))],
@@ -25,7 +25,7 @@ enum OpenAPIRoutes {
         ]
     }
 
-    private enum Answer { case object, bytes, text }
+    enum Answer { case object, bytes, text }
 
     private static var file: JSONValue {
         var read = get("file_read", "The bytes of a file, or one range of them.", answer: .bytes, tag: "bytes")
@@ -78,22 +78,6 @@ enum OpenAPIRoutes {
         ]
     }
 
-    private static var execOutput: JSONValue {
-        let get = get(
-            "exec_output", "The bytes of one output stream. `X-Fastable-Offset` tells the place of the first one.",
-            answer: .bytes, tag: "bytes")
-        return [
-            "parameters": [parameter("exec", "The id of the command.")],
-            "get": get.with(
-                "parameters",
-                [
-                    query("stream", "stdout or stderr.", type: "string"),
-                    query("offset", "Where to begin.", type: "integer"),
-                    query("follow", "Waits for more until the command ends.", type: "boolean"),
-                ]),
-        ]
-    }
-
     private static var mcp: JSONValue {
         [
             "operationId": "mcp", "tags": ["operations"],
@@ -126,7 +110,7 @@ enum OpenAPIRoutes {
 
     private static let project = parameter("project", "The project: its name or its id.")
 
-    private static func get(
+    static func get(
         _ id: String, _ summary: String, answer: Answer, tag: String = "operations", type: String? = nil
     ) -> JSONValue {
         [
@@ -157,14 +141,14 @@ enum OpenAPIRoutes {
     /// Needs no token.
     private static func open(_ operation: JSONValue) -> JSONValue { operation.with("security", []) }
 
-    private static func parameter(_ name: String, _ description: String) -> JSONValue {
+    static func parameter(_ name: String, _ description: String) -> JSONValue {
         [
             "name": .string(name), "in": "path", "required": true, "description": .string(description),
             "schema": ["type": "string"],
         ]
     }
 
-    private static func query(
+    static func query(
         _ name: String, _ description: String, type: String = "string", required: Bool = false
     ) -> JSONValue {
         [
@@ -173,15 +157,15 @@ enum OpenAPIRoutes {
         ]
     }
 
-    private static func header(_ name: String) -> JSONValue {
+    static func header(_ name: String) -> JSONValue {
         ["name": .string(name), "in": "header", "required": false, "schema": ["type": "string"]]
     }
 }
 
 extension JSONValue {
-    fileprivate static func described(_ text: String) -> JSONValue { ["description": .string(text)] }
+    static func described(_ text: String) -> JSONValue { ["description": .string(text)] }
 
-    fileprivate func with(_ key: String, _ value: JSONValue) -> JSONValue {
+    func with(_ key: String, _ value: JSONValue) -> JSONValue {
         var members = object ?? [:]
         members[key] = value
         return .object(members)

@@ -214,7 +214,8 @@ extension ShellOperations {
     }
 }
 
-enum ShellSignal: String, Decodable, Sendable, CaseIterable {
+/// What may be sent to a command.
+public enum ShellSignal: String, Decodable, Sendable, CaseIterable {
     case interrupt = "SIGINT"
     case hangup = "SIGHUP"
     case quit = "SIGQUIT"
@@ -223,7 +224,7 @@ enum ShellSignal: String, Decodable, Sendable, CaseIterable {
     case user1 = "SIGUSR1"
     case user2 = "SIGUSR2"
 
-    var number: Int32 {
+    public var number: Int32 {
         switch self {
         case .hangup: 1
         case .interrupt: 2

@@ -5,6 +5,7 @@ import FastableWire
 import FoundationEssentials
 import NIOCore
 import NIOFoundationCompat
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct AttachmentTests {

@@ -53,7 +53,6 @@ extension HTTPField.Name {
     /// The place of an answer's first byte in the command's output.
     static let streamOffset = constant("X-Fastable-Offset")
     static let mcpProtocolVersion = constant("MCP-Protocol-Version")
-    static let lastEventID = constant("Last-Event-ID")
     static let mcpMethod = constant("Mcp-Method")
     static let mcpName = constant("Mcp-Name")
     static let mcpSession = constant("Mcp-Session-Id")

@@ -14,7 +14,7 @@ enum BytePump {
     ) -> Reply {
         let patience = keepAlive == nil ? nil : EventStream.keepAliveTime
         return Reply.stream(type: type, length: length) { output in
-            try await SourcePump.run(for: request, quietAfter: patience) { queue in
+            try await SourcePump.run(for: request, quietAfter: patience) { (queue: OutputQueue<Item>) in
                 do {
                     for try await part in source { try await queue.send(.bytes(part), bytes: part.readableBytes) }
                     queue.finish(with: .end(nil))

@@ -43,7 +43,10 @@ struct InputStream {
         var rest = UnsafeRawBufferPointer(rebasing: bytes[Int(truncatingIfNeeded: known)...])
         guard UInt64(rest.count) <= UInt64(Ring.capacity) &- (taken &- passed) else { return false }
         if passed == taken, isOpen, !isBlocked { rest = pass(directly: rest) }
-        return keep(rest)
+        guard keep(rest) else { return false }
+        // A pipe that took a part is full now; only a refused write tells that, and only then it is watched.
+        if passed < taken, !isBlocked { flush() }
+        return true
     }
 
     /// Most input is passed on at once and needs no memory.

@@ -65,6 +65,25 @@ struct InputTests {
         }
     }
 
+    /// Pipes that take a part of a write, again and again: pieces that no buffer's size divides.
+    @Test(.timeLimit(.minutes(1))) func aSlowReaderGetsEverything() async throws {
+        try await InitProcess.withTable { table, _ in
+            let session = try await table.start(
+                ["/bin/bash", "-c", "for i in $(seq 40); do head -c 99991; sleep 0.01; done | wc -c; cat | wc -c"],
+                takesInput: true)
+            let total = 12_000_011
+            var offset = 0
+            while offset < total {
+                let count = min(40_009, total - offset)
+                try await session.write(ByteBuffer(repeating: UInt8(truncatingIfNeeded: offset), count: count), at: nil)
+                offset += count
+            }
+            session.finishInput()
+            let counts = try await session.finish().text.split(separator: "\n").compactMap { Int($0) }
+            #expect(counts.reduce(0, +) == total)
+        }
+    }
+
     private static func write(_ bytes: Data, at offset: UInt64, to session: ExecSession) async throws {
         try await session.write(ByteBuffer(bytes: bytes), at: offset)
     }

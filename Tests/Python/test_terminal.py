@@ -1,0 +1,141 @@
+"""`fastable exec -it` and `-i` as people use them: in a real terminal, through the real program."""
+
+import fcntl
+import hashlib
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+
+CLI = os.path.join(os.environ.get("FASTABLE_BIN_DIR", "bin"), "fastable")
+pytestmark = pytest.mark.skipif(not os.path.exists(CLI), reason="FASTABLE_BIN_DIR names no fastable")
+
+
+class Terminal:
+    """The program in a terminal of 80 columns and 24 rows."""
+
+    def __init__(self, *arguments: str):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ["TERM"] = "xterm"
+            os.execv(CLI, [CLI, *arguments])
+        self.resize(24, 80)
+        self.seen = ""
+
+    def resize(self, rows: int, columns: int):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, text: str):
+        os.write(self.fd, text.encode())
+
+    def wait_for(self, pattern: str, seconds: float = 20):
+        deadline = time.monotonic() + seconds
+        while not (found := re.search(pattern, self.seen, re.S)):
+            left = deadline - time.monotonic()
+            assert left > 0, f"never saw {pattern!r} in {self.seen!r}"
+            if select.select([self.fd], [], [], left)[0]:
+                try:
+                    self.seen += os.read(self.fd, 65536).decode(errors="replace")
+                except OSError:
+                    pytest.fail(f"the terminal closed before {pattern!r}: {self.seen!r}")
+        self.seen = self.seen[found.end() :]
+        return found
+
+    def status(self, seconds: float = 20) -> int:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if select.select([self.fd], [], [], 0.05)[0]:
+                try:
+                    self.seen += os.read(self.fd, 65536).decode(errors="replace")
+                except OSError:
+                    pass
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                os.close(self.fd)
+                return os.waitstatus_to_exitcode(status)
+        os.kill(self.pid, signal.SIGKILL)
+        pytest.fail(f"it did not end: {self.seen!r}")
+
+
+@pytest.fixture
+def shell(project: str):
+    """A shell whose prompt is `$ `."""
+    terminal = Terminal("exec", "-it", project, "--env", "PS1=ready\\$ ", "--", "bash", "--norc", "-i")
+    terminal.wait_for(r"ready[#$] ")
+    return terminal
+
+
+def test_a_shell_in_a_terminal_exits_with_its_status(shell: Terminal):
+    shell.type("test -t 0 && test -t 1 && test -t 2 && echo is-a-$((40+2)); stty size\n")
+    shell.wait_for(r"is-a-42\r\n24 80\r\n")
+    shell.type("exit 7\n")
+    assert shell.status() == 7
+
+
+def test_control_c_reaches_the_command_and_not_the_shell(shell: Terminal):
+    shell.type("sleep 1000\n")
+    shell.wait_for(r"sleep 1000\r\n")
+    time.sleep(0.3)
+    shell.type("\x03")
+    shell.wait_for(r"\^C")
+    shell.type("echo status-$?\n")
+    shell.wait_for(r"status-130\r\n")
+    # Ctrl-Z and job control.
+    shell.type("sleep 1000\n")
+    shell.wait_for(r"sleep 1000\r\n")
+    time.sleep(0.3)
+    shell.type("\x1a")
+    shell.wait_for(r"Stopped")
+    shell.wait_for(r"ready[#$] ")
+    shell.type("fg\n")
+    shell.wait_for(r"fg\r\n.*sleep 1000\r\n")
+    time.sleep(0.3)
+    shell.type("\x03")
+    shell.wait_for(r"\^C")
+    shell.type("exit 0\n")
+    assert shell.status() == 0
+
+
+def test_a_new_size_of_the_window_is_told(shell: Terminal):
+    shell.type("trap 'echo size $(stty size)' WINCH\n")
+    shell.wait_for(r"ready[#$] ")
+    shell.resize(50, 132)
+    shell.type("sleep 0.5\n")
+    shell.wait_for(r"size 50 132")
+    shell.type("exit 0\n")
+    assert shell.status() == 0
+
+
+def test_a_full_screen_program_draws_and_leaves(shell: Terminal):
+    shell.type("python3 -c 'import curses; curses.wrapper(lambda s: (s.addstr(3, 4, \"drawn-\" + str(6 * 7)), s.refresh(), s.getch()))'\n")
+    shell.wait_for(r"drawn-42")
+    shell.type("q")
+    shell.wait_for(r"ready[#$] ")
+    shell.type("exit 0\n")
+    assert shell.status() == 0
+
+
+def test_standard_input_arrives_byte_for_byte(project: str):
+    data = os.urandom(20 * 1024 * 1024)
+    done = subprocess.run([CLI, "exec", "-i", project, "--", "sha256sum"], input=data, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
+
+
+def test_a_detached_command_is_listed_attached_to_and_ended(project: str):
+    def cli(*arguments: str, check: bool = True) -> str:
+        return subprocess.run([CLI, *arguments], capture_output=True, text=True, timeout=60, check=check).stdout
+
+    exec_id = cli("exec", "-d", project, "--", "echo up; exec sleep 1000").strip()
+    assert exec_id.startswith("exe_")
+    assert re.search(rf"{exec_id} .* running ", cli("ps", project))
+    assert cli("kill", exec_id).strip() == "Ended; nothing of it is left."
+    attached = subprocess.run([CLI, "attach", exec_id], capture_output=True, text=True, timeout=60)
+    assert attached.stdout == "up\n" and attached.returncode == 128 + signal.SIGTERM

@@ -1,6 +1,6 @@
 # Fastable. The two commands of the README: `make up` and `make test`. `make help` lists the rest.
 
-.PHONY: help up down clean-data build image test lint format bench
+.PHONY: help up down clean-data build image test test-faults lint format bench
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -23,6 +23,9 @@ image: ## build the vibn-dev image
 
 test: ## run the whole test suite
 	@scripts/test.sh
+
+test-faults: ## bytes through everything while daemons are killed, again and again
+	@FASTABLE_FAULT_ROUNDS=$${FASTABLE_FAULT_ROUNDS:-20} FASTABLE_FAULT_MEGABYTES=$${FASTABLE_FAULT_MEGABYTES:-200} scripts/test.sh --filter '^HostTests\.FaultTests'
 
 lint: ## check formatting and the scripts
 	@scripts/lint.sh

@@ -74,10 +74,13 @@ struct Client {
                 context: "\(error)")
         }
         guard !(200..<300).contains(response.status.code) else { return response }
-        let body = try await Client.body(of: response)
-        throw (try? JSON.decode(Problem.self, from: body).error)
-            ?? FastableError(
-                .internal, "What answers at \(url) is no Fastable controller: status \(response.status.code).")
+        throw Client.problem(ByteBuffer(data: try await Client.body(of: response)), at: url)
+    }
+
+    /// The error that an answer's body tells.
+    static func problem(_ body: ByteBuffer, at url: String) -> FastableError {
+        (try? JSON.decode(Problem.self, from: Data(buffer: body)).error)
+            ?? FastableError(.internal, "What answers at \(url) is no Fastable controller.")
     }
 
     /// The whole body of an answer.

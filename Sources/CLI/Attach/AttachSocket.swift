@@ -29,7 +29,7 @@ struct AttachSocket: Sendable {
             "user-agent": "fastable/\(Version.text)",
         ]
         let request = head
-        let upgraded: EventLoopFuture<Channel?>
+        let upgraded: EventLoopFuture<Upgrade>
         do {
             upgraded = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .connectTimeout(.seconds(10))
@@ -51,8 +51,10 @@ struct AttachSocket: Sendable {
             throw unreachable(client, error)
         }
         do {
-            guard let channel = try await upgraded.get() else { throw try await refusal(client, path) }
-            return AttachSocket(channel: channel)
+            switch try await upgraded.get() {
+            case .socket(let channel): return AttachSocket(channel: channel)
+            case .refused(let answer): throw Client.problem(try await answer.get(), at: client.url)
+            }
         } catch let error as FastableError {
             throw error
         } catch {
@@ -60,32 +62,31 @@ struct AttachSocket: Sendable {
         }
     }
 
+    private enum Upgrade: Sendable {
+        case socket(Channel)
+        /// The body of the answer that refuses it.
+        case refused(EventLoopFuture<ByteBuffer>)
+    }
+
     private static func upgrade(
         _ channel: any NIOCore.Channel, _ request: HTTPRequestHead
-    ) throws -> EventLoopFuture<Channel?> {
-        let upgrader = NIOTypedWebSocketClientUpgrader<Channel?>(maxFrameSize: 2 * Limits.framePayloadBytes) {
+    ) throws -> EventLoopFuture<Upgrade> {
+        let upgrader = NIOTypedWebSocketClientUpgrader<Upgrade>(maxFrameSize: 2 * Limits.framePayloadBytes) {
             channel, _ in
-            channel.eventLoop.makeCompletedFuture { try Channel(wrappingChannelSynchronously: channel) }
+            channel.eventLoop.makeCompletedFuture { .socket(try Channel(wrappingChannelSynchronously: channel)) }
         }
-        let configuration = NIOTypedHTTPClientUpgradeConfiguration<Channel?>(
+        let configuration = NIOTypedHTTPClientUpgradeConfiguration<Upgrade>(
             upgradeRequestHead: request, upgraders: [upgrader],
             notUpgradingCompletionHandler: { channel in
-                channel.close(promise: nil)
-                return channel.eventLoop.makeSucceededFuture(nil)
+                channel.eventLoop.makeCompletedFuture {
+                    let body = channel.eventLoop.makePromise(of: ByteBuffer.self)
+                    try channel.pipeline.syncOperations.addHandler(RefusalReader(body))
+                    return .refused(body.futureResult)
+                }
             })
         var pipeline = NIOUpgradableHTTPClientPipelineConfiguration(upgradeConfiguration: configuration)
         pipeline.leftOverBytesStrategy = .forwardBytes
         return try channel.pipeline.syncOperations.configureUpgradableHTTPClientPipeline(configuration: pipeline)
-    }
-
-    /// Why there was no upgrade: the ordinary answer of the same path tells.
-    private static func refusal(_ client: Client, _ path: String) async throws -> FastableError {
-        do {
-            _ = try await client.send(client.request(.GET, path), timeout: .seconds(10))
-        } catch let error as FastableError {
-            return error
-        }
-        return FastableError(.internal, "What answers at \(client.url) does not take WebSocket connections.")
     }
 
     private static func unreachable(_ client: Client, _ cause: any Error) -> FastableError {
@@ -104,4 +105,33 @@ extension WebSocketFrame {
     static func control(_ value: JSONValue) throws -> WebSocketFrame {
         message(Frame(type: .message, stream: 1, payload: ByteBuffer(bytes: try JSON.encode(value))))
     }
+}
+
+/// Reads the answer of a server that does not take the WebSocket.
+private final class RefusalReader: ChannelInboundHandler {
+    typealias InboundIn = HTTPClientResponsePart
+
+    private static let bytes = 256 * 1024
+    private let promise: EventLoopPromise<ByteBuffer>
+    private var body = ByteBuffer()
+
+    init(_ promise: EventLoopPromise<ByteBuffer>) { self.promise = promise }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head: break
+        case .body(let part) where body.readableBytes + part.readableBytes <= Self.bytes:
+            body.writeImmutableBuffer(part)
+        case .body, .end:
+            promise.succeed(body)
+            context.close(promise: nil)
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        promise.succeed(body)
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { promise.fail(error) }
 }

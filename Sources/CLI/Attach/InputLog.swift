@@ -101,6 +101,8 @@ final class InputLog: @unchecked Sendable {
         guard offset > passed, offset - passed <= UInt64(kept.count) else { return }
         kept = Data(kept.dropFirst(Int(offset - passed)))
         passed = offset
+        // The command may have been given more than this connection has sent: an earlier one did.
+        sent = max(sent, offset)
         condition.signal()
     }
 }

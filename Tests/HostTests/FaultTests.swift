@@ -1,0 +1,100 @@
+import FastableCore
+import Foundation
+import NIOHTTP1
+import TestSupport
+import Testing
+
+/// Bytes on their way through all of it while both daemons are killed at random moments: what arrives is what was sent.
+///
+/// `make test` runs a short form; `make test-faults` repeats it with more rounds and more bytes.
+@Suite(
+    "Faults on the way of bytes", .serialized,
+    .enabled(if: Installation.missing == nil, "\(Installation.missing ?? "")"))
+struct FaultTests {
+    private static let rounds = number("FASTABLE_FAULT_ROUNDS") ?? 1
+    private static let megabytes = number("FASTABLE_FAULT_MEGABYTES") ?? 24
+
+    private static func number(_ name: String) -> Int? {
+        ProcessInfo.processInfo.environment[name].flatMap { Int($0) }
+    }
+
+    /// A file goes through `cat` in the container: into it as input, out of it as output, at a few megabytes a second.
+    @Test(.timeLimit(.minutes(90)), arguments: (0..<rounds).map { _ in UInt64.random(in: .min ... .max) })
+    func whatWasSentIsWhatArrives(seed: UInt64) async throws {
+        try await Installation.with { host in
+            var generator = SeededGenerator(seed: seed)
+            try await host.tool("projects_create", ["name": "p"])
+            let sent = host.directory.appending(path: "sent")
+            try Self.writeWords(Self.megabytes << 17, to: sent)
+            let pipe = try Pipe(host, sent)
+            defer { pipe.process.terminate() }
+            var kills: [String: Int] = [:]
+            while pipe.process.isRunning {
+                try await Task.sleep(for: .milliseconds(generator.int(300...1500)))
+                guard pipe.process.isRunning else { break }
+                let controller = generator.chance(40)
+                kills[controller ? "controller" : "node", default: 0] += 1
+                if controller { host.killController() } else { host.killNode(0) }
+                try await Task.sleep(for: .milliseconds(generator.int(0...500)))
+                if controller {
+                    try await host.startController()
+                } else {
+                    try await host.startNode(0, expectReady: false)
+                }
+            }
+            let errors = String(decoding: (try? Data(contentsOf: pipe.errors)) ?? Data(), as: UTF8.self)
+            #expect(pipe.process.terminationStatus == 0, "seed \(seed), \(kills): \(errors)")
+            let difference = Self.difference(try Data(contentsOf: sent), try Data(contentsOf: pipe.arrived))
+            #expect(difference == nil, "seed \(seed), \(kills)")
+            #expect(kills.values.reduce(0, +) > 0, "nothing was killed: more bytes are needed")
+            print("\(Self.megabytes) MB there and back, killed \(kills), seed \(seed)")
+            try await eventually("the node is back") { await host.nodeState(0) == "ready" }
+        }
+    }
+
+    /// Where two files begin to differ, `nil` when they are the same.
+    private static func difference(_ sent: Data, _ arrived: Data) -> String? {
+        guard sent != arrived else { return nil }
+        let words = min(sent.count, arrived.count) / 8
+        let place = (0..<words).first { word(sent, $0) != word(arrived, $0) }
+        let found = place.map { word(arrived, $0) }
+        return
+            "\(sent.count / 8) words were sent, \(arrived.count / 8) arrived; at \(place ?? words) stands \(found ?? 0)"
+    }
+
+    private static func word(_ data: Data, _ index: Int) -> UInt64 {
+        data.withUnsafeBytes { UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self)) }
+    }
+
+    /// Every word tells its place, so that what is wrong tells where it came from.
+    private static func writeWords(_ count: Int, to file: URL) throws {
+        let words = (0..<UInt64(count)).map(\.bigEndian)
+        try words.withUnsafeBytes { try Data($0).write(to: file) }
+    }
+
+    /// `fastable exec -i p -- …` with files at its ends.
+    private struct Pipe {
+        let process = Process()
+        let arrived: URL
+        let errors: URL
+
+        init(_ host: Installation, _ sent: URL) throws {
+            arrived = host.directory.appending(path: "arrived")
+            errors = host.directory.appending(path: "errors")
+            for file in [arrived, errors] { _ = FileManager.default.createFile(atPath: file.path, contents: nil) }
+            process.executableURL = host.programs.appending(path: "fastable")
+            // Slow enough for some kills: a quarter of a megabyte, then a pause.
+            let copy =
+                "while dd bs=65536 count=4 iflag=fullblock of=/tmp/piece 2>/dev/null && [ -s /tmp/piece ]; do "
+                + "cat /tmp/piece; sleep 0.05; done"
+            process.arguments = ["exec", "-i", "p", "--", copy]
+            process.environment = ProcessInfo.processInfo.environment.merging([
+                "FASTABLE_API_URL": try host.apiURL(), "FASTABLE_TOKEN_FILE": host.controllerState + "/admin.token",
+            ]) { $1 }
+            process.standardInput = try FileHandle(forReadingFrom: sent)
+            process.standardOutput = try FileHandle(forWritingTo: arrived)
+            process.standardError = try FileHandle(forWritingTo: errors)
+            try process.run()
+        }
+    }
+}

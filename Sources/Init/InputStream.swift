@@ -43,7 +43,10 @@ struct InputStream {
         var rest = UnsafeRawBufferPointer(rebasing: bytes[Int(truncatingIfNeeded: known)...])
         guard UInt64(rest.count) <= UInt64(Ring.capacity) &- (taken &- passed) else { return false }
         if passed == taken, isOpen, !isBlocked { rest = pass(directly: rest) }
-        return keep(rest)
+        guard keep(rest) else { return false }
+        // After a short write only the next one tells whether the command does not read at the moment.
+        if passed < taken, !isBlocked { flush() }
+        return true
     }
 
     /// Most input is passed on at once and needs no memory.

@@ -64,6 +64,28 @@ struct InputTests {
         }
     }
 
+    /// Pieces that the command's pipe takes a part of.
+    @Test(.timeLimit(.minutes(1))) func piecesOfAnySizeArePassedOnWhole() async throws {
+        try await InitProcess.withTable { table, process in
+            let session = try await table.start(
+                ["/bin/bash", "-c", "sleep 0.3; sha256sum"], takesInput: true)
+            var all = Data()
+            for size in [
+                12_624, 30_000, 29_999, 106_981, 24_313, 1, 20_000, 65_535, 65_537, 30_001, 200_000, 7, 131_073, 99_999,
+            ] {
+                let bytes = Data((0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 7) })
+                try await Self.write(bytes, at: UInt64(all.count), to: session)
+                all.append(bytes)
+            }
+            session.finishInput()
+            let done = try await session.finish()
+            let path = process.folder + "/sent"
+            try all.write(to: URL(fileURLWithPath: path))
+            let expected = try await HostCommand("sha256sum", [path]).run().text.prefix(64)
+            #expect(done.text.prefix(64) == expected)
+        }
+    }
+
     private static func write(_ bytes: Data, at offset: UInt64, to session: ExecSession) async throws {
         try await session.write(ByteBuffer(bytes: bytes), at: offset)
     }

@@ -135,7 +135,9 @@ struct AttachSession: Sendable {
 
     /// The client said goodbye. What it wrote is on its way to the command; cutting the stream now could lose it.
     private func leave() async {
-        if !progress.leave() { try? await Task.sleep(for: .seconds(Limits.socketAbortSeconds)) }
+        if !request.watch.isGone, !progress.leave() {
+            try? await Task.sleep(for: .seconds(Limits.socketAbortSeconds))
+        }
         progress.end()
         attachment.close()
     }

@@ -136,8 +136,8 @@ let package = Package(
         module(
             "NodeControl", "Sources/NodeAgent/Control",
             [
-                "FastableCore", "FastableWire", "FastableIdentity", "NodeFiles", "NodeSandbox", nioCore, nioPosix,
-                nioHTTP1, nioSSL, nioFoundation, logging, lifecycle, httpClient,
+                "FastableCore", "FastableWire", "FastableIdentity", "NodeLinux", "NodeFiles", "NodeSandbox", nioCore,
+                nioPosix, nioHTTP1, nioSSL, nioFoundation, logging, lifecycle, httpClient,
             ]),
         program(
             "fastable-node", "Sources/NodeAgent/Main",
@@ -169,9 +169,7 @@ let package = Package(
             "ServicesTests",
             [
                 "FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain", "ControllerStore",
-                "ControllerFleet",
-                "ControllerServices",
-                nioCore, nioPosix, crypto,
+                "ControllerFleet", "ControllerServices", nioCore, nioPosix, nioFoundation, logging, crypto,
             ]),
         tests(
             "APITests",

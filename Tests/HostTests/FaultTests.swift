@@ -18,15 +18,23 @@ struct FaultTests {
         ProcessInfo.processInfo.environment[name].flatMap { Int($0) }
     }
 
-    /// A file goes through `cat` in the container: into it as input, out of it as output, at a few megabytes a second.
-    @Test(.timeLimit(.minutes(90)), arguments: (0..<rounds).map { _ in UInt64.random(in: .min ... .max) })
-    func whatWasSentIsWhatArrives(seed: UInt64) async throws {
+    enum Direction: CaseIterable { case output, input }
+
+    /// A file goes into a container as a command's input, or out of it as its output, at a few megabytes a second.
+    @Test(
+        .timeLimit(.minutes(90)), arguments: Direction.allCases,
+        (0..<rounds).map { _ in UInt64.random(in: .min ... .max) })
+    func whatWasSentIsWhatArrives(_ direction: Direction, seed: UInt64) async throws {
         try await Installation.with { host in
             var generator = SeededGenerator(seed: seed)
             try await host.tool("projects_create", ["name": "p"])
             let sent = host.directory.appending(path: "sent")
             try Self.writeWords(Self.megabytes << 17, to: sent)
-            let pipe = try Pipe(host, sent)
+            if direction == .output {
+                _ = try await host.request(
+                    .PUT, "/api/projects/p/fs/file?path=sent", body: try Data(contentsOf: sent))
+            }
+            let pipe = try Pipe(host, direction, sent)
             defer { pipe.process.terminate() }
             var kills: [String: Int] = [:]
             while pipe.process.isRunning {
@@ -43,11 +51,11 @@ struct FaultTests {
                 }
             }
             let errors = String(decoding: (try? Data(contentsOf: pipe.errors)) ?? Data(), as: UTF8.self)
-            #expect(pipe.process.terminationStatus == 0, "seed \(seed), \(kills): \(errors)")
-            let difference = Self.difference(try Data(contentsOf: sent), try Data(contentsOf: pipe.arrived))
-            #expect(difference == nil, "seed \(seed), \(kills)")
+            #expect(pipe.process.terminationStatus == 0, "\(direction), seed \(seed), \(kills): \(errors)")
+            let difference = Self.difference(try Data(contentsOf: sent), try await pipe.result(host))
+            #expect(difference == nil, "\(direction), seed \(seed), \(kills)")
             #expect(kills.values.reduce(0, +) > 0, "nothing was killed: more bytes are needed")
-            print("\(Self.megabytes) MB there and back, killed \(kills), seed \(seed)")
+            print("\(Self.megabytes) MB of \(direction), killed \(kills), seed \(seed)")
             try await eventually("the node is back") { await host.nodeState(0) == "ready" }
         }
     }
@@ -78,7 +86,17 @@ struct FaultTests {
         let arrived: URL
         let errors: URL
 
-        init(_ host: Installation, _ sent: URL) throws {
+        private let direction: Direction
+
+        /// What came out at the other end. By then everything runs again.
+        func result(_ host: Installation) async throws -> Data {
+            guard direction == .input else { return try Data(contentsOf: arrived) }
+            try await eventually("the node is back") { await host.nodeState(0) == "ready" }
+            return try await host.request(.GET, "/api/projects/p/fs/file?path=got").body
+        }
+
+        init(_ host: Installation, _ direction: Direction, _ sent: URL) throws {
+            self.direction = direction
             arrived = host.directory.appending(path: "arrived")
             errors = host.directory.appending(path: "errors")
             for file in [arrived, errors] { _ = FileManager.default.createFile(atPath: file.path, contents: nil) }
@@ -87,11 +105,12 @@ struct FaultTests {
             let copy =
                 "while dd bs=65536 count=4 iflag=fullblock of=/tmp/piece 2>/dev/null && [ -s /tmp/piece ]; do "
                 + "cat /tmp/piece; sleep 0.05; done"
-            process.arguments = ["exec", "-i", "p", "--", copy]
+            let command = direction == .input ? copy + " > got" : "(" + copy + ") < sent"
+            process.arguments = ["exec", "-i", "p", "--", command]
             process.environment = ProcessInfo.processInfo.environment.merging([
                 "FASTABLE_API_URL": try host.apiURL(), "FASTABLE_TOKEN_FILE": host.controllerState + "/admin.token",
             ]) { $1 }
-            process.standardInput = try FileHandle(forReadingFrom: sent)
+            process.standardInput = direction == .input ? try FileHandle(forReadingFrom: sent) : FileHandle.nullDevice
             process.standardOutput = try FileHandle(forWritingTo: arrived)
             process.standardError = try FileHandle(forWritingTo: errors)
             try process.run()

@@ -53,6 +53,8 @@ struct TestCommand: Sendable {
     /// Reads until the follower has gone.
     func waitForReset() async {
         while (try? await stream.next()) != nil {}
+        // The stream is over, or only the input has ended: sending tells which.
+        while (try? await tell(.inputPassed(upTo: 0))) != nil { try? await Task.sleep(for: .milliseconds(20)) }
     }
 }
 

@@ -48,6 +48,7 @@ struct AttachSession: Sendable {
     private func giveOutput(to client: inout any ResponseBodyWriter) async {
         do {
             try await follow(&client)
+            progress.endOutput()
             try await client.finish(nil)
         } catch {
             // The connection is gone, and with it everybody who could be told.
@@ -135,7 +136,9 @@ struct AttachSession: Sendable {
 
     /// The client said goodbye. What it wrote is on its way to the command; cutting the stream now could lose it.
     private func leave() async {
-        if !progress.leave() { try? await Task.sleep(for: .seconds(Limits.socketAbortSeconds)) }
+        if !request.watch.isGone, !progress.leave() {
+            try? await Task.sleep(for: .seconds(Limits.socketAbortSeconds))
+        }
         progress.end()
         attachment.close()
     }
@@ -147,11 +150,12 @@ private final class InputProgress: Sendable {
         var written: UInt64
         var passed: UInt64 = 0
         var isInputEnded = false
+        var isOutputEnded = false
         var isLeaving = false
         var isOver = false
 
         /// Nobody tells when an end of input has arrived, but most commands end at it.
-        var isDone: Bool { passed >= written && !isInputEnded }
+        var isDone: Bool { isOutputEnded || passed >= written && !isInputEnded }
     }
 
     private let state: Mutex<State>
@@ -164,6 +168,7 @@ private final class InputProgress: Sendable {
 
     func wrote(_ count: Int) { state.withLock { $0.written &+= UInt64(count) } }
     func endInput() { state.withLock { $0.isInputEnded = true } }
+    func endOutput() { state.withLock { $0.isOutputEnded = true } }
     func end() { state.withLock { $0.isOver = true } }
 
     /// `true` when the client has left and the command has been given everything.
@@ -175,7 +180,7 @@ private final class InputProgress: Sendable {
         }
     }
 
-    /// `true` when the command has been given everything.
+    /// `true` when the command has been given everything, or reads no more.
     func leave() -> Bool {
         state.withLock { state in
             state.isLeaving = true

@@ -58,8 +58,8 @@ enum OpenAPIExecs {
     private static let attachSummary = "Follows a command on a WebSocket, and writes to it."
     private static let attachDescription = """
         Offer the subprotocol `\(AttachSession.subprotocol)`; a page in a browser adds `fastable.token.` and its token as another \
-        one. Each binary message is one frame as in `\(ToolFrameWriter.mediaType)`. The server sends the messages `started` and \
-        `gap`, data on channel 1 (stdout) and 2 (stderr), `{"stdin":{"passed":N}}`, and at last `result` or `error`. The client \
+        one. Each binary message is one frame as in `\(ToolFrameWriter.mediaType)`, with at most \(Limits.framePayloadBytes) bytes \
+        behind its header. The server sends the messages `started` and `gap`, data on channel 1 (stdout) and 2 (stderr), `{"stdin":{"passed":N}}`, and at last `result` or `error`. The client \
         sends data on channel 0, the end of channel 0, `{"resize":{"rows":R,"columns":C}}` and `{"signal":"SIGINT"}`. When it \
         goes away the command goes on; attach again at the offsets that were reached.
         """

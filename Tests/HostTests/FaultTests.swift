@@ -53,7 +53,7 @@ struct FaultTests {
             let errors = String(decoding: (try? Data(contentsOf: pipe.errors)) ?? Data(), as: UTF8.self)
             #expect(pipe.process.terminationStatus == 0, "\(direction), seed \(seed), \(kills): \(errors)")
             let difference = Self.difference(try Data(contentsOf: sent), try await pipe.result(host))
-            #expect(difference == nil, "\(direction), seed \(seed), \(kills)")
+            #expect(difference == nil, "\(errors) \(direction), seed \(seed), \(kills)")
             #expect(kills.values.reduce(0, +) > 0, "nothing was killed: more bytes are needed")
             print("\(Self.megabytes) MB of \(direction), killed \(kills), seed \(seed)")
             try await eventually("the node is back") { await host.nodeState(0) == "ready" }
@@ -104,8 +104,8 @@ struct FaultTests {
             // Slow enough for some kills: a quarter of a megabyte, then a pause.
             let copy =
                 "while dd bs=65536 count=4 iflag=fullblock of=/tmp/piece 2>/dev/null && [ -s /tmp/piece ]; do "
-                + "cat /tmp/piece; sleep 0.05; done"
-            let command = direction == .input ? copy + " > got" : "(" + copy + ") < sent"
+                + "cat /tmp/piece; sleep 0.05; done; echo \"dd $? $(wc -c < /tmp/piece)\" >&2"
+            let command = direction == .input ? "(" + copy + ") > got" : "(" + copy + ") < sent"
             process.arguments = ["exec", "-i", "p", "--", command]
             process.environment = ProcessInfo.processInfo.environment.merging([
                 "FASTABLE_API_URL": try host.apiURL(), "FASTABLE_TOKEN_FILE": host.controllerState + "/admin.token",

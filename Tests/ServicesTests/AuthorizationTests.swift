@@ -111,8 +111,12 @@ import Testing
             await expectFailure(.forbidden) {
                 _ = try await services.execs.attach(exec, from: ExecOffsets(), input: .at(0), context: none)
             }
+            await expectFailure(.forbidden) {
+                _ = try await services.transfers.watch(FileWatch(), of: "shop", context: none)
+            }
             for name in [
-                "fs.download", "fs.upload", "fs.push", "fs.pull", "shell.status", "shell.output", "shell.attach",
+                "fs.watch", "fs.download", "fs.upload", "fs.push", "fs.pull", "shell.status", "shell.output",
+                "shell.attach",
             ] {
                 #expect(try await world.audit(name).map(\.phase) == [.denied], "\(name)")
             }

@@ -64,7 +64,7 @@ final class AttachSession: Sendable {
         var path = "/api/execs/\(exec)/attach?stdout=\(progress.stdout)&stderr=\(progress.stderr)"
         if options.sendsInput { path += "&stdin=\(log.offset)" }
         let socket = try await AttachSocket.connect(client, path: path)
-        let news = log.connect(at: nil)
+        let news = log.connect()
         defer { log.disconnect() }
         var seen = progress
         defer { progress = seen }

@@ -24,6 +24,8 @@ final class InputLog: @unchecked Sendable {
     private var endSent = false
     private var controls: [JSONValue] = []
     private var sent: UInt64 = 0
+    /// What the command has been given, as far as it was told.
+    private var told: UInt64 = 0
     private var wake: AsyncStream<Void>.Continuation?
 
     private func locked<Value>(_ body: () throws -> Value) rethrows -> Value {
@@ -62,10 +64,9 @@ final class InputLog: @unchecked Sendable {
     var isConnected: Bool { locked { wake != nil } }
 
     /// Where a connection begins, and news for it.
-    func connect(at offset: UInt64?) -> AsyncStream<Void> {
+    func connect() -> AsyncStream<Void> {
         let (news, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         locked {
-            if let offset { forget(upTo: offset) }
             sent = passed
             endSent = false
             self.wake = wake
@@ -85,8 +86,10 @@ final class InputLog: @unchecked Sendable {
             let start = kept.startIndex + Int(sent - passed)
             let piece = kept[start...].prefix(Self.pieceBytes)
             if !piece.isEmpty {
-                sent += UInt64(piece.count)
-                return .bytes(Data(piece))
+                let bytes = Data(piece)
+                sent += UInt64(bytes.count)
+                forget()
+                return .bytes(bytes)
             }
             guard hasEnded, !endSent else { return nil }
             endSent = true
@@ -95,14 +98,20 @@ final class InputLog: @unchecked Sendable {
     }
 
     /// The command has been given everything before `offset`.
-    func passed(upTo offset: UInt64) { locked { forget(upTo: offset) } }
+    func passed(upTo offset: UInt64) {
+        locked {
+            told = max(told, offset)
+            forget()
+        }
+    }
 
-    private func forget(upTo offset: UInt64) {
+    /// Lets go of what the command has been given, but of nothing that this connection has not sent: the other end counts what
+    /// comes from the offset on with which the connection began. What an earlier connection had sent is sent again and skipped.
+    private func forget() {
+        let offset = min(told, sent)
         guard offset > passed, offset - passed <= UInt64(kept.count) else { return }
         kept = Data(kept.dropFirst(Int(offset - passed)))
         passed = offset
-        // The command may have been given more than this connection has sent: an earlier one did.
-        sent = max(sent, offset)
         condition.signal()
     }
 }

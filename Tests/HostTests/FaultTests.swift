@@ -12,7 +12,8 @@ import Testing
     .enabled(if: Installation.missing == nil, "\(Installation.missing ?? "")"))
 struct FaultTests {
     private static let rounds = number("FASTABLE_FAULT_ROUNDS") ?? 1
-    private static let megabytes = number("FASTABLE_FAULT_MEGABYTES") ?? 24
+    /// Less than a node keeps of a stream: while nobody follows a command it is not slowed, and the oldest bytes may go.
+    private static let megabytes = number("FASTABLE_FAULT_MEGABYTES") ?? 12
 
     private static func number(_ name: String) -> Int? {
         ProcessInfo.processInfo.environment[name].flatMap { Int($0) }

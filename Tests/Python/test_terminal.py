@@ -139,3 +139,16 @@ def test_a_detached_command_is_listed_attached_to_and_ended(project: str):
     assert cli("kill", exec_id).strip() == "Ended; nothing of it is left."
     attached = subprocess.run([CLI, "attach", exec_id], capture_output=True, text=True, timeout=60)
     assert attached.stdout == "up\n" and attached.returncode == 128 + signal.SIGTERM
+
+
+def test_a_later_writer_goes_on_behind_the_first(project: str):
+    started = subprocess.run([CLI, "exec", "-d", "-i", project, "--", "cat"], capture_output=True, text=True, timeout=60)
+    exec_id = started.stdout.strip()
+    first = subprocess.Popen([CLI, "attach", "-i", exec_id], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    first.stdin.write(b"one\n")
+    first.stdin.flush()
+    assert first.stdout.readline() == b"one\n"
+    first.terminate()
+    first.wait(20)
+    second = subprocess.run([CLI, "attach", "-i", exec_id], input=b"two\n", capture_output=True, timeout=60)
+    assert second.stdout == b"one\ntwo\n" and second.returncode == 0

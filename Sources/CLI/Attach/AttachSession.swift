@@ -12,6 +12,8 @@ final class AttachSession: Sendable {
     struct Options {
         /// Sends what comes on standard input.
         var sendsInput = false
+        /// Nobody has written to the command yet; otherwise its input goes on behind what others wrote.
+        var isFirstWriter = false
         /// This program's terminal stands for the command's.
         var usesTerminal = false
     }
@@ -22,12 +24,13 @@ final class AttachSession: Sendable {
     private let client: Client
     private let exec: String
     private let options: Options
-    private let log = InputLog()
+    private let log: InputLog
 
     init(client: Client, exec: String, options: Options) {
         self.client = client
         self.exec = exec
         self.options = options
+        log = InputLog(isFirstWriter: options.isFirstWriter)
     }
 
     /// The command's exit status. The terminal is as before when this returns or throws.
@@ -62,7 +65,7 @@ final class AttachSession: Sendable {
 
     private func converse(_ progress: inout Progress) async throws -> Int32 {
         var path = "/api/execs/\(exec)/attach?stdout=\(progress.stdout)&stderr=\(progress.stderr)"
-        if options.sendsInput { path += "&stdin=\(log.offset)" }
+        if options.sendsInput { path += "&stdin=\(log.offset.map(String.init) ?? "append")" }
         let socket = try await AttachSocket.connect(client, path: path)
         let news = log.connect()
         defer { log.disconnect() }
@@ -136,6 +139,7 @@ final class AttachSession: Sendable {
             progress.stdout += UInt64(frame.payload.readableBytes)
         case (.message, _):
             let message = try JSON.decode(Message.self, from: Data(buffer: frame.payload))
+            if let offset = message.started?.stdinOffset { log.began(at: offset) }
             if let passed = message.stdin?.passed { log.passed(upTo: passed) }
             if let gap = message.gap {
                 Output.error("\(gap.to - gap.from) bytes of \(gap.stream) are no longer kept.")
@@ -150,12 +154,14 @@ final class AttachSession: Sendable {
 
     private struct Message: Decodable {
         struct Passed: Decodable { var passed: UInt64 }
+        struct Started: Decodable { var stdinOffset: UInt64 }
         struct Gap: Decodable {
             var stream: String
             var from: UInt64
             var to: UInt64
         }
 
+        var started: Started?
         var stdin: Passed?
         var gap: Gap?
         var result: ExecAnswer?

@@ -17,6 +17,7 @@ final class InputLog: @unchecked Sendable {
     private static let pieceBytes = 32 * 1024
 
     private let condition = NSCondition()
+    private var hasBegun: Bool
     /// Bytes from `passed` on.
     private var kept = Data()
     private var passed: UInt64 = 0
@@ -27,6 +28,8 @@ final class InputLog: @unchecked Sendable {
     /// What the command has been given, as far as it was told.
     private var told: UInt64 = 0
     private var wake: AsyncStream<Void>.Continuation?
+
+    init(isFirstWriter: Bool) { hasBegun = isFirstWriter }
 
     private func locked<Value>(_ body: () throws -> Value) rethrows -> Value {
         condition.lock()
@@ -78,7 +81,19 @@ final class InputLog: @unchecked Sendable {
     func disconnect() { locked { wake = nil } }
 
     /// The offset behind which a new connection writes.
-    var offset: UInt64 { locked { passed } }
+    /// `nil` before the first connection has told where the input begins.
+    var offset: UInt64? { locked { hasBegun ? passed : nil } }
+
+    /// A connection tells how much the command has been sent before. For the first one of a later writer that is the beginning.
+    func began(at start: UInt64) {
+        locked {
+            guard !hasBegun else { return }
+            hasBegun = true
+            passed += start
+            sent += start
+            told = max(told, start)
+        }
+    }
 
     func next() -> Item? {
         locked {

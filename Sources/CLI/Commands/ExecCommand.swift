@@ -101,7 +101,7 @@ struct ExecCommand: AsyncParsableCommand {
             return 0
         }
         let options = AttachSession.Options(
-            sendsInput: stdin || tty, usesTerminal: tty && stdin && TerminalMode.isTerminal)
+            sendsInput: stdin || tty, isFirstWriter: true, usesTerminal: tty && stdin && TerminalMode.isTerminal)
         return try await AttachSession(client: client, exec: exec, options: options).run()
     }
 

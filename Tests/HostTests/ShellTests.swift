@@ -52,6 +52,32 @@ struct ShellTests {
     }
 
     @Test(.timeLimit(.minutes(3)))
+    func aCommandThatIsGivenUpBeforeItStartsNeverDoes() async throws {
+        try await Installation.with { host in
+            // The first use of a project makes its container; the callers give up at all moments of that.
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<16 {
+                    group.addTask {
+                        let project = "p\(number)"
+                        try await host.tool("projects_create", ["name": .string(project)])
+                        let call = Task {
+                            try await host.tool(
+                                "shell.exec", ["project": .string(project), "cmd": "sleep 4; echo ran > ran"])
+                        }
+                        try await Task.sleep(for: .milliseconds(20 * number))
+                        call.cancel()
+                        _ = await call.result
+                        // Behind everything that could still start it.
+                        let later = try await host.exec(project, "sleep 5; ls")
+                        #expect(later["stdout"] == "", "given up after \(20 * number) ms")
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(3)))
     func textIsGivenToACommandToRead() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])

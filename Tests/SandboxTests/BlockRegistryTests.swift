@@ -87,7 +87,7 @@ import Testing
         let directory = try TemporaryDirectory()
         let setting = directory.path + "/ip_forward"
         let note = directory.path + "/note"
-        let forwarding = Forwarding(setting: setting, note: note)
+        let forwarding = Forwarding(setting: setting, note: note, interfaces: directory.path + "/net")
 
         try AtomicFile.write(setting, Array("0\n".utf8))
         try forwarding.enable()
@@ -96,7 +96,13 @@ import Testing
         try forwarding.restore()
         #expect(try SmallFile.read(setting, atMost: 16)?.first == UInt8(ascii: "0"))
 
-        try AtomicFile.write(setting, Array("1\n".utf8))
+        // Docker came after us, found it on, and needs it.
+        try forwarding.enable()
+        for folder in ["/net", "/net/docker0", "/net/docker0/bridge"] { mkdir(directory.path + folder, 0o755) }
+        try forwarding.restore()
+        #expect(try SmallFile.read(setting, atMost: 16)?.first == UInt8(ascii: "1"))
+        #expect(access(note, F_OK) != 0)
+
         try forwarding.enable()
         try forwarding.restore()
         #expect(try SmallFile.read(setting, atMost: 16)?.first == UInt8(ascii: "1"))

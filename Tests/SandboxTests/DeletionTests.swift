@@ -86,8 +86,8 @@ extension ContainerTests {
                         group.addTask { try? await manager.delete(spec.project) }
                         for _ in 0..<4 { group.addTask { _ = try? await manager.volume(spec) } }
                     }
-                    // The last word is the deletion's, also when a call made the project after it.
-                    try await manager.delete(spec.project)
+                    let late = await #expect(throws: FastableError.self) { _ = try await manager.volume(spec) }
+                    #expect(late?.code == .gone)
                     #expect(access(node.configuration.paths.project(spec.project).directory, F_OK) != 0)
                     #expect(await manager.status(spec.project) == nil)
                 }
@@ -97,9 +97,9 @@ extension ContainerTests {
     }
 }
 
-@Suite struct DeletedProjectsTests {
+@Suite struct RecentIdentifiersTests {
     @Test func theOldestAreForgotten() {
-        var deleted = DeletedProjects(limit: 3)
+        var deleted = RecentIdentifiers<ProjectID>(limit: 3)
         let projects = (0..<5).map { _ in ProjectID() }
         for project in projects + projects.suffix(2) { deleted.insert(project) }
         #expect(projects.map { deleted.contains($0) } == [false, false, true, true, true])

@@ -1,4 +1,5 @@
 import FastableCore
+import Foundation
 import Glibc
 import NodeLinux
 import NodeSandbox
@@ -165,7 +166,7 @@ extension ContainerTests {
             }
         }
 
-        @Test func aReplacedImageIsForContainersMadeFromNowOn() async throws {
+        @Test func aReplacedImageIsForProjectsMadeFromNowOn() async throws {
             try await TestNode.with { node in
                 var sources: [String] = []
                 for name in ["one", "two"] {
@@ -184,8 +185,36 @@ extension ContainerTests {
                 try await node.restart()
                 #expect(try await node.manager.ensure(spec).id == before.id)
                 #expect(try await node.sh(spec, "cat /etc/image").out == "one\n")
+                // What the project changed in its root fits to the image that it was changed on.
+                try await node.sh(spec, "echo installed > /etc/mine")
                 await node.manager.stop(spec.project, reason: "test")
-                #expect(try await node.sh(spec, "cat /etc/image file").out == "two\nmine\n")
+                try await node.restart()
+                #expect(try await node.sh(spec, "cat /etc/image /etc/mine file").out == "one\ninstalled\nmine\n")
+                var other = node.project()
+                other.image = "here"
+                #expect(try await node.sh(other, "cat /etc/image").out == "two\n")
+                await node.manager.stop(spec.project, reason: "test")
+                try FileManager.default.removeItem(atPath: String(sources[0].dropFirst("dir:".count)))
+                #expect(try await node.sh(spec, "cat /etc/image file; ls /etc/mine").out == "two\nmine\n")
+            }
+        }
+
+        @Test func aCommandThatWasEndedIsNotStartedLate() async throws {
+            try await TestNode.with { node in
+                let spec = node.project()
+                let container = try await node.manager.ensure(spec)
+                let (ended, exec) = (EndedExecs(), ExecID())
+                ended.insert(exec)
+                let refused = await #expect(throws: FastableError.self) {
+                    _ = try await container.execs.start(
+                        exec: exec, container: container.id,
+                        command: ExecCommand(
+                            arguments: ["/bin/sh", "-c", "echo ran > ran"], environment: ["PATH": "/bin"]),
+                        user: ExecUser(uid: 0, gid: 0), ended: ended)
+                }
+                #expect(refused?.code == .cancelled)
+                #expect(container.execs.runningCount == 0)
+                #expect(try await node.sh(spec, "ls").out == "")
             }
         }
 

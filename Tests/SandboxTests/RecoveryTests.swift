@@ -1,4 +1,5 @@
 import FastableCore
+import Foundation
 import Glibc
 import NIOPosix
 import NodeLinux
@@ -83,6 +84,27 @@ extension ContainerTests {
                 #expect(status.reason.contains("restarted"))
                 #expect(try await node.sh(spec, "cat file").out == "kept\n")
                 #expect(try await node.manager.ensure(spec).id != before.id)
+            }
+        }
+
+        @Test func aProjectWhoseRecordCannotBeReadKeepsItsIdsAndFiles() async throws {
+            try await TestNode.with { node in
+                let (spec, other) = (node.project(), node.project())
+                try await node.sh(spec, "echo kept > file")
+                let paths = node.configuration.paths.project(spec.project)
+                let owner = try FileManager.default.attributesOfItem(atPath: paths.workspace)[.ownerAccountID] as? Int
+                try AtomicFile.write(paths.record, Array("{".utf8))
+                try await node.restart()
+                #expect(await node.manager.status(spec.project) == nil)
+                // Nobody else gets its ids meanwhile.
+                try await node.sh(other, "echo other > file")
+                let others = node.configuration.paths.project(other.project)
+                #expect(
+                    try FileManager.default.attributesOfItem(atPath: others.workspace)[.ownerAccountID] as? Int != owner
+                )
+                #expect(try await node.sh(spec, "cat file; echo again > file; cat file").out == "kept\nagain\n")
+                #expect(
+                    try FileManager.default.attributesOfItem(atPath: paths.workspace)[.ownerAccountID] as? Int == owner)
             }
         }
 

@@ -14,7 +14,8 @@ extension NodeRouter {
         command.environment = Self.baseEnvironment.merging(container.environment) { $1 }
             .merging(command.environment) { $1 }
         let session = try await container.execs.start(
-            exec: start.exec, container: container.id, command: command, user: ExecUser(uid: 0, gid: 0))
+            exec: start.exec, container: container.id, command: command, user: ExecUser(uid: 0, gid: 0),
+            ended: ended)
         let takesInput = command.takesInput || command.terminal != nil
         try await follow(
             session, session.events(followsInput: takesInput), call, input: takesInput ? .at(0) : nil)
@@ -44,17 +45,30 @@ extension NodeRouter {
 
     func killExec(_ call: NodeCall) async throws {
         try await call.answer { (kill: ExecKill) in
-            // Without a container nothing of it can run any more, which is what was asked for.
-            guard let container = await sandboxes.running(kill.project) else {
-                return ExecKillReceipt(everythingEnded: true, wasForced: false, result: nil)
+            let isMeantToEnd = kill.graceMilliseconds != nil || Self.endingSignals.contains(kill.signal)
+            if isMeantToEnd { ended.insert(kill.exec) }
+            do {
+                return try await self.kill(kill)
+            } catch let error as FastableError where error.code == .notFound && isMeantToEnd {
+                return Self.nothingRuns
             }
-            if let grace = kill.graceMilliseconds {
-                return try await container.execs.end(kill.exec, signal: kill.signal, grace: .milliseconds(grace))
-            }
-            try await container.execs.kill(kill.exec, signal: kill.signal)
-            let result = try await container.execs.status(kill.exec).result
-            return ExecKillReceipt(everythingEnded: kill.signal == 9, wasForced: kill.signal == 9, result: result)
         }
+    }
+
+    /// The signals by which programs are told to end: one that has not started yet then has ended.
+    private static let endingSignals: Set<Int32> = [1, 2, 3, 9, 15]
+
+    private static let nothingRuns = ExecKillReceipt(everythingEnded: true, wasForced: false, result: nil)
+
+    private func kill(_ kill: ExecKill) async throws -> ExecKillReceipt {
+        // Without a container nothing of it can run any more, which is what was asked for.
+        guard let container = await sandboxes.running(kill.project) else { return Self.nothingRuns }
+        if let grace = kill.graceMilliseconds {
+            return try await container.execs.end(kill.exec, signal: kill.signal, grace: .milliseconds(grace))
+        }
+        try await container.execs.kill(kill.exec, signal: kill.signal)
+        let result = try await container.execs.status(kill.exec).result
+        return ExecKillReceipt(everythingEnded: kill.signal == 9, wasForced: kill.signal == 9, result: result)
     }
 
     func queryExecs(_ call: NodeCall) async throws {

@@ -12,6 +12,7 @@ public struct NodeRouter: Sendable {
     let sandboxes: SandboxManager
     let reporter: NodeReporter
     let logger: Logger
+    let ended = EndedExecs()
     private let workspaces: Workspaces
 
     public init(sandboxes: SandboxManager, reporter: NodeReporter, logger: Logger) {

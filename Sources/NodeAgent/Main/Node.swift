@@ -107,7 +107,7 @@ extension NodeConfiguration {
         get throws {
             SandboxConfiguration(
                 paths: try paths, initProgram: initProgram, addressPool: addressPool,
-                resolvers: resolvers.isEmpty ? nil : resolvers)
+                resolvers: resolvers.isEmpty ? nil : resolvers, deniedNetworks: deniedNetworks, runtime: runtime)
         }
     }
 }

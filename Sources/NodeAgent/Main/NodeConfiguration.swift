@@ -9,6 +9,8 @@ struct NodeConfiguration: DaemonConfiguration {
     let initProgram: String
     let addressPool: String
     let resolvers: [String]
+    let deniedNetworks: [String]
+    let runtime: String
 
     static let instanceSetting = Setting(
         "instance", .name, default: "main",
@@ -31,10 +33,15 @@ struct NodeConfiguration: DaemonConfiguration {
     static let resolverSetting = Setting(
         "network.resolvers", .list, default: [],
         help: "Name servers for containers; those of the host unless given. Loopback addresses cannot be reached.")
+    static let deniedSetting = Setting(
+        "network.denied", .list, default: [],
+        help: "Networks that containers must not reach although their addresses are public, like 203.0.113.0/24.")
+    static let runtimeSetting = Setting(
+        "container.runtime", .text, default: "runc", help: "The OCI runtime: a name on the PATH, or an absolute path.")
 
     static let groups = [
-        SettingGroup("Node", instanceSetting, stateSetting, runSetting, initSetting),
-        SettingGroup("Network", poolSetting, resolverSetting),
+        SettingGroup("Node", instanceSetting, stateSetting, runSetting, initSetting, runtimeSetting),
+        SettingGroup("Network", poolSetting, resolverSetting, deniedSetting),
     ]
 
     static let schema = ConfigurationSchema(
@@ -56,6 +63,8 @@ struct NodeConfiguration: DaemonConfiguration {
         initProgram = values[Self.initSetting]
         addressPool = values[Self.poolSetting]
         resolvers = values[Self.resolverSetting]
+        deniedNetworks = values[Self.deniedSetting]
+        runtime = values[Self.runtimeSetting]
     }
 }
 

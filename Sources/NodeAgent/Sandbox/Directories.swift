@@ -30,6 +30,13 @@ enum Directories {
 
     static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+    /// Who owns a directory; `nil` when there is none.
+    static func owner(_ path: String) -> uid_t? {
+        var status = stat()
+        guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { return nil }
+        return status.st_uid
+    }
+
     /// The names in a directory, without `.` and `..`; none when it does not exist.
     static func names(_ path: String) -> [String] {
         guard let stream = opendir(path) else { return [] }

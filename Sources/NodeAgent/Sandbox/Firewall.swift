@@ -118,15 +118,21 @@ package final class Firewall: Sendable {
 }
 
 /// The host's switch for passing packets on, shared by all instances: whoever finds it off notes that, and the last instance to
-/// leave puts it back.
+/// leave puts it back, unless somebody else relies on it by then (Docker and libvirt make bridges, and leave a switch that is on
+/// as it is).
 package struct Forwarding: Sendable {
     let setting: String
     /// Exists while the switch is on because of us.
     let note: String
+    /// Names of the host's network interfaces, with a folder `bridge` in those that are one.
+    let interfaces: String
 
-    package init(setting: String = "/proc/sys/net/ipv4/ip_forward", note: String) {
+    package init(
+        setting: String = "/proc/sys/net/ipv4/ip_forward", note: String, interfaces: String = "/sys/class/net"
+    ) {
         self.setting = setting
         self.note = note
+        self.interfaces = interfaces
     }
 
     package func enable() throws {
@@ -138,6 +144,8 @@ package struct Forwarding: Sendable {
 
     package func restore() throws {
         guard unlink(note) == 0 else { return }
+        let isUsed = Directories.names(interfaces).contains { Directories.exists("\(interfaces)/\($0)/bridge") }
+        guard !isUsed else { return }
         try FileDescriptor(opening: setting, O_WRONLY).writeAll(Array("0".utf8))
     }
 }

@@ -59,8 +59,8 @@ public struct ImageStore: Sendable {
         return try load(name).map { !$0.rootfs.hasPrefix(path(name) + "/") } ?? false
     }
 
-    /// Gives the name of an image that is used in place to another directory: containers made from now on begin from it, and
-    /// those that run keep what they have.
+    /// Gives the name of an image that is used in place to another directory: projects made from now on begin from it, and
+    /// those that there are keep what they have.
     private func point(_ name: String, at rootfs: String, source: String) async throws -> ImageInfo {
         try Self.checkDirectory(rootfs)
         let info = ImageInfo(name: name, source: source, sizeBytes: try await Self.size(rootfs), addedAt: Date())

@@ -34,6 +34,12 @@ public struct InstanceBlock: Sendable, Hashable, Codable {
         return Slot(block: self, index: index)
     }
 
+    /// The project whose ids include this one; `nil` when they are another instance's.
+    func slotIndex(ofUser uid: UInt32) -> Int? {
+        guard uid >= uidBase, uid < uidBase + UInt32(Limits.projectsPerNode) * Slot.idCount else { return nil }
+        return Int((uid - uidBase) / Slot.idCount)
+    }
+
     /// The blocks that a pool of addresses gives, in order. `invalid` when the pool is not a range of at least one block.
     package static func all(in pool: IPv4Network) throws -> [InstanceBlock] {
         let fitting = min(pool.count(ofPrefix: networkPrefix), count)

@@ -12,6 +12,8 @@ struct ProjectRecord: Codable, Sendable, Equatable {
     var slot: Int
     /// The image that the container's own changes were made on.
     var image: String
+    /// The image's root file system at that time: in another one the changes would fit to nothing.
+    var rootfs: String?
     var state: ContainerState
     /// Why it is in this state.
     var reason: String
@@ -53,7 +55,7 @@ struct ProjectLedger: Sendable {
         try AtomicFile.write(project.record, Array(try JSON.encodePretty(record)))
     }
 
-    /// All records. A directory without a readable one is given by name: its files belong to nobody any more.
+    /// All records. A directory without a readable one is given by name: nobody can work with its files before it is mended.
     func load() -> (records: [ProjectRecord], broken: [String]) {
         var records: [ProjectRecord] = []
         var broken: [String] = []

@@ -5,17 +5,23 @@ import NodeLinux
 extension Sandbox {
     func bringUp(_ id: ContainerID, _ spec: ContainerSpec) async throws -> Running {
         let limits = try spec.limits.validated()
-        _ = try host.images.image(spec.image)
+        var image = try host.images.image(spec.image)
         try await host.checkSpace()
         let volume = try await volume()
-        if record.image != spec.image { try resetLayer(volume.paths) }
+        if record.image == spec.image, let rootfs = record.rootfs, Directories.exists(rootfs) {
+            // The name may stand for another directory by now; that is for projects made from then on.
+            image.rootfs = rootfs
+        } else if record.image != spec.image || record.rootfs != nil {
+            try resetLayer(volume.paths)
+        }
         record.spec = spec
         record.spec.limits = limits
         record.image = spec.image
+        record.rootfs = image.rootfs
         record.container = id
         record.process = nil
         try await save()
-        let process = try await host.build(record.spec, as: id, slot: slot)
+        let process = try await host.build(record.spec, on: image, as: id, slot: slot)
         do {
             return try await connect(id, process, volume)
         } catch {

@@ -49,9 +49,11 @@ struct SandboxHost: Sendable {
     }
 
     /// Makes a container and starts its init. When it throws, nothing is left of it, or `remains` has it.
-    func build(_ spec: ContainerSpec, as container: ContainerID, slot: Slot) async throws -> ProcessIdentity {
+    func build(
+        _ spec: ContainerSpec, on image: StoredImage, as container: ContainerID, slot: Slot
+    ) async throws -> ProcessIdentity {
         do {
-            return try await assemble(spec, container, slot)
+            return try await assemble(spec, image, container, slot)
         } catch {
             // The steps back must be taken although the task may have been cancelled.
             await Task { _ = await dismantle(container, slot: slot, process: nil) }.value
@@ -59,9 +61,9 @@ struct SandboxHost: Sendable {
         }
     }
 
-    private func assemble(_ spec: ContainerSpec, _ container: ContainerID, _ slot: Slot) async throws -> ProcessIdentity
-    {
-        let image = try images.image(spec.image)
+    private func assemble(
+        _ spec: ContainerSpec, _ image: StoredImage, _ container: ContainerID, _ slot: Slot
+    ) async throws -> ProcessIdentity {
         let containerPaths = paths.container(container)
         let (namespaces, listener) = try await BlockingPool.shared.run {
             try prepare(spec, container, slot, image, containerPaths)

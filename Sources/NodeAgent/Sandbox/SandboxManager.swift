@@ -13,7 +13,9 @@ public actor SandboxManager {
     /// Name and version of the OCI runtime: `runc 1.1.5`.
     public nonisolated let runtimeVersion: String
     private var sandboxes: [ProjectID: Sandbox] = [:]
-    private var deleted = DeletedProjects()
+    /// The slots of projects whose records cannot be read, which the owner of their files tells.
+    private var reserved: [ProjectID: Int] = [:]
+    private var deleted = RecentIdentifiers<ProjectID>(limit: Limits.deletedProjectsRemembered)
     private var isClosed = false
 
     public nonisolated var images: ImageStore { host.images }
@@ -110,6 +112,8 @@ public actor SandboxManager {
     public func delete(_ project: ProjectID) async throws {
         if let sandbox = sandboxes[project] {
             try await sandbox.delete()
+            // Before anything else waits: a late call must not find the project unknown and make it anew.
+            deleted.insert(project)
             if sandboxes[project] === sandbox { sandboxes[project] = nil }
             await host.removeSearchGroup(of: project)
         }
@@ -139,8 +143,10 @@ public actor SandboxManager {
     public func recover() async throws {
         let (records, broken) = try await BlockingPool.shared.run { [host] in host.ledger.load() }
         for name in broken {
+            let slot = reserve(name)
             logger.error(
-                "a project's record cannot be read; its files are left alone", metadata: ["project": "\(name)"])
+                "a project's record cannot be read; its files are left alone until the project is used again",
+                metadata: ["project": "\(name)", "slot": "\(slot.map(String.init) ?? "unknown")"])
         }
         let live = Set(try await host.runtime.list().filter(\.isRunning).map(\.container))
         for record in records {
@@ -206,6 +212,14 @@ public actor SandboxManager {
         Task { try await BlockingPool.shared.run { for trees in found { try? trees.remove() } } }
     }
 
+    /// Keeps others from a slot whose ids own somebody's files, and the slot for whom they belong to.
+    private func reserve(_ name: String) -> Int? {
+        guard let project = ProjectID(name), let owner = Directories.owner(host.paths.project(project).workspace)
+        else { return nil }
+        reserved[project] = host.block.slotIndex(ofUser: owner)
+        return reserved[project]
+    }
+
     private func removeLeftovers() async throws {
         var kept: [ContainerID: Slot] = [:]
         for sandbox in sandboxes.values {
@@ -248,12 +262,15 @@ public actor SandboxManager {
                     + "tries again by itself; its log tells what is in the way.",
                 retryAfterSeconds: Limits.removalRetryFirstSeconds)
         }
-        let taken = blocked.union(sandboxes.values.map(\.slot.index))
-        let free = (0..<Limits.projectsPerNode).first { !taken.contains($0) } ?? Limits.projectsPerNode
+        let taken = blocked.union(sandboxes.values.map(\.slot.index)).union(reserved.values)
+        let free =
+            reserved[spec.project] ?? (0..<Limits.projectsPerNode).first { !taken.contains($0) }
+            ?? Limits.projectsPerNode
         let record = ProjectRecord(
             spec: spec, slot: free, image: spec.image, state: .absent, reason: "There was no container yet.")
         let made = Sandbox(record, slot: try host.block.slot(free), host: host)
         sandboxes[spec.project] = made
+        reserved[spec.project] = nil
         return made
     }
 

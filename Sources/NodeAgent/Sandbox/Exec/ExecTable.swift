@@ -116,9 +116,10 @@ public final class ExecTable: Sendable {
     /// Starts a command. That it cannot be run is not an error here: it then ends with status 127 or 126.
     ///
     /// - Throws: `gone` when the container has ended or is another one, `limit`, `unprocessable` when the command is
-    ///   malformed, `conflict` when the id was used before, `unavailable` while the container does not answer.
+    ///   malformed, `conflict` when the id was used before, `cancelled` when it is among the `ended` ones, `unavailable`
+    ///   while the container does not answer.
     public func start(
-        exec: ExecID, container: ContainerID, command: ExecCommand, user: ExecUser
+        exec: ExecID, container: ContainerID, command: ExecCommand, user: ExecUser, ended: EndedExecs = EndedExecs()
     ) async throws -> ExecSession {
         guard container == self.container else { throw Self.gone }
         let spawn = try InitRequest.Spawn(exec: exec, command: command, user: user)
@@ -131,6 +132,11 @@ public final class ExecTable: Sendable {
                 recorder: recorder)
             guard registry.add(session) else {
                 throw FastableError(.conflict, "A command with the id \(exec) exists already. Use a new id.")
+            }
+            // After it was registered, see `EndedExecs`.
+            guard !ended.contains(exec) else {
+                registry.remove(session)
+                throw FastableError(.cancelled, "The command was ended before it started; it did not run.")
             }
             // Within the lock: a request must not slip onto a connection whose greeting has not seen it.
             link.send(InitRequest.open(session.number, spawn))

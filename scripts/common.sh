@@ -5,7 +5,9 @@
 
 set -euo pipefail
 
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# The physical path, by which the kernel names running programs; and the administrators' programs, which `su` leaves out.
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 instance=${FASTABLE_INSTANCE:-dev}
 case "$instance" in
 '' | -* | *[!a-z0-9-]*) echo "FASTABLE_INSTANCE must be lower-case letters, digits and dashes, not ‘$instance’" >&2; exit 2 ;;
@@ -47,7 +49,7 @@ is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" 
 available_package() {
     local name
     for name in "$@"; do
-        if [[ $(apt-cache policy "$name" 2>/dev/null) == *"Candidate: "[!\(]* ]]; then echo "$name"; return 0; fi
+        if [[ $(LC_ALL=C apt-cache policy "$name" 2>/dev/null) == *"Candidate: "[!\(]* ]]; then echo "$name"; return 0; fi
     done
     fail "no package source of this machine has ${*}; this set-up knows Debian 12 and Ubuntu 24.04"
 }
@@ -64,14 +66,15 @@ install_packages() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     step "Installing ${#missing[@]} packages: ${missing[*]}"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 update -qq
+    # A machine that has just booted may still be installing updates: wait for it, and for the registry.
+    local apt=(as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
+    retry "${apt[@]}" update -qq
     for line in "${missing[@]}"; do
         IFS='|' read -ra names <<<"$line"
         name=$(available_package "${names[@]}")
         packages+=("$name")
     done
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -y -qq --no-remove --no-install-recommends \
-        "${packages[@]}" >/dev/null
+    "${apt[@]}" install -y -qq --no-remove --no-install-recommends "${packages[@]}" >/dev/null
 }
 
 # retry COMMAND…: a few times with pauses, for package registries that are away for a moment.
@@ -114,6 +117,8 @@ stop_daemon() {
             echo "$name did not stop within 30 s; killing it" >&2
             plainly kill -KILL "$pid"
         fi
+        # One that nobody reaps is as good as gone.
+        [ "$waited" -lt 400 ] || break
     done
     plainly rm -f "$pid_file"
 }

@@ -6,6 +6,8 @@
 # deadlines are not disturbed by those that start whole installations.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+need_toolchain
+need_root
 install_packages "$repository"/scripts/packages-{build,run,test}.list
 "$repository/scripts/build.sh" tests
 
@@ -16,8 +18,10 @@ run_tests() {
     local scratch=${TMPDIR:-/tmp}
     if [ "$(id -u)" != 0 ]; then
         # The package manager's lock in /tmp belongs to who built, and there not even root may open another's file.
-        scratch=/run/fastable-tests
-        as_root mkdir -p "$scratch"
+        # Not below /run, from which nothing may be executed.
+        scratch=$(as_root mktemp -d /var/tmp/fastable-tests.XXXXXX)
+        as_root chmod 0711 "$scratch"
+        root_scratch+=("$scratch")
     fi
     # The tests of containers, networks and mounts need root.
     as_root env PATH="$PATH" HOME="$HOME" TMPDIR="$scratch" FASTABLE_BIN_DIR="$binaries" CI="${CI:-}" \
@@ -28,7 +32,9 @@ run_tests() {
 }
 
 # What root's run of the package manager wrote must not lock its owner out.
+root_scratch=()
 give_back() {
+    [ ${#root_scratch[@]} = 0 ] || as_root rm -rf --one-file-system "${root_scratch[@]}"
     [ "$(id -u)" = 0 ] || as_root chown -R "$(id -u):$(id -g)" "$repository/.build" "$HOME/.cache/org.swift.swiftpm" 2>/dev/null || true
 }
 

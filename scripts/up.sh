@@ -9,6 +9,10 @@ controller_pid=$controller_state/controller.pid
 controller_log=$controller_state/controller.log
 node_pid=$node_state/node.pid
 node_log=$node_state/node.log
+node_options=(--instance "$instance" --state-dir "$node_state" --run-dir "$node_run")
+certificate=$node_state/identity/certificate.pem
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 
 start_controller() {
     # A rebuilt program replaces the running one; containers and commands do not notice.
@@ -45,25 +49,29 @@ wait_for() {
     done
 }
 
+# join_node [OPTIONS OF ‘fastable node token’]
+join_node() {
+    # The token goes through a file, so that no process list shows it.
+    "$cli" node token "$@" >"$scratch/join-token"
+    as_root "$binaries/fastable-node" join --token-file "$scratch/join-token" --node-name "$instance" "${node_options[@]}"
+}
+
 start_node() {
     if is_outdated "$node_pid" "$binaries/fastable-node"; then
         stop_daemon "the old node" "$node_pid" "$binaries/fastable-node"
     fi
+    # A certificate is renewed while the daemons run. One that ended while nothing did is replaced.
+    if as_root test -s "$certificate" && ! as_root openssl x509 -in "$certificate" -noout -checkend 60 >/dev/null; then
+        stop_daemon "the node, whose certificate has ended" "$node_pid" "$binaries/fastable-node"
+        join_node --node "$instance"
+    fi
     if ! running_pid "$node_pid" "$binaries/fastable-node" >/dev/null; then
         step "Starting the node"
         as_root mkdir -p "$node_state"
-        local options=(--instance "$instance" --state-dir "$node_state" --run-dir "$node_run")
-        if ! as_root test -s "$node_state/identity/certificate.pem"; then
-            # The token goes through a file, so that no process list shows it.
-            local token_file
-            token_file=$(mktemp)
-            "$cli" node token >"$token_file"
-            as_root "$binaries/fastable-node" join --token-file "$token_file" --node-name "$instance" "${options[@]}"
-            rm -f "$token_file"
-        fi
+        as_root test -s "$certificate" || join_node
         # A session of its own before anything else: sudo's terminal goes away, and its hang-up must not reach the daemon.
         as_root setsid --fork sh -c 'log=$1; echo $$ >"$2"; shift 2; exec "$@" >>"$log" 2>&1 </dev/null' sh \
-            "$node_log" "$node_pid" "$binaries/fastable-node" "${options[@]}"
+            "$node_log" "$node_pid" "$binaries/fastable-node" "${node_options[@]}"
         local tries=0
         until running_pid "$node_pid" "$binaries/fastable-node" >/dev/null || [ "$tries" = 50 ]; do
             sleep 0.1
@@ -83,8 +91,11 @@ add_image() {
     "$cli" image add vibn-dev "inplace:$rootfs"
 }
 
+# What asks for a password or can be missing comes before the build, which takes minutes.
+need_toolchain
+need_root
+install_packages "$repository"/scripts/packages-{build,run}.list
 "$repository/scripts/build.sh"
-install_packages "$repository/scripts/packages-run.list"
 need_root
 start_controller
 token_file=$controller_state/admin.token

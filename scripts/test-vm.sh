@@ -13,6 +13,7 @@ need_root
 host=$("$repository/scripts/vm-image.sh")
 
 scratch=$(mktemp -d)
+# shellcheck disable=SC2317
 finish() { as_root rm -rf --one-file-system "$scratch"; }
 trap finish EXIT
 

@@ -1,6 +1,6 @@
 # Fastable. The two commands of the README: `make up` and `make test`. `make help` lists the rest.
 
-.PHONY: help up down clean-data build image test test-faults test-vm lint format bench
+.PHONY: help up down clean-data build image test test-faults test-large test-vm lint format bench
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,6 +29,9 @@ test-faults: ## bytes through everything while daemons are killed, again and aga
 
 test-vm: ## the host's tests in a virtual machine with systemd and cgroup v2
 	@scripts/test-vm.sh
+
+test-large: ## files and trees of 10 GB through both daemons, whose memory must not grow
+	@FASTABLE_LARGE_GIGABYTES=$${FASTABLE_LARGE_GIGABYTES:-10} scripts/test.sh --filter '^HostTests\.LargeStreamTests'
 
 lint: ## check formatting and the scripts
 	@scripts/lint.sh

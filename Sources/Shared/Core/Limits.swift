@@ -136,6 +136,11 @@ public enum Limits {
     public static let grepMatches = 2_000
     public static let grepLineBytes = 2_000
     public static let searchSeconds = 30
+    /// What a search has found is told at the latest after this time, to those who want to see it meanwhile.
+    public static let searchTellMilliseconds = 50
+    /// Results that are told at once, and their bytes.
+    public static let searchBatchItems = 256
+    public static let searchBatchBytes = 16 * 1024
     public static let searchPatternBytes = 16 * 1024
     /// Ignore files of one search: rules in force at a time, and bytes of one file.
     public static let ignoreRules = 10_000

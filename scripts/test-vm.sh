@@ -28,7 +28,7 @@ cp "$repository"/Tests/VM/guest.sh "$folder/"
 printf '%s\n' "$filter" >"$folder/filter"
 for program in "$bundle" "$binaries"/fastable*; do ldd "$program" 2>/dev/null || true; done |
     awk '$3 ~ /swift/ { print $3 }' | sort -u | while read -r library; do cp "$library" "$folder/lib/"; done
-mke2fs -q -t ext4 -d "$folder" "$scratch/disk" "$(($(du -sm "$folder" | cut -f1) * 5 / 4 + 64))M"
+mke2fs -q -t ext4 -d "$folder" "$scratch/disk" "$(($(du -sm "$folder" | cut -f1) * 5 / 4 + 64))M" >/dev/null
 
 step "Starting the test host"
 as_root timeout "$((minutes * 60))" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 4096 \

@@ -40,7 +40,7 @@ as_root mmdebstrap --mode=root --variant=minbase --components="$components" --in
 rm -f "$partial.log"
 as_root cp "$partial/root"/boot/vmlinuz-* "$partial/kernel"
 as_root cp "$partial/root"/boot/initrd.img-* "$partial/initrd"
-as_root mke2fs -q -t ext4 -d "$partial/root" "$partial/disk" 6G
+as_root mke2fs -q -t ext4 -d "$partial/root" "$partial/disk" 6G >/dev/null
 as_root mkdir -p "$target"
 for file in kernel initrd disk; do as_root cp --sparse=always "$partial/$file" "$target/$file"; done
 echo "$target"

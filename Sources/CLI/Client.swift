@@ -51,6 +51,30 @@ struct Client {
         try JSON.decode(type, from: try await run(operation, input))
     }
 
+    /// Runs one operation and shows its events as they come; its answer as JSON is the last of them.
+    func follow(
+        _ operation: String, _ input: JSONValue, _ show: (_ event: String, _ data: Data) throws -> Void
+    ) async throws -> Data {
+        var request = self.request(.POST, "/api/tools/\(operation)")
+        request.headers.add(name: "content-type", value: "application/json")
+        request.headers.add(name: "accept", value: "text/event-stream")
+        request.body = .bytes(ByteBuffer(data: try JSON.encode(input)))
+        let response = try await send(request, timeout: .seconds(Int64(Limits.execTimeoutLongestSeconds) + 60))
+        var lines = EventLines()
+        do {
+            for try await chunk in response.body {
+                for (event, data) in lines.take(Array(chunk.readableBytesView)) {
+                    switch event {
+                    case "result": return data
+                    case "error": throw try JSON.decode(FastableError.self, from: data)
+                    default: try show(event, data)
+                    }
+                }
+            }
+        } catch { throw Client.lost(error) }
+        throw Client.lost(CancellationError())
+    }
+
     var authorization: String { "Bearer \(token.reveal())" }
 
     func request(_ method: HTTPMethod, _ path: String) -> HTTPClientRequest {

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -105,16 +107,43 @@ static int forbid_clone3(void) {
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
 }
 
+/// A program that is not root opens `/dev/stdout` and its like by name only if the pipe behind it is its own.
+static void own_pipes(uint32_t uid) {
+    for (int fd = 0; fd <= 2; fd++) {
+        struct stat status;
+        // One that does not do that needs nothing.
+        if (fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode) && fchown(fd, uid, (gid_t)-1) < 0) errno = 0;
+    }
+}
+
+/// Becomes the user of the request. The kernel takes all capabilities from whoever stops being root; what a program could
+/// inherit is emptied besides.
+static int become(const struct fastable_spawn *request) {
+    // The number -1 would mean to stay who we are.
+    if (request->uid == ~0u || request->gid == ~0u) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (request->uid != 0) own_pipes(request->uid);
+    if (syscall(SYS_setgroups, request->group_count, request->groups) < 0 ||
+        syscall(SYS_setresgid, request->gid, request->gid, request->gid) < 0 ||
+        syscall(SYS_setresuid, request->uid, request->uid, request->uid) < 0)
+        return -1;
+    if (request->uid == 0) return 0;
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    return (int)syscall(SYS_capset, &header, none);
+}
+
 static __attribute__((noreturn)) void run_child(const struct fastable_spawn *request) {
     struct fastable_spawn_failure *failure = request->failure;
     reset_memory_protection();
     if (setsid() < 0 || dup2(request->input, 0) < 0 || dup2(request->output, 1) < 0 || dup2(request->error, 2) < 0 ||
         syscall(SYS_close_range, 3u, ~0u, 0u) < 0 || (request->has_terminal && ioctl(0, TIOCSCTTY, 0) < 0))
         give_up(failure, FASTABLE_STAGE_SETUP);
+    if (become(request) < 0) give_up(failure, FASTABLE_STAGE_IDENTITY);
+    // With the user's own rights: a directory that it may not enter stays closed to it.
     if (chdir(request->directory) < 0) give_up(failure, FASTABLE_STAGE_DIRECTORY);
-    if (syscall(SYS_setgroups, 0ul, NULL) < 0 || syscall(SYS_setresgid, request->gid, request->gid, request->gid) < 0 ||
-        syscall(SYS_setresuid, request->uid, request->uid, request->uid) < 0)
-        give_up(failure, FASTABLE_STAGE_IDENTITY);
     if (forbid_clone3() < 0) give_up(failure, FASTABLE_STAGE_SETUP);
     sigset_t none;
     sigemptyset(&none);

@@ -9,7 +9,7 @@ extension Init {
     /// Starts the command of a request. `false` when the request itself is malformed.
     func start(_ number: UInt32, _ payload: PayloadReader) -> Bool {
         guard let request = launcher.read(payload) else { return false }
-        guard request.flags & ~(FASTABLE_OPEN_INPUT | FASTABLE_OPEN_TERMINAL) == 0 else {
+        guard request.flags & ~(FASTABLE_OPEN_INPUT | FASTABLE_OPEN_TERMINAL | FASTABLE_OPEN_GROUPS) == 0 else {
             return refuse(number, FASTABLE_REFUSED_FLAGS)
         }
         guard execs.slot(number: number) == nil else { return refuse(number, FASTABLE_REFUSED_DUPLICATE) }

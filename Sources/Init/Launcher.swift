@@ -7,6 +7,7 @@ struct Launcher {
         let flags: UInt32
         let uid: UInt32
         let gid: UInt32
+        let groupCount: Int
         let timeoutMilliseconds: UInt32
         let rows: UInt16
         let columns: UInt16
@@ -35,6 +36,7 @@ struct Launcher {
     private static let leftoverCapacity = 1024
     private let arguments: Strings
     private let environment: Strings
+    private let groups: UnsafeMutablePointer<UInt32>
     private let leftovers: UnsafeMutablePointer<UInt32>
 
     init?() {
@@ -42,11 +44,13 @@ struct Launcher {
         // One element before the arguments for the shell of a script, and one behind each list for its end.
         guard let arguments = fastable_map((Int(FASTABLE_INIT_ARGUMENTS) + 2) * pointer),
             let environment = fastable_map((Int(FASTABLE_INIT_ENVIRONMENT) + 1) * pointer),
+            let groups = fastable_map(Int(FASTABLE_INIT_GROUPS) * MemoryLayout<UInt32>.stride),
             let leftovers = fastable_map(Self.leftoverCapacity * MemoryLayout<UInt32>.stride)
         else { return nil }
         let strings = UnsafeMutablePointer<CChar>?.self
         self.arguments = arguments.bindMemory(to: strings, capacity: Int(FASTABLE_INIT_ARGUMENTS) + 2) + 1
         self.environment = environment.bindMemory(to: strings, capacity: Int(FASTABLE_INIT_ENVIRONMENT) + 1)
+        self.groups = groups.bindMemory(to: UInt32.self, capacity: Int(FASTABLE_INIT_GROUPS))
         self.leftovers = leftovers.bindMemory(to: UInt32.self, capacity: Self.leftoverCapacity)
     }
 
@@ -59,10 +63,11 @@ struct Launcher {
             let start = directory.baseAddress, token.count <= Int(FASTABLE_INIT_TOKEN_BYTES)
         else { return nil }
         guard let count = list(&payload, into: arguments, atMost: Int(FASTABLE_INIT_ARGUMENTS)), count > 0,
-            list(&payload, into: environment, atMost: Int(FASTABLE_INIT_ENVIRONMENT)) != nil, payload.finish()
+            list(&payload, into: environment, atMost: Int(FASTABLE_INIT_ENVIRONMENT)) != nil,
+            let groupCount = flags & FASTABLE_OPEN_GROUPS == 0 ? 0 : groupList(&payload), payload.finish()
         else { return nil }
         return Request(
-            flags: flags, uid: uid, gid: gid, timeoutMilliseconds: timeout,
+            flags: flags, uid: uid, gid: gid, groupCount: groupCount, timeoutMilliseconds: timeout,
             rows: UInt16(truncatingIfNeeded: size >> 16),
             columns: UInt16(truncatingIfNeeded: size), token: UnsafeRawBufferPointer(token), directory: start)
     }
@@ -74,6 +79,15 @@ struct Launcher {
             strings[index] = UnsafeMutablePointer(mutating: start)
         }
         strings[Int(count)] = nil
+        return Int(count)
+    }
+
+    private func groupList(_ payload: inout PayloadReader) -> Int? {
+        guard let count = payload.integer32(), count <= UInt32(FASTABLE_INIT_GROUPS) else { return nil }
+        for index in 0..<Int(count) {
+            guard let group = payload.integer32() else { return nil }
+            groups[index] = group
+        }
         return Int(count)
     }
 
@@ -93,7 +107,8 @@ struct Launcher {
             stage = FASTABLE_STAGE_CLONE
             var spawn = fastable_spawn(
                 arguments: arguments, environment: environment, directory: request.directory, uid: request.uid,
-                gid: request.gid, cgroup: directory, input: theirs.input, output: theirs.output, error: theirs.error,
+                gid: request.gid, groups: groups, group_count: request.groupCount, cgroup: directory,
+                input: theirs.input, output: theirs.output, error: theirs.error,
                 has_terminal: request.hasTerminal ? 1 : 0, failure: failure)
             result = fastable_spawn(&spawn)
         }

@@ -93,6 +93,8 @@ import Testing
         #expect(progress.takeMessage() == nil)
         progress.add(.output(channel: 1, ByteBuffer(string: "c")))
         #expect(progress.takeMessage() == "c" && progress.count == 2)
+        progress.add(.found([["path": "a.c", "line": 3, "text": "x: y"], ["path": "b.c"]]))
+        #expect(progress.takeMessage() == "a.c:3:x: y\nb.c\n")
     }
 
     @Test func showsTheEndOfMuchOutput() {

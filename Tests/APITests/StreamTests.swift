@@ -82,6 +82,21 @@ import Testing
         }
     }
 
+    @Test func whatIsFoundComesAsEventsAndOnlyOnce() async throws {
+        try await withServer { server in
+            let answer = try await server.tool("test.find", "{}", accept: "text/event-stream")
+            var reader = EventReader()
+            reader.append(answer.body.readableBytesView)
+            #expect(reader.events.map(\.event) == ["found", "found", "result"])
+            #expect(reader.events.first?.data == #"{"path":"a"}"#)
+            #expect(reader.events.last?.data == #"{"collected":false,"key":null}"#)
+            // Frames have no place for it.
+            let frames = try frames(
+                try await server.tool("test.find", "{}", accept: "application/vnd.fastable.frames"))
+            #expect(frames.map { String(buffer: $0.payload) } == [#"{"result":{"collected":true,"key":null}}"#])
+        }
+    }
+
     @Test(arguments: [(3_000_000, 1_000_000), (3_000_000, 4096), (100_000, 7), (262_145, 262_145)])
     func muchOutputComesWhole(bytes: Int, chunk: Int) async throws {
         try await withServer { server in

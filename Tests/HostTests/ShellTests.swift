@@ -78,6 +78,30 @@ struct ShellTests {
     }
 
     @Test(.timeLimit(.minutes(3)))
+    func aCommandRunsAsAnotherUser() async throws {
+        try await Installation.with { host in
+            try await host.tool("projects_create", ["name": "p"])
+            let script = "id -u; id -g; echo $HOME $USER; touch /etc/mine"
+            let answer = try await host.tool(
+                "shell.exec", ["project": "p", "cmd": .string(script), "user": "nobody"])
+            #expect(answer["stdout"] == "65534\n65534\n/ nobody\n" && answer["exitCode"] == 1)
+            let own = try await host.tool(
+                "shell.exec", ["project": "p", "cmd": "echo $HOME", "user": "nobody", "env": ["HOME": "/tmp"]])
+            #expect(own["stdout"] == "/tmp\n")
+            #expect(try host.cli(["exec", "-u", "5:6", "p", "--", "id -u; id -g"]) == "5\n6\n")
+            #expect(try host.cli(["exec", "-t", "-u", "nobody", "p", "--", "id -u"]) == "65534\r\n")
+            for (user, words) in [("ghost", "‘ghost’"), ("65536", "‘user’"), ("a:b", "‘user’"), ("0:-1", "‘user’")] {
+                let input: JSONValue = ["project": "p", "cmd": "id", "user": .string(user)]
+                let refusal = try await host.request(.POST, "/api/tools/shell.exec", body: try JSON.encode(input))
+                let problem = try JSON.decode(JSONValue.self, from: refusal.body)
+                #expect(refusal.status == 422 && problem["details"]?["field"] == "user")
+                #expect(problem["detail"]?.string?.contains(words) == true)
+                #expect(try host.cli(["exec", "-u", user, "p", "--", "id"], expectStatus: 125).contains(words))
+            }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(3)))
     func textIsGivenToACommandToRead() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])

@@ -17,6 +17,7 @@ struct InitHardeningTests {
         #expect(Int(FASTABLE_INIT_PAYLOAD_BYTES) == Limits.framePayloadBytes)
         #expect(Int(FASTABLE_INIT_EXECS) == 2 * Limits.execsPerContainer)
         #expect(Int(FASTABLE_INIT_ARGUMENTS) == Limits.execArguments)
+        #expect(Int(FASTABLE_INIT_GROUPS) == Limits.execGroups)
         #expect(Int(FASTABLE_INIT_ENVIRONMENT) >= 2 * Limits.execEnvironmentEntries)
         #expect(Int(FASTABLE_INIT_HEADER_BYTES) == FrameHeader.byteCount)
         #expect(FASTABLE_FRAME_VERSION == FrameHeader.version)

@@ -25,6 +25,8 @@ struct ExecCommand: AsyncParsableCommand {
               fastable exec -it shop -- bash              # a shell in a terminal
               fastable exec -i shop -- psql < dump.sql    # with standard input
               fastable exec -d shop -- npm run dev        # goes on by itself; prints its id
+              fastable exec --secret-env TOKEN shop -- ./deploy    # masked in its output
+              fastable exec -u node shop -- npm test      # as another user than root
 
             Output arrives as it is printed, byte for byte. Ctrl-C interrupts the
             command; a second one kills it with all its descendants. With -i or -t the
@@ -43,6 +45,17 @@ struct ExecCommand: AsyncParsableCommand {
     @Option(name: .long, help: ArgumentHelp("Set a variable; may be repeated.", valueName: "NAME=value"))
     var env: [String] = []
     @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Pass a variable of this program's own environment whose value is secret; may be repeated.",
+            valueName: "NAME"))
+    var secretEnv: [String] = []
+    @Option(
+        name: [.customShort("u"), .long],
+        help: ArgumentHelp(
+            "Run it as this user of the container: name, uid or uid:gid; root unless given.", valueName: "user"))
+    var user: String?
+    @Option(
         help: ArgumentHelp(
             "Seconds until the command is killed with all its descendants (1 to \(Limits.execTimeoutLongestSeconds)).",
             valueName: "seconds"))
@@ -56,6 +69,11 @@ struct ExecCommand: AsyncParsableCommand {
     func validate() throws {
         guard !command.isEmpty else {
             throw ValidationError("Say what to run after ‘--’, for example: fastable exec \(project) -- ls -la")
+        }
+        for name in secretEnv where ProcessInfo.processInfo.environment[name] == nil {
+            throw ValidationError(
+                "‘--secret-env \(name.prefix(while: { $0 != "=" }))’ names no variable of this program's environment. The value "
+                    + "stands there and not on the command line, which others can see.")
         }
         for entry in env where !entry.contains("=") {
             throw ValidationError("‘--env \(entry)’ is not of the form NAME=value, for example: --env NODE_ENV=test")
@@ -111,6 +129,7 @@ struct ExecCommand: AsyncParsableCommand {
         var input: [String: JSONValue] = ["project": .string(project)]
         input["cmd"] = command.count == 1 ? .string(command[0]) : .array(command.map { .string($0) })
         input["cwd"] = cwd.map { .string($0) }
+        input["user"] = user.map { .string($0) }
         input["timeoutSec"] = timeout.map { .integer(Int64($0)) }
         if !env.isEmpty {
             let pairs = env.map { entry in
@@ -118,6 +137,11 @@ struct ExecCommand: AsyncParsableCommand {
                 return (String(parts[0]), JSONValue.string(String(parts[1])))
             }
             input["env"] = .object(Dictionary(pairs) { _, last in last })
+        }
+        if !secretEnv.isEmpty {
+            let own = ProcessInfo.processInfo.environment
+            let pairs = secretEnv.map { ($0, JSONValue.string(own[$0] ?? "")) }
+            input["secretEnv"] = .object(Dictionary(pairs) { _, last in last })
         }
         return .object(input)
     }

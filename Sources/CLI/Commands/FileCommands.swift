@@ -121,53 +121,6 @@ struct FileCommand: AsyncParsableCommand {
         }
     }
 
-    struct Glob: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Find files by name.", discussion: "Example: fastable fs glob shop '**/*.ts'")
-        @OptionGroup var common: CommonOptions
-        @Argument(help: "The project: its name or id.") var project: String
-        @Argument(help: "Pattern, as ripgrep's --glob takes it.") var pattern: String
-        @Option(help: "Search below this path.") var path: String?
-        @Flag(help: "Also files that .gitignore excludes.") var noIgnore = false
-
-        func run() async throws {
-            var input: [String: JSONValue] = [
-                "project": .string(project), "pattern": .string(pattern), "includeIgnored": .bool(noIgnore),
-            ]
-            input["path"] = path.map { .string($0) }
-            try await common.show("fs.glob", .object(input), as: FileGlobResult.self) { result in
-                if result.truncated { Output.error("there are more; narrow the pattern") }
-                return result.paths.joined(separator: "\n")
-            }
-        }
-    }
-
-    struct Grep: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Search file contents.", discussion: "Example: fastable fs grep shop 'deprecated' --glob '*.py'")
-        @OptionGroup var common: CommonOptions
-        @Argument(help: "The project: its name or id.") var project: String
-        @Argument(help: "Regular expression of ripgrep.") var pattern: String
-        @Option(help: "Search below this path.") var path: String?
-        @Option(help: "Only files whose path matches.") var glob: String?
-        @Flag(name: .shortAndLong, help: "Ignore case.") var ignoreCase = false
-        @Flag(name: [.customShort("F"), .long], help: "The pattern is plain text.") var fixedString = false
-        @Flag(help: "Also files that .gitignore excludes.") var noIgnore = false
-
-        func run() async throws {
-            var input: [String: JSONValue] = [
-                "project": .string(project), "pattern": .string(pattern), "ignoreCase": .bool(ignoreCase),
-                "fixedString": .bool(fixedString), "includeIgnored": .bool(noIgnore),
-            ]
-            input["path"] = path.map { .string($0) }
-            input["glob"] = glob.map { .string($0) }
-            try await common.show("fs.grep", .object(input), as: FileGrepResult.self) { result in
-                if result.truncated { Output.error("there are more; narrow the search") }
-                return result.matches.map { "\($0.path):\($0.line):\($0.text)" }.joined(separator: "\n")
-            }
-        }
-    }
-
     struct Delete: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "rm", abstract: "Delete a file or directory.",

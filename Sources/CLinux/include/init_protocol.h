@@ -11,7 +11,8 @@
 ///   message HELLO    (stream 0) u32 version, with the fd of the container's cgroup v2 directory (SCM_RIGHTS)
 ///   open             u32 flags, u32 uid, u32 gid, u32 timeout in ms (0: none), u16 rows and u16 columns of the terminal
 ///                    (0 without one), string token, string directory, u32 count and the arguments, u32 count and the
-///                    environment (`NAME=value`). Flags: 1 the command has an input, 2 it has a terminal.
+///                    environment (`NAME=value`); with flag 4 also u32 count and the supplementary groups, each u32.
+///                    Flags: 1 the command has an input, 2 it has a terminal, 4 it has supplementary groups.
 ///   data             (channel 0) u64 offset of the first byte, then the bytes of the command's input, as far as the window
 ///   end              (channel 0) u64: the input ends at this offset
 ///   window           (channel 1 or 2) u64: the node has stored all bytes before this offset
@@ -67,6 +68,7 @@
 
 #define FASTABLE_OPEN_INPUT ((uint32_t)1)
 #define FASTABLE_OPEN_TERMINAL ((uint32_t)2)
+#define FASTABLE_OPEN_GROUPS ((uint32_t)4)
 
 #define FASTABLE_PHASE_FAILED ((uint8_t)1)
 #define FASTABLE_PHASE_RUNNING ((uint8_t)2)
@@ -94,3 +96,4 @@
 #define FASTABLE_INIT_TOKEN_BYTES 64
 #define FASTABLE_INIT_ARGUMENTS 4096
 #define FASTABLE_INIT_ENVIRONMENT 1024
+#define FASTABLE_INIT_GROUPS 256

@@ -110,6 +110,9 @@ struct fastable_spawn {
     const char *directory;
     uint32_t uid;
     uint32_t gid;
+    /// Supplementary groups.
+    const uint32_t *groups;
+    size_t group_count;
     int cgroup;
     int input;
     int output;

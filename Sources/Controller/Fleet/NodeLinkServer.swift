@@ -101,7 +101,8 @@ struct NodeLinkServer: Sendable {
             case .report: try await answer(stream, try await report(opening))
             case .renewCertificate: try await answer(stream, try await renew(opening))
             case .containerEnsure, .containerStatus, .projectPrepare, .projectDelete, .execStart, .execAttach,
-                .execStatus, .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete,
+                .execStatus, .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep,
+                .fsGlobStream, .fsGrepStream, .fsDelete,
                 .fsStat, .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fsWatch, .fileDownload, .fileUpload,
                 .treePush, .treePull, .imageList, .imageAdd, .imageRemove:
                 throw FastableError(.invalid, "‘\(head.method.rawValue)’ is not for the controller to serve.")

@@ -104,7 +104,9 @@ public struct ControllerServices: Service {
         ]
         catalog = OperationCatalog(
             groups.flatMap(\.self), gate: gate, projects: projects,
-            once: OnceService(store: store, audit: audit, projects: projects, logger: logger))
+            once: OnceService(
+                store: store, audit: audit, projects: projects,
+                digestKey: authority.derivedKey(for: "fastable idempotency digests"), logger: logger))
         metrics.declare([
             .operationsInFlight, .execsRunning, .linksRefused, .authenticationsRefused, .auditFailures,
         ])

@@ -22,10 +22,13 @@ final class OnceService: Sendable {
     private let store: any Store
     private let audit: AuditLog
     private let projects: ProjectService
+    /// Inputs hold secrets: whoever has only the database must not be able to try out what they were.
+    private let digestKey: SymmetricKey
     private let logger: Logger
     private let running = Mutex<[OnceKey: Running]>([:])
 
-    init(store: any Store, audit: AuditLog, projects: ProjectService, logger: Logger) {
+    init(store: any Store, audit: AuditLog, projects: ProjectService, digestKey: SymmetricKey, logger: Logger) {
+        self.digestKey = digestKey
         self.store = store
         self.audit = audit
         self.projects = projects
@@ -38,7 +41,7 @@ final class OnceService: Sendable {
         _ operation: Operation, _ call: Operation.Call, input: JSONValue, key: String, _ record: AuditLog.Record
     ) async throws -> Operation.Answer {
         let key = OnceKey(workspace: call.context.principal.workspace, text: key)
-        let digest = try Self.digest(operation, input)
+        let digest = try digest(operation, input)
         let task = try running.withLock { running in
             if let known = running[key] {
                 guard known.digest == digest else { throw Self.otherInput }
@@ -159,8 +162,8 @@ final class OnceService: Sendable {
     }
 
     /// Equal values give equal bytes, however they were written.
-    private static func digest(_ operation: Operation, _ input: JSONValue) throws -> [UInt8] {
-        var hasher = SHA256()
+    private func digest(_ operation: Operation, _ input: JSONValue) throws -> [UInt8] {
+        var hasher = HMAC<SHA256>(key: digestKey)
         hasher.update(data: Array(operation.name.utf8) + [0])
         hasher.update(data: try JSON.encode(input))
         return Array(hasher.finalize())

@@ -13,6 +13,8 @@ public struct OperationContext: Sendable {
     public var events: (@Sendable (OperationEvent) async throws -> Void)?
     /// `false` leaves stdout and stderr out of the answer of `shell.exec`, for doors that stream them byte for byte.
     public var collectsOutput: Bool
+    /// `false` leaves out of the answers of `fs.glob` and `fs.grep` what was told as events.
+    public var collectsFound = true
     /// Names a change so that a retry does not do it twice. Such a change goes on when its caller goes away.
     public var idempotencyKey: String?
     /// The command that the operation runs, when that must be known before.
@@ -51,6 +53,8 @@ public enum OperationEvent: Sendable {
     case execStarted(ExecID)
     /// Channel 1 is stdout, 2 is stderr. Bytes are complete and in order within a channel.
     case output(channel: UInt8, ByteBuffer)
+    /// What a search has found, in the words of its answer; never empty.
+    case found([JSONValue])
     /// `fraction` is between 0 and 1, `nil` when it cannot be told.
     case progress(message: String, fraction: Double?)
 }

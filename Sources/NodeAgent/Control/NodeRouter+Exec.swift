@@ -11,11 +11,11 @@ extension NodeRouter {
         let start: ExecStart = try call.arguments()
         let container = try await sandboxes.ensure(start.container)
         var command = start.command
-        command.environment = Self.baseEnvironment.merging(container.environment) { $1 }
-            .merging(command.environment) { $1 }
+        let account = try await container.account(command.user)
+        command.environment = Self.baseEnvironment.merging(account.environment) { $1 }
+            .merging(container.environment) { $1 }.merging(command.environment) { $1 }
         let session = try await container.execs.start(
-            exec: start.exec, container: container.id, command: command, user: ExecUser(uid: 0, gid: 0),
-            ended: ended)
+            exec: start.exec, container: container.id, command: command, user: account.user, ended: ended)
         let takesInput = command.takesInput || command.terminal != nil
         try await follow(
             session, session.events(followsInput: takesInput), call, input: takesInput ? .at(0) : nil)

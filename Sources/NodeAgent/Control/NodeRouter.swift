@@ -61,6 +61,8 @@ public struct NodeRouter: Sendable {
         case .fsList: try await onFiles(call) { try await $0.list($1) }
         case .fsGlob: try await onFiles(call) { try await $0.glob($1) }
         case .fsGrep: try await onFiles(call) { try await $0.grep($1) }
+        case .fsGlobStream: try await streamGlob(call)
+        case .fsGrepStream: try await streamGrep(call)
         case .fsDelete: try await onFiles(call) { try await $0.delete($1) }
         case .fsStat: try await onFiles(call) { try await $0.stat($1) }
         case .fsMakeDirectory: try await onFiles(call) { try await $0.makeDirectory($1) }
@@ -91,7 +93,7 @@ public struct NodeRouter: Sendable {
         do {
             switch method {
             // These answer with events or bytes, among which an error has no place.
-            case .execStart, .execAttach, .treePull: call.stream.reset(failure)
+            case .execStart, .execAttach, .treePull, .fsGlobStream, .fsGrepStream: call.stream.reset(failure)
             case .hello, .report, .renewCertificate, .containerEnsure, .containerStatus, .projectPrepare,
                 .projectDelete, .execStatus,
                 .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fsStat,

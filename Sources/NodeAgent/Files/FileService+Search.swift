@@ -11,28 +11,30 @@ import Synchronization
 extension FileService {
     /// Paths of regular files that match, sorted; `.gitignore` is honoured, `.git` left out.
     public func glob(_ request: FileGlob) async throws -> FileGlobResult {
+        let paths = Mutex<[String]>([])
+        var result = try await glob(request) { found in paths.withLock { $0 += found } }
+        result.paths = paths.withLock { $0 }.sorted()
+        return result
+    }
+
+    /// The same, told as it is found and not sorted; the result has no paths. A slow `found` slows the search.
+    public func glob(
+        _ request: FileGlob, found: @Sendable ([String]) async throws -> Void
+    ) async throws -> FileGlobResult {
         let path = try RootedPath(request.path ?? ".")
         let pattern = try SearchPattern(request.pattern, field: "pattern")
         let limit = try Self.limit(request.limit, Limits.globResults)
         let includeIgnored = request.includeIgnored ?? false
         let cancellation = Cancellation()
         return try await withTaskCancellationHandler {
-            try await offload { [self] in
-                var walker = try SearchWalker(
+            let walk = try await offload { [self] in
+                let walker = try SearchWalker(
                     root: root, path: path, top: try directory(path, "search"), pattern: pattern,
                     includeIgnored: includeIgnored, cancellation: cancellation)
-                var result = FileGlobResult(paths: [], truncated: false)
-                while let name = try walker.next() {
-                    // A name that is no text cannot be told.
-                    guard let text = String(validating: name, as: UTF8.self) else { continue }
-                    result.truncated = result.paths.count == limit
-                    if result.truncated { break }
-                    result.paths.append(path.joined(text))
-                }
-                result.paths.sort()
-                if walker.isIncomplete { result.truncated = true }
-                return result
+                return GlobWalk(walker, path: path, limit: limit)
             }
+            while let paths = try await offload({ try walk.next() }) { try await found(paths) }
+            return FileGlobResult(paths: [], truncated: walk.isTruncated)
         } onCancel: {
             cancellation.cancel()
         }
@@ -55,6 +57,32 @@ extension FileService {
 
     /// Lines that match, by path and line. Files above `Limits.searchFileBytes` and binary files are not searched.
     public func grep(_ request: FileGrep) async throws -> FileGrepResult {
+        let (run, collector) = try await prepare(request)
+        try await run.search.run(run.arguments, standardInput: run.file, collector.feed)
+        return collector.result
+    }
+
+    /// The same, told as it is found; the result has no matches. A slow `found` slows the search.
+    public func grep(
+        _ request: FileGrep, found: @escaping @Sendable ([FileGrepResult.Match]) async throws -> Void
+    ) async throws -> FileGrepResult {
+        let (run, collector) = try await prepare(request)
+        try await run.search.stream(run.arguments + ["--line-buffered"], standardInput: run.file) { [self] bytes in
+            let (matches, goesOn) = try await offload { collector.take(bytes) }
+            if !matches.isEmpty { try await found(matches) }
+            return goesOn
+        }
+        return collector.result
+    }
+
+    private struct GrepRun: Sendable {
+        var search: Search
+        var arguments: [String]
+        /// Searched instead of a directory.
+        var file: OpenFile?
+    }
+
+    private func prepare(_ request: FileGrep) async throws -> (GrepRun, MatchCollector) {
         let path = try RootedPath(request.path ?? ".")
         let glob = try Self.globArguments(request.glob)
         let limit = try Self.limit(request.limit, Limits.grepMatches)
@@ -68,8 +96,7 @@ extension FileService {
                 guard ignored?.contains(name) != true else { return nil }
                 return try? OpenFile(try top.openWithoutLinks(name, O_RDONLY))
             }
-            try await search(top, ignored).run(arguments + glob, collector.feed)
-            return collector.result
+            return (GrepRun(search: try await search(top, ignored), arguments: arguments + glob), collector)
         case .regular:
             guard file.status.size <= Limits.searchFileBytes else {
                 throw FastableError(
@@ -78,8 +105,7 @@ extension FileService {
                     details: ["limit": .integer(Int64(Limits.searchFileBytes))])
             }
             let collector = MatchCollector(top: path, limit: limit) { _ in file }
-            try await search(root).run(arguments + ["-"], standardInput: file, collector.feed)
-            return collector.result
+            return (GrepRun(search: try await search(root), arguments: arguments + ["-"], file: file), collector)
         case .symlink, .other: throw notRegular(path)
         }
     }
@@ -124,71 +150,4 @@ extension FileService {
 extension RootedPath {
     /// A path below this one as seen from the root.
     func joined(_ below: String) -> String { isRoot ? below : "\(self)/\(below)" }
-}
-
-/// Turns ripgrep's output into matches whose text was read below the workspace.
-private final class MatchCollector: Sendable {
-    private struct State {
-        var parser = MatchOutput()
-        var result = FileGrepResult(matches: [], filesWithMatches: 0, truncated: false)
-        /// The file that the last match was in.
-        var path: [UInt8]?
-        var file: OpenFile?
-        var counted = false
-    }
-
-    private let state = Mutex(State())
-    private let top: RootedPath
-    private let limit: Int
-    private let open: @Sendable (_ name: [UInt8]) -> OpenFile?
-
-    init(top: RootedPath, limit: Int, open: @escaping @Sendable ([UInt8]) -> OpenFile?) {
-        self.top = top
-        self.limit = limit
-        self.open = open
-    }
-
-    var result: FileGrepResult { state.withLock { $0.result } }
-
-    @Sendable func feed(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        state.withLock { state in
-            var parser = state.parser
-            defer { state.parser = parser }
-            return parser.feed(bytes) { match in
-                if match.path != state.path { enter(match.path, &state) }
-                guard let file = state.file, let text = Self.line(match, in: file) else { return true }
-                guard state.result.matches.count < limit else {
-                    state.result.truncated = true
-                    return false
-                }
-                if !state.counted { state.result.filesWithMatches += 1 }
-                state.counted = true
-                let name = String(decoding: match.path, as: UTF8.self)
-                let path = Self.isInput(match.path) ? top.description : top.joined(name)
-                state.result.matches.append(.init(path: path, line: match.line, text: text))
-                return true
-            }
-        }
-    }
-
-    /// What ripgrep calls its standard input; a file of a directory cannot be meant, since then a directory is searched.
-    private static func isInput(_ path: [UInt8]) -> Bool { path.elementsEqual("<stdin>".utf8) }
-
-    private func enter(_ path: [UInt8], _ state: inout State) {
-        state.path = path
-        state.counted = false
-        let file = open(path)
-        state.file = file?.status.kind == .regular ? file : nil
-    }
-
-    /// The line from the file itself; `nil` when it is not the line that ripgrep saw.
-    private static func line(_ match: MatchOutput.Match, in file: OpenFile) -> String? {
-        guard let bytes = try? file.descriptor.readChunk(Limits.grepLineBytes + 1, at: match.offset) else { return nil }
-        var line = bytes.prefix { $0 != 0x0a }
-        // ripgrep's own text may be cut, and then a remark follows: the beginning tells enough.
-        let known = match.text.prefix(64)
-        guard line.starts(with: known.prefix(line.count)) else { return nil }
-        if line.last == 0x0d { line.removeLast() }
-        return String(decoding: Array(line).prefixOfWholeCharacters(Limits.grepLineBytes), as: UTF8.self)
-    }
 }

@@ -24,16 +24,7 @@ struct Search: Sendable {
         _ arguments: [String], standardInput: OpenFile? = nil,
         _ consume: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Bool
     ) async throws {
-        var inherited: [HostCommand.InheritedDescriptor] = []
-        if let standardInput { inherited.append(.init(standardInput.descriptor.number, as: 0)) }
-        if let ignored { inherited.append(.init(ignored.file.descriptor.number, as: IgnoredPaths.descriptor)) }
-        let command = HostCommand(
-            "rg", Self.fixedArguments + (ignored == nil ? [] : IgnoredPaths.arguments) + arguments + Self.lastArguments,
-            inheritedDescriptors: inherited,
-            workingDirectory: .descriptor(top.descriptor.number),
-            // Only root can become somebody else; tests run as anybody.
-            identity: geteuid() == 0 ? .init(user: uidBase, group: uidBase) : nil,
-            memoryLimitBytes: Limits.searchMemoryBytes, group: group)
+        let command = command(arguments, standardInput)
         let result: HostCommand.Result
         let hadEnough = Mutex(false)
         do {
@@ -49,6 +40,38 @@ struct Search: Sendable {
         withExtendedLifetime((standardInput, ignored, top)) {}
         // Who was ended by us has said what was wanted; who was ended by the kernel has not.
         if !hadEnough.withLock({ $0 }) { try Self.check(result) }
+    }
+
+    /// The same for a consumer that takes its time, which slows the search.
+    func stream(
+        _ arguments: [String], standardInput: OpenFile? = nil,
+        _ consume: @escaping @Sendable ([UInt8]) async throws -> Bool
+    ) async throws {
+        struct HadEnough: Error {}
+        do {
+            let result = try await command(arguments, standardInput).stream(timeout: .seconds(Limits.searchSeconds)) {
+                guard try await consume($0) else { throw HadEnough() }
+            }
+            withExtendedLifetime((standardInput, ignored, top)) {}
+            try Self.check(result)
+        } catch is HadEnough {
+            return
+        } catch let error as FastableError where error.code == .timeout {
+            throw Self.tookTooLong(context: error.context)
+        }
+    }
+
+    private func command(_ arguments: [String], _ standardInput: OpenFile?) -> HostCommand {
+        var inherited: [HostCommand.InheritedDescriptor] = []
+        if let standardInput { inherited.append(.init(standardInput.descriptor.number, as: 0)) }
+        if let ignored { inherited.append(.init(ignored.file.descriptor.number, as: IgnoredPaths.descriptor)) }
+        return HostCommand(
+            "rg", Self.fixedArguments + (ignored == nil ? [] : IgnoredPaths.arguments) + arguments + Self.lastArguments,
+            inheritedDescriptors: inherited,
+            workingDirectory: .descriptor(top.descriptor.number),
+            // Only root can become somebody else; tests run as anybody.
+            identity: geteuid() == 0 ? .init(user: uidBase, group: uidBase) : nil,
+            memoryLimitBytes: Limits.searchMemoryBytes, group: group)
     }
 
     static func tookTooLong(context: String? = nil) -> FastableError {

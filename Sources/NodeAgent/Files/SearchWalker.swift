@@ -47,8 +47,26 @@ struct SearchWalker {
     /// There was more than could be held.
     var isIncomplete: Bool { walker.isIncomplete }
 
+    enum Found {
+        /// Its path, below the top.
+        case file([UInt8])
+        case paused
+        case end
+    }
+
     /// The path of the next file, below the top.
     mutating func next() throws -> [UInt8]? {
+        while true {
+            switch try next(pausingAt: nil) {
+            case .file(let path): return path
+            case .paused: continue
+            case .end: return nil
+            }
+        }
+    }
+
+    /// The next file, unless none is found until a given moment; it can be asked for again then.
+    mutating func next(pausingAt pause: ContinuousClock.Instant?) throws -> Found {
         while let entry = try step() {
             let isDirectory = entry.status.kind == .directory
             if Self.isRepository(entry.path) {
@@ -63,10 +81,11 @@ struct SearchWalker {
             if isDirectory {
                 if pattern?.accepts(directory: entry.path) == false { walker.skipContent() }
             } else if entry.status.kind == .regular, pattern?.accepts(file: entry.path) ?? true {
-                return entry.path
+                return .file(entry.path)
             }
+            if let pause, steps % 64 == 0, ContinuousClock.now >= pause { return .paused }
         }
-        return nil
+        return .end
     }
 
     private mutating func step() throws -> TreeWalker.Entry? {

@@ -15,6 +15,7 @@ public struct RunningContainer: Sendable {
     public let volume: ProjectVolume
     /// Runs commands in it.
     public let execs: ExecTable
+    let accounts: ContainerAccounts
     /// What the image and the wish for the container set for every command; a command's own settings go before it.
     public internal(set) var environment: [String: String]
 }

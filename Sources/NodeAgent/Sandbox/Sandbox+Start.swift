@@ -39,7 +39,8 @@ extension Sandbox {
         }
         let environment = try host.images.image(record.image).environment
         let container = RunningContainer(
-            id: id, volume: volume, execs: execs, environment: environment.merging(record.spec.environment) { $1 })
+            id: id, volume: volume, execs: execs, accounts: ContainerAccounts(process: process),
+            environment: environment.merging(record.spec.environment) { $1 })
         return Running(container: container, process: process, watch: watch, imageEnvironment: environment)
     }
 

@@ -81,12 +81,18 @@ public struct ExecCommand: Codable, Sendable, Equatable {
     public var takesInput: Bool
     /// It runs in a terminal of this size, which is its input and its output; stderr is then part of stdout.
     public var terminal: TerminalSize?
+    /// Whom it runs as, see `ExecUserName`; the container's root unless given.
+    public var user: String?
+    /// Further variables, whose values are masked in what the command prints.
+    public var secrets: ExecSecrets?
 
     public init(
         arguments: [String], workingDirectory: String = "/workspace", environment: [String: String] = [:],
         timeoutMilliseconds: Int = Limits.execTimeoutDefaultSeconds * 1000, takesInput: Bool = false,
-        terminal: TerminalSize? = nil
+        terminal: TerminalSize? = nil, user: String? = nil, secrets: ExecSecrets? = nil
     ) {
+        self.secrets = secrets
+        self.user = user
         self.takesInput = takesInput
         self.terminal = terminal
         self.arguments = arguments

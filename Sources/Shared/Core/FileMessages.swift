@@ -263,6 +263,14 @@ public struct FileGrepResult: Codable, Sendable, Equatable {
     }
 }
 
+/// What a search tells that is followed as it goes on.
+public enum FileSearchEvent<Item: Codable & Sendable, Result: Codable & Sendable>: Codable, Sendable {
+    /// In the order in which it was found.
+    case found([Item])
+    /// The last: the result without what was told before.
+    case finished(Result)
+}
+
 public struct FileDelete: Codable, Sendable, Equatable {
     public var path: String
     /// Needed for a directory that is not empty.

@@ -96,6 +96,19 @@ public enum Limits {
     public static let finishedExecsKept = 50_000
     public static let execArgumentBytes = 128 * 1024
     public static let execEnvironmentEntries = 256
+    /// Secret variables of one command, the bytes of each value, and of all together.
+    public static let execSecrets = 32
+    public static let secretBytesLeast = 8
+    public static let secretBytes = 4096
+    public static let secretsBytes = 16 * 1024
+    /// Output that could be the beginning of a secret, but is shorter than this, is held back for this long only: a prompt has to be
+    /// seen before it is answered, and so few bytes tell little.
+    public static let secretTailBytes = 4
+    public static let secretTailMilliseconds = 100
+    /// The name of a user of a container, its supplementary groups, and each of the files in which a container keeps both.
+    public static let userNameBytes = 64
+    public static let execGroups = 256
+    public static let accountFileBytes = 1024 * 1024
     /// Arguments of one command.
     public static let execArguments = 4096
 
@@ -123,6 +136,11 @@ public enum Limits {
     public static let grepMatches = 2_000
     public static let grepLineBytes = 2_000
     public static let searchSeconds = 30
+    /// What a search has found is told at the latest after this time, to those who want to see it meanwhile.
+    public static let searchTellMilliseconds = 50
+    /// Results that are told at once, and their bytes.
+    public static let searchBatchItems = 256
+    public static let searchBatchBytes = 16 * 1024
     public static let searchPatternBytes = 16 * 1024
     /// Ignore files of one search: rules in force at a time, and bytes of one file.
     public static let ignoreRules = 10_000

@@ -46,6 +46,9 @@ public enum NodeMethod: String, Codable, Sendable, CaseIterable {
     case fsList = "fs.list"
     case fsGlob = "fs.glob"
     case fsGrep = "fs.grep"
+    /// Like the two above, told as it is found: `FileSearchEvent` messages, of which `finished` is the last.
+    case fsGlobStream = "fs.glob.stream"
+    case fsGrepStream = "fs.grep.stream"
     case fsDelete = "fs.delete"
     case fsStat = "fs.stat"
     case fsMakeDirectory = "fs.mkdir"

@@ -1,4 +1,4 @@
-import Crypto
+public import Crypto
 public import FastableCore
 public import FoundationEssentials
 import SwiftASN1
@@ -26,6 +26,12 @@ public struct CertificateAuthority: Sendable, CustomStringConvertible {
     public init(at now: Date) throws {
         let key = P256.Signing.PrivateKey()
         try self.init(key: key, certificate: Self.selfSigned(key, at: now))
+    }
+
+    /// A key for one purpose that only who has the authority's key can compute: the same after a restart, and not in the store.
+    public func derivedKey(for purpose: String) -> SymmetricKey {
+        HKDF<SHA256>.deriveKey(
+            inputKeyMaterial: SymmetricKey(data: key.rawRepresentation), info: Data(purpose.utf8), outputByteCount: 32)
     }
 
     public var description: String { "certificate authority \(fingerprint)" }

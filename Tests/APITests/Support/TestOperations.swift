@@ -29,6 +29,13 @@ enum TestOperations {
                 try await context.events?(.output(channel: 2, ByteBuffer(bytes: [0xe2, 0x82])))
                 return [:]
             },
+            entry("test.find", []) { _, context in
+                try await context.events?(.found([["path": "a"], ["path": "b\n", "line": 2, "text": "x"]]))
+                return [
+                    "collected": .bool(context.collectsFound),
+                    "key": context.idempotencyKey.map(JSONValue.string) ?? .null,
+                ]
+            },
             entry("test.flood", [.required("bytes", .integer()), .required("chunk", .integer())]) {
                 try await flood($0, $1, probe)
             },

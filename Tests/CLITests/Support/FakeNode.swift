@@ -70,7 +70,7 @@ final class FakeNode: Sendable {
         case .imageAdd: try await call.answer { self.addImage($0) }
         case .imageRemove: try await call.answer { self.removeImage($0) }
         case .fileUpload: try await upload(call)
-        case .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete:
+        case .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsGlobStream, .fsGrepStream, .fsDelete:
             try await files(method, call)
         case .fsStat, .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode: try await names(method, call)
         case .fsWatch: try await watch(call)
@@ -112,11 +112,23 @@ final class FakeNode: Sendable {
             }
         case .fsEdit: try await call.answer { (file: FileCall<FileEdit>) in try self.edit(file.arguments) }
         case .fsList: try await call.answer { (_: FileCall<FileList>) in self.list() }
-        case .fsGlob:
-            try await call.answer { (file: FileCall<FileGlob>) in
-                let ending = file.arguments.pattern.split(separator: "*").last ?? ""
-                return FileGlobResult(paths: self.files.keys.filter { $0.hasSuffix(ending) }.sorted(), truncated: true)
+        case .fsGlob: try await call.answer { (file: FileCall<FileGlob>) in self.glob(file.arguments.pattern) }
+        case .fsGlobStream:
+            let file: FileCall<FileGlob> = try call.arguments()
+            var result = glob(file.arguments.pattern)
+            try await call.send(FileSearchEvent<String, FileGlobResult>.found(result.paths))
+            result.paths = []
+            try await call.send(FileSearchEvent<String, FileGlobResult>.finished(result))
+            try await call.stream.finish()
+        case .fsGrepStream:
+            let file: FileCall<FileGrep> = try call.arguments()
+            var result = grep(file.arguments.pattern)
+            for match in result.matches {
+                try await call.send(FileSearchEvent<FileGrepResult.Match, FileGrepResult>.found([match]))
             }
+            result.matches = []
+            try await call.send(FileSearchEvent<FileGrepResult.Match, FileGrepResult>.finished(result))
+            try await call.stream.finish()
         case .fsGrep: try await call.answer { (file: FileCall<FileGrep>) in self.grep(file.arguments.pattern) }
         default:
             try await call.answer { (file: FileCall<FileDelete>) in
@@ -220,6 +232,11 @@ final class FakeNode: Sendable {
             }, truncated: false)
     }
 
+    private func glob(_ pattern: String) -> FileGlobResult {
+        let ending = pattern.split(separator: "*").last ?? ""
+        return FileGlobResult(paths: files.keys.filter { $0.hasSuffix(ending) }.sorted(), truncated: true)
+    }
+
     private func grep(_ pattern: String) -> FileGrepResult {
         let matches = files.sorted { $0.key < $1.key }.flatMap { path, bytes in
             String(decoding: bytes, as: UTF8.self).split(separator: "\n").enumerated()
@@ -306,6 +323,10 @@ struct FakeCall: Sendable {
     func reply(_ reply: NodeReply<some Codable & Sendable>) async throws {
         try await stream.send(message: ByteBuffer(data: try JSON.encode(reply)))
         try await stream.finish()
+    }
+
+    func send(_ message: some Encodable) async throws {
+        try await stream.send(message: ByteBuffer(data: try JSON.encode(message)))
     }
 
     /// All that the controller sends.

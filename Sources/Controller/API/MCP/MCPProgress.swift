@@ -22,6 +22,12 @@ package struct MCPProgress: Sendable {
     package mutating func add(_ event: OperationEvent) {
         switch event {
         case .execStarted: break
+        case .found(let items):
+            if !text.isEmpty, !text.hasSuffix("\n") { text += "\n" }
+            for item in items {
+                let place = [item["path"]?.string, item["line"]?.integer.map(String.init), item["text"]?.string]
+                text += place.compactMap(\.self).joined(separator: ":") + "\n"
+            }
         case .progress(let message, let fraction):
             if !text.isEmpty, !text.hasSuffix("\n") { text += "\n" }
             text += fraction.map { "\(message) (\(Int(($0 * 100).rounded())) %)\n" } ?? "\(message)\n"

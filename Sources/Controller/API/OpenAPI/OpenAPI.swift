@@ -38,7 +38,9 @@ enum OpenAPI {
     private static func path(_ operation: Operation) -> JSONValue {
         var responses = problems
         responses["200"] = [
-            "description": "The answer. As events: `started`, `output`, `progress`, and at last `result` or `error`.",
+            "description": .string(
+                "The answer. As events: `started`, `output`, `progress`, `found` (a path or a match of a search, which the "
+                    + "result then leaves out), and at last `result` or `error`."),
             "headers": ["X-Request-Id": ["$ref": "#/components/headers/RequestId"]],
             "content": [
                 "application/json": ["schema": operation.outputSchema.json],

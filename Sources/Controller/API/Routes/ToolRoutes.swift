@@ -34,6 +34,8 @@ struct ToolRoutes: Sendable {
                 name, input: input, context: context, on: backend, for: request)
             return Reply.json(output)
         case .events:
+            // What was told once is not told again.
+            context.collectsFound = false
             let run = OperationRun.start(name, input: input, context: context, on: backend, for: request)
             return try await events(run, request)
         case .frames:

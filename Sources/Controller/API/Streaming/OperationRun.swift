@@ -117,6 +117,8 @@ extension OperationEvent {
         case .execStarted: 64
         case .output(_, let bytes): bytes.readableBytes + 64
         case .progress(let message, _): message.utf8.count + 64
+        // A path, or a path and a line.
+        case .found(let items): items.count * 256
         }
     }
 }

@@ -3,7 +3,7 @@ import FastableCore
 import FoundationEssentials
 import NIOCore
 
-/// The events of a running operation as server-sent events: `started`, `output`, `progress`, and at last `result` or `error`.
+/// The events of a running operation as server-sent events: `started`, `output`, `found`, `progress`, and at last `result` or `error`.
 struct ToolEventWriter {
     private var splitters: [UInt8: TextSplitter] = [:]
     private var offsets: [UInt8: UInt64] = [:]
@@ -17,6 +17,8 @@ struct ToolEventWriter {
             write(
                 "progress", ["message": .string(message), "fraction": fraction.map(JSONValue.number) ?? .null],
                 to: &buffer)
+        case .event(.found(let items)):
+            for item in items { write("found", item, to: &buffer) }
         case .event(.output(let channel, let bytes)):
             if let piece = splitters[channel, default: TextSplitter()].take(bytes) {
                 write(piece, channel: channel, to: &buffer)

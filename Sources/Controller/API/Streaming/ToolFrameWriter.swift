@@ -35,7 +35,7 @@ struct ToolFrameWriter {
         case .event(.execStarted(let exec)):
             let started = ByteBuffer(string: "{\"started\":{\"execId\":\"\(exec)\"}}")
             write(Frame(type: .message, stream: Self.stream, payload: started))
-        case .event(.progress): break
+        case .event(.progress), .event(.found): break
         case .outcome(let outcome):
             write(Frame(type: .message, stream: Self.stream, payload: Self.message(outcome)))
         }

@@ -100,51 +100,6 @@ struct FileOperations: Sendable {
             ], FileSchemas.listed)
     }
 
-    private var glob: Operation {
-        forwarding(
-            "fs.glob",
-            .init(
-                "Find files by name",
-                "Finds files whose path matches a pattern, such as `**/*.ts`, as ripgrep's --glob understands it. Files that "
-                    + ".gitignore excludes are left out unless asked for. Gives at most \(Limits.globResults) paths."),
-            .filesRead, .reading, .fsGlob, FileGlob.self, FileGlobResult.self,
-            [
-                .required(
-                    "pattern", .string("For example `src/**/*.py`.", minimumBytes: 1, maximumBytes: Limits.pathBytes)),
-                .optional("path", FileSchemas.path("Search below this directory.")),
-                .optional("includeIgnored", FileSchemas.includeIgnored),
-                .optional(
-                    "limit", .integer(1...Limits.globResults, "Paths to give at most.", default: Limits.globResults)),
-            ], FileSchemas.globbed)
-    }
-
-    private var grep: Operation {
-        forwarding(
-            "fs.grep",
-            .init(
-                "Search file contents",
-                "Searches the contents of files with ripgrep and gives path, line number and line of each match; at most "
-                    + "\(Limits.grepMatches). Files that .gitignore excludes are left out unless asked for. Ends after "
-                    + "\(Limits.searchSeconds) seconds with what was found. Fails with unprocessable when the pattern is wrong."
-            ),
-            .filesRead, .reading, .fsGrep, FileGrep.self, FileGrepResult.self,
-            [
-                .required(
-                    "pattern", .string("A regular expression in ripgrep's syntax.", minimumBytes: 1, maximumBytes: 4096)
-                ),
-                .optional("path", FileSchemas.path("Search this file, or below this directory.")),
-                .optional(
-                    "glob",
-                    .string("Only files whose path matches, for example `*.ts`.", maximumBytes: Limits.pathBytes)),
-                .optional("ignoreCase", .boolean("Upper and lower case are the same.", default: false)),
-                .optional(
-                    "fixedString", .boolean("`pattern` is plain text, not a regular expression.", default: false)),
-                .optional("includeIgnored", FileSchemas.includeIgnored),
-                .optional(
-                    "limit", .integer(1...Limits.grepMatches, "Matches to give at most.", default: Limits.grepMatches)),
-            ], FileSchemas.grepped)
-    }
-
     private var delete: Operation {
         forwarding(
             "fs.delete",
@@ -183,7 +138,7 @@ struct FileOperations: Sendable {
         }
     }
 
-    private static func path(_ input: JSONValue) -> Operation.Note {
+    static func path(_ input: JSONValue) -> Operation.Note {
         var note = Operation.Note.path(input["path"]?.string ?? input["from"]?.string)
         for field in ["to", "mode"] {
             if let text = input[field]?.string {

@@ -12,6 +12,8 @@ struct ShellExecInput: Decodable, Sendable {
     var detach: Bool?
     var openStdin: Bool?
     var tty: TerminalSize?
+    var user: String?
+    var secretEnv: [String: String]?
 
     /// A shell's command line, or a program and its arguments.
     enum Words: Decodable, Sendable {
@@ -38,13 +40,26 @@ struct ShellExecInput: Decodable, Sendable {
     var isDetached: Bool { detach ?? false }
 
     func order() throws -> ExecService.Order {
+        if let user { _ = try ExecUserName(user) }
         let command = ExecCommand(
             arguments: try arguments(), workingDirectory: try directory(), environment: env ?? [:],
-            timeoutMilliseconds: try timeoutSeconds() * 1000, takesInput: try takesInput(), terminal: tty)
+            timeoutMilliseconds: try timeoutSeconds() * 1000, takesInput: try takesInput(), terminal: tty,
+            user: user, secrets: try secrets())
         try Rules.environment(command.environment, field: "env")
         return ExecService.Order(
             command: command, input: stdin.map { ByteBuffer(string: $0) },
-            line: cmd.text.cut(to: Limits.auditCommandCharacters))
+            line: (command.secrets?.masking(cmd.text) ?? cmd.text).cut(to: Limits.auditCommandCharacters))
+    }
+
+    private func secrets() throws -> ExecSecrets? {
+        guard let secretEnv, !secretEnv.isEmpty else { return nil }
+        try Rules.environment(secretEnv, field: "secretEnv")
+        if let twice = secretEnv.keys.filter({ env?[$0] != nil }).min() {
+            try Self.require(false, "secretEnv.\(twice)", "stands in ‘env’ as well")
+        }
+        let secrets = ExecSecrets(secretEnv)
+        try secrets.validate(field: "secretEnv")
+        return secrets
     }
 
     /// Whoever waits gets an answer within the time of a request; a command that goes on by itself may take days.

@@ -48,6 +48,13 @@ struct ShellOperations: Sendable {
                     "env",
                     .map(.string(), "Variables, over those of the project.", maximum: Limits.execEnvironmentEntries)),
                 .optional(
+                    "secretEnv",
+                    .map(
+                        .string(),
+                        "Variables whose values are secret, of \(Limits.secretBytesLeast) to \(Limits.secretBytes) bytes: they are "
+                            + "recorded nowhere, and what the command prints of them is masked, as are their base64, "
+                            + "percent-encoded and JSON forms.", maximum: Limits.execSecrets)),
+                .optional(
                     "stdin",
                     .string(
                         "Text for its standard input, which ends behind it. Without this it reads an end of file.",
@@ -62,6 +69,11 @@ struct ShellOperations: Sendable {
                             .required("rows", .integer(Limits.terminalRowsOrColumns, "Lines.")),
                             .required("columns", .integer(Limits.terminalRowsOrColumns, "Characters in a line.")),
                         ], "Run it in a terminal of this size; for people who attach to it.")),
+                .optional(
+                    "user",
+                    .string(
+                        "Whom to run it as: the name of a user of the container, a uid, or uid:gid. Root unless given.",
+                        minimumBytes: 1, maximumBytes: Limits.userNameBytes)),
             ], answers: ShellAnswer.schema, runsCommand: true, note: Self.note,
             recording: { (answer: ShellAnswer) in
                 guard let result = answer.result else {
@@ -90,11 +102,19 @@ struct ShellOperations: Sendable {
     /// The command's text is kept, the values of its variables are not.
     private static func note(_ input: JSONValue) -> Operation.Note {
         let words = input["cmd"]?.string ?? input["cmd"]?.array?.compactMap(\.string).joined(separator: " ") ?? ""
-        var detail: [String: JSONValue] = ["cmd": .string(words.cut(to: Limits.auditCommandCharacters))]
-        if let cwd = input["cwd"]?.string { detail["cwd"] = .string(cwd.cut(to: Limits.auditPathCharacters)) }
+        let secretEnv = input["secretEnv"]?.object ?? [:]
+        let secrets = ExecSecrets(secretEnv.compactMapValues(\.string))
+        var detail: [String: JSONValue] = [
+            "cmd": .string(secrets.masking(words).cut(to: Limits.auditCommandCharacters))
+        ]
+        if let cwd = input["cwd"]?.string {
+            detail["cwd"] = .string(secrets.masking(cwd).cut(to: Limits.auditPathCharacters))
+        }
+        if let user = input["user"]?.string { detail["user"] = .string(user.shortened) }
         if let env = input["env"]?.object, !env.isEmpty {
             detail["env"] = .array(env.keys.sorted().map { .string($0.shortened) })
         }
+        if !secretEnv.isEmpty { detail["secretEnv"] = .array(secretEnv.keys.sorted().map { .string($0.shortened) }) }
         return Operation.Note("", detail)
     }
 }

@@ -33,6 +33,8 @@ package struct ExecLog {
     package private(set) var acknowledged: UInt64
     /// Nothing more will come.
     package private(set) var ended = false
+    /// Present when the command has secrets. `received` counts what it has given on.
+    private var redactor: SecretRedactor?
     /// The file cannot be written: bytes reach only the readers that are there.
     private var isBroken = false
     /// Ends at `head`, and begins at `written` or before.
@@ -43,8 +45,11 @@ package struct ExecLog {
     private static let recentChunks = 64
 
     /// A stream whose bytes before `stored` are in the file already, as far as it keeps them.
-    package init(capacity: Int = Limits.execOutputKeptBytes, stored: UInt64 = 0) {
+    package init(
+        capacity: Int = Limits.execOutputKeptBytes, stored: UInt64 = 0, redactor: SecretRedactor? = nil
+    ) {
         self.capacity = capacity
+        self.redactor = redactor
         floor = stored > UInt64(capacity) ? stored - UInt64(capacity) : 0
         written = stored
         head = stored
@@ -56,14 +61,21 @@ package struct ExecLog {
 
     /// Bytes from init. What came before, and was sent again, is skipped; `invalid` when some are missing.
     package mutating func receive(_ bytes: ByteBuffer, at offset: UInt64) throws(FastableError) {
-        let known = offset <= received ? received - offset : .max
+        let expected = redactor?.position ?? received
+        let known = offset <= expected ? expected - offset : .max
         if known != .max, known >= UInt64(bytes.readableBytes) { return }
         guard known != .max, !ended else {
             throw FastableError(
-                .invalid, "The container's init skipped some output.", context: "\(offset) ≠ \(received)")
+                .invalid, "The container's init skipped some output.", context: "\(offset) ≠ \(expected)")
         }
         var bytes = bytes
         bytes.moveReaderIndex(forwardBy: Int(known))
+        append(redactor?.take(bytes) ?? bytes)
+    }
+
+    private mutating func append(_ bytes: ByteBuffer) {
+        guard bytes.readableBytes > 0 else { return }
+        var bytes = bytes
         let start = received
         received += UInt64(bytes.readableBytes)
         if let last = heldBack.indices.last, heldBack[last].bytes.readableBytes < Self.smallBytes {
@@ -75,7 +87,24 @@ package struct ExecLog {
         heldBack.append(Chunk(offset: start, bytes: bytes))
     }
 
-    package mutating func end() { ended = true }
+    package mutating func end() {
+        ended = true
+        if let rest = redactor?.finish() { append(rest) }
+    }
+
+    /// The command has ended; what its background processes print may still come.
+    package mutating func settle() {
+        if let rest = redactor?.settle() { append(rest) }
+    }
+
+    /// A short tail is held that could be the beginning of a secret.
+    package var holdsShortTail: Bool { redactor?.holdsShortTail ?? false }
+    /// How far init's bytes have been taken.
+    package var taken: UInt64 { redactor?.position ?? received }
+
+    package mutating func letGo() {
+        if let tail = redactor?.letGo() { append(tail) }
+    }
 
     /// Makes bytes readable that the slowest reader has room for (`nil`: there is none). The result is to be written.
     package mutating func admit(slowest: UInt64?) -> [Chunk] {
@@ -115,12 +144,17 @@ package struct ExecLog {
         if isBroken { floor = max(floor, recent.first?.offset ?? head) }
     }
 
-    /// The offset to acknowledge now, or `nil` while it is not worth a message.
-    package mutating func acknowledgement(step: Int) -> UInt64? {
-        guard written - acknowledged >= UInt64(step) else { return nil }
-        acknowledged = written
-        return written
+    /// The offset to acknowledge now, or `nil` while it is not worth a message. Where a later daemon would begin, no occurrence of a
+    /// secret is cut, unless `mayCut`.
+    package mutating func acknowledgement(step: Int, mayCut: Bool = false) -> UInt64? {
+        let end = mayCut ? written : min(written, redactor?.clean ?? written)
+        guard end >= acknowledged, end - acknowledged >= UInt64(step) else { return nil }
+        acknowledged = end
+        return end
     }
+
+    /// Occurrences of secrets follow each other so closely that there is no place between them, and init runs out of room.
+    package func mustCut(step: Int) -> Bool { redactor != nil && written - acknowledged >= UInt64(2 * step) }
 
     /// A new connection to init, which has everything before `stored` off its hands.
     package mutating func reconnected(stored: UInt64) { acknowledged = min(stored, written) }

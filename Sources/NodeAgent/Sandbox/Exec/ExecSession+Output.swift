@@ -11,8 +11,12 @@ import Synchronization
 extension ExecSession {
     /// Bytes of a stream: first to the readers that wait, then to the file, then init may forget them.
     func received(_ bytes: ByteBuffer, channel: UInt8, offset: UInt64) throws(FastableError) {
-        try state.withLock { state throws(FastableError) in try state[channel].receive(bytes, at: offset) }
+        let holdsTail = try state.withLock { state throws(FastableError) in
+            try state[channel].receive(bytes, at: offset)
+            return state[channel].holdsShortTail
+        }
         pump(channel)
+        if holdsTail { letGoLater(channel) }
     }
 
     func ended(channel: UInt8) {
@@ -20,7 +24,25 @@ extension ExecSession {
             state[channel].end()
             return state.outcome != nil
         }
+        if secrets != nil { pump(channel) }
         if isOver { recorder?.record(self) }
+    }
+
+    /// A short tail that could be the beginning of a secret is shown once it has been quiet for a moment.
+    private func letGoLater(_ channel: UInt8) {
+        let taken = state.withLock { $0[channel].taken }
+        link?.eventLoop.scheduleTask(in: .milliseconds(Int64(Limits.secretTailMilliseconds))) { [weak self] in
+            self?.letGo(channel, ifStillAt: taken)
+        }
+    }
+
+    private func letGo(_ channel: UInt8, ifStillAt taken: UInt64) {
+        let isQuiet = state.withLock { state in
+            guard state[channel].taken == taken else { return false }
+            state[channel].letGo()
+            return true
+        }
+        if isQuiet { pump(channel) }
     }
 
     /// Lets readers have what there is room for, writes it, and acknowledges it.
@@ -42,12 +64,26 @@ extension ExecSession {
             } else {
                 state[channel].writingFailed(keepRecent: state.recentBytes)
             }
-            return (state[channel].acknowledgement(step: Limits.initRingBytes / 4), state.isComplete)
+            return (state[channel].acknowledgement(step: Self.acknowledgedBytes), state.isComplete)
         }
         if let failure { link?.logger.error("The output of \(exec) cannot be stored: \(failure)") }
-        if let stored { link?.send(InitRequest.stored(number, channel: channel, upTo: stored)) }
+        if let stored = stored ?? acknowledgeAnyway(channel) {
+            link?.send(InitRequest.stored(number, channel: channel, upTo: stored))
+        }
         // Bytes were held back until after the end.
         if isComplete, !chunks.isEmpty { recorder?.record(self) }
+    }
+
+    private static let acknowledgedBytes = Limits.initRingBytes / 4
+
+    /// When secrets follow each other without a place between them, the place is noted where the next daemon may find one cut.
+    private func acknowledgeAnyway(_ channel: UInt8) -> UInt64? {
+        guard let secrets, state.withLock({ $0[channel].mustCut(step: Self.acknowledgedBytes) }) else { return nil }
+        do throws(Errno) { try secrets.noteCut() } catch {
+            link?.logger.error("The state of \(exec) cannot be stored: \(error)")
+            return nil
+        }
+        return state.withLock { $0[channel].acknowledgement(step: Self.acknowledgedBytes, mayCut: true) }
     }
 
     /// A reader has moved: bytes that were held back for it may go on.
@@ -78,6 +114,8 @@ extension ExecSession {
 
     private func conclude(_ result: ExecResult) {
         settle { state in
+            state.stdout.settle()
+            state.stderr.settle()
             var result = result
             result.stdoutBytes = min(result.stdoutBytes, state.stdout.received)
             result.stderrBytes = min(result.stderrBytes, state.stderr.received)
@@ -102,6 +140,8 @@ extension ExecSession {
             return state.takeWaiters() + state.takeWriters()
         }
         for waiter in waiters { waiter.resume() }
+        // What was held back for its secrets.
+        if secrets != nil { schedulePump() }
         recorder?.record(self)
     }
 

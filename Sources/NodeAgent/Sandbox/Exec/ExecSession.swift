@@ -16,13 +16,16 @@ public final class ExecSession: Sendable {
     let stdout: SpoolFile
     let stderr: SpoolFile
     let state: Mutex<ExecState>
+    /// Its output is masked; absent for almost all.
+    let secrets: SecretFile?
 
     /// An exec that init holds, or is about to. `held` is what init has told of it.
     init(
         exec: ExecID, container: ContainerID, number: UInt32, command: ExecCommand?, store: ExecStore, link: InitLink,
-        recorder: ExecRecorder, held: InitReport.Held? = nil
+        recorder: ExecRecorder, secrets: SecretFile? = nil, held: InitReport.Held? = nil
     ) {
         self.exec = exec
+        self.secrets = secrets
         self.container = container
         self.command = command
         self.link = link
@@ -38,8 +41,12 @@ public final class ExecSession: Sendable {
             }
         state = Mutex(
             ExecState(
-                container: container, stdout: ExecLog(stored: held?.stdoutStored ?? 0),
-                stderr: ExecLog(stored: held?.stderrStored ?? 0), input: input))
+                container: container, stdout: Self.log(stored: held?.stdoutStored ?? 0, secrets),
+                stderr: Self.log(stored: held?.stderrStored ?? 0, secrets), input: input))
+    }
+
+    private static func log(stored: UInt64, _ secrets: SecretFile?) -> ExecLog {
+        ExecLog(stored: stored, redactor: secrets?.redactor(from: stored))
     }
 
     /// An exec that has ended, from its record.
@@ -50,6 +57,7 @@ public final class ExecSession: Sendable {
         link = nil
         recorder = nil
         number = 0
+        secrets = nil
         stdout = store.spool(record.exec, "stdout")
         stderr = store.spool(record.exec, "stderr")
         var state = ExecState(

@@ -144,15 +144,17 @@ struct ExecState {
         switch outcome {
         case nil: return isInterrupted ? .failure(Self.interruption) : .wait
         case .failed(let error):
+            guard hasAll(reader) else { return .wait }
             reader.hasEnded = true
             return .failure(error)
         case .finished(let result):
-            let isThere = [1, 2].allSatisfy { reader[$0].offset >= limit(reader, $0) }
-            guard isThere else { return .wait }
+            guard hasAll(reader) else { return .wait }
             reader.hasEnded = true
             return .chunk(.finished(result))
         }
     }
+
+    private func hasAll(_ reader: Reader) -> Bool { [1, 2].allSatisfy { reader[$0].offset >= limit(reader, $0) } }
 
     private func step(_ reader: inout Reader, _ channel: UInt8) -> Step? {
         let cursor = reader[channel].offset

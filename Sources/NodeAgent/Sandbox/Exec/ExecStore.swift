@@ -44,12 +44,14 @@ final class ExecStore: Sendable {
         guard let stream = opendir(directory) else { throw Self.failure(Errno.last, "read the folder of commands") }
         defer { closedir(stream) }
         var contents = Contents()
+        var folders: Set<ExecID> = []
         var records: [ExecRecord] = []
         while let entry = readdir(stream) {
             let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
                 String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
             }
             guard let exec = ExecID(name.hasSuffix(".json") ? String(name.dropLast(5)) : name) else { continue }
+            if !name.hasSuffix(".json") { folders.insert(exec) }
             guard !contents.complete.contains(exec), !contents.incomplete.contains(exec) else { continue }
             if let record = try read(exec), record.isComplete {
                 contents.complete.insert(exec)
@@ -58,6 +60,8 @@ final class ExecStore: Sendable {
                 contents.incomplete.insert(exec)
             }
         }
+        // The daemon may have ended between a record and this.
+        for exec in folders.intersection(contents.complete) { removeSecrets(exec) }
         for record in records.sorted(by: { $0.writtenMilliseconds < $1.writtenMilliseconds }) { keep(record) }
         return contents
     }
@@ -88,7 +92,10 @@ final class ExecStore: Sendable {
         } catch {
             throw FastableError.unexpected(error, doing: "writing the result of a command")
         }
-        if record.isComplete { keep(record) }
+        guard record.isComplete else { return }
+        // Init sends no output again that could need them.
+        removeSecrets(record.exec)
+        keep(record)
     }
 
     /// The record says the last word about this exec.
@@ -127,7 +134,23 @@ final class ExecStore: Sendable {
         for exec in surplus.emptied { removeSpool(exec) }
     }
 
+    // MARK: secrets
+
+    /// Keeps the secrets of a command that is about to start; `nil` when there are some of a command with its id.
+    func keepSecrets(_ secrets: ExecSecrets, of exec: ExecID) throws(FastableError) -> SecretFile? {
+        do throws(Errno) { return try SecretFile(secrets, in: folder(exec)) } catch {
+            if error.number == EEXIST { return nil }
+            throw Self.failure(error, "store the state of a command")
+        }
+    }
+
+    /// What a restarted daemon needs to mask the output of a command; `nil` when it has no secrets.
+    func secrets(of exec: ExecID) -> SecretFile? { SecretFile(foundIn: folder(exec)) }
+
+    private func removeSecrets(_ exec: ExecID) { SecretFile.remove(from: folder(exec)) }
+
     private func removeSpool(_ exec: ExecID) {
+        removeSecrets(exec)
         for stream in ["stdout", "stderr"] { unlink(folder(exec) + "/" + stream) }
         rmdir(folder(exec))
     }

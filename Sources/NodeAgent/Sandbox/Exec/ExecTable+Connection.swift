@@ -125,7 +125,7 @@ extension ExecTable {
             } else {
                 let session = ExecSession(
                     exec: exec, container: container, number: held.exec, command: nil, store: store, link: link,
-                    recorder: recorder, held: held)
+                    recorder: recorder, secrets: store.secrets(of: exec), held: held)
                 _ = registry.add(session)
             }
         }

@@ -9,10 +9,15 @@ import Synchronization
 public struct ExecUser: Sendable, Equatable {
     public var uid: UInt32
     public var gid: UInt32
+    /// Supplementary ones.
+    public var groups: [UInt32]
 
-    public init(uid: UInt32, gid: UInt32) {
+    public static let root = ExecUser(uid: 0, gid: 0)
+
+    public init(uid: UInt32, gid: UInt32, groups: [UInt32] = []) {
         self.uid = uid
         self.gid = gid
+        self.groups = groups
     }
 }
 
@@ -123,16 +128,41 @@ public final class ExecTable: Sendable {
     ) async throws -> ExecSession {
         guard container == self.container else { throw Self.gone }
         let spawn = try InitRequest.Spawn(exec: exec, command: command, user: user)
-        return try state.withLock { state in
+        let secrets = try await secrets(of: exec, command)
+        do {
+            return try start(exec, spawn, secrets, ended)
+        } catch {
+            // It is of this attempt: that of another one with the same id could not have been made.
+            secrets?.remove()
+            throw error
+        }
+    }
+
+    /// What another daemon would need to mask the output: it must be there before the command can print.
+    private func secrets(of exec: ExecID, _ command: ExecCommand) async throws -> SecretFile? {
+        guard let secrets = command.secrets, !secrets.values.isEmpty else { return nil }
+        guard registry[exec] == nil else { throw Self.taken(exec) }
+        return try await BlockingPool.shared.run { [store] in
+            guard let file = try store.keepSecrets(secrets, of: exec) else { throw Self.taken(exec) }
+            return file
+        }
+    }
+
+    private static func taken(_ exec: ExecID) -> FastableError {
+        FastableError(.conflict, "A command with the id \(exec) exists already. Use a new id.")
+    }
+
+    private func start(
+        _ exec: ExecID, _ spawn: InitRequest.Spawn, _ secrets: SecretFile?, _ ended: EndedExecs
+    ) throws -> ExecSession {
+        try state.withLock { state in
             try Self.requireConnection(state)
             guard registry.runningCount < Limits.execsPerContainer else { throw ExecSession.tooMany }
             repeat { state.lastNumber &+= 1 } while registry[state.lastNumber] != nil || state.lastNumber == 0
             let session = ExecSession(
-                exec: exec, container: container, number: state.lastNumber, command: command, store: store, link: link,
-                recorder: recorder)
-            guard registry.add(session) else {
-                throw FastableError(.conflict, "A command with the id \(exec) exists already. Use a new id.")
-            }
+                exec: exec, container: container, number: state.lastNumber, command: spawn.command, store: store,
+                link: link, recorder: recorder, secrets: secrets)
+            guard registry.add(session) else { throw Self.taken(exec) }
             // After it was registered, see `EndedExecs`.
             guard !ended.contains(exec) else {
                 registry.remove(session)

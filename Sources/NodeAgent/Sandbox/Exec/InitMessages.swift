@@ -20,7 +20,7 @@ enum InitRequest {
     static func open(_ exec: UInt32, _ spawn: Spawn) -> ByteBuffer {
         frame(FASTABLE_FRAME_OPEN, stream: exec) { payload in
             payload.writeMultipleIntegers(
-                flags(of: spawn.command), spawn.user.uid, spawn.user.gid, spawn.timeoutMilliseconds)
+                flags(of: spawn), spawn.user.uid, spawn.user.gid, spawn.timeoutMilliseconds)
             let terminal = spawn.command.terminal ?? TerminalSize(rows: 0, columns: 0)
             payload.writeMultipleIntegers(terminal.rows, terminal.columns)
             write(spawn.token, to: &payload)
@@ -29,11 +29,16 @@ enum InitRequest {
             for argument in spawn.command.arguments { write(argument, to: &payload) }
             payload.writeInteger(UInt32(clamping: spawn.command.environment.count))
             for (name, value) in spawn.command.environment { write("\(name)=\(value)", to: &payload) }
+            guard !spawn.user.groups.isEmpty else { return }
+            payload.writeInteger(UInt32(clamping: spawn.user.groups.count))
+            for group in spawn.user.groups { payload.writeInteger(group) }
         }
     }
 
-    private static func flags(of command: ExecCommand) -> UInt32 {
-        (command.takesInput ? FASTABLE_OPEN_INPUT : 0) | (command.terminal == nil ? 0 : FASTABLE_OPEN_TERMINAL)
+    private static func flags(of spawn: Spawn) -> UInt32 {
+        (spawn.command.takesInput ? FASTABLE_OPEN_INPUT : 0)
+            | (spawn.command.terminal == nil ? 0 : FASTABLE_OPEN_TERMINAL)
+            | (spawn.user.groups.isEmpty ? 0 : FASTABLE_OPEN_GROUPS)
     }
 
     static func input(_ exec: UInt32, _ piece: ExecInput.Piece) -> ByteBuffer {

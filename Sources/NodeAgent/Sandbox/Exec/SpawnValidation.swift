@@ -6,6 +6,12 @@ extension InitRequest.Spawn {
     ///
     /// - Throws: `unprocessable`, or `limit` when the command is too large.
     init(exec: ExecID, command: ExecCommand, user: ExecUser) throws(FastableError) {
+        var command = command
+        if let secrets = command.secrets {
+            try secrets.validate(field: "secretEnv")
+            command.environment.merge(secrets.values) { $1 }
+            command.secrets = nil
+        }
         try Self.check(!command.arguments.isEmpty, "cmd", "Give at least the program to run.")
         try Self.check(command.workingDirectory.utf8.first == UInt8(ascii: "/"), "cwd", "Give an absolute path.")
         try Self.check(command.timeoutMilliseconds > 0, "timeoutSec", "Give a positive number.")
@@ -16,6 +22,9 @@ extension InitRequest.Spawn {
             names.allSatisfy { !$0.isEmpty && !$0.utf8.contains(UInt8(ascii: "=")) }, "env",
             "A variable's name must not be empty or contain ‘=’.")
 
+        let ids = [user.uid, user.gid] + user.groups
+        try Self.check(ids.allSatisfy { $0 < Limits.containerUsers }, "user", "Its ids are not the container's.")
+        try Self.limit(user.groups.count, Limits.execGroups, "supplementary groups", "user")
         try Self.limit(command.arguments.count, Limits.execArguments, "arguments", "cmd")
         try Self.limit(names.count, Int(FASTABLE_INIT_ENVIRONMENT), "environment variables", "env")
         // What a string takes in the request, and about what it takes in the new program.

@@ -115,12 +115,13 @@ final class Installation: Sendable {
         return try #require(JSON.decode(JSONValue.self, from: endpoints)["apiUrl"]?.string)
     }
 
-    func request(_ method: HTTPMethod, _ path: String, body: Data? = nil) async throws -> (
-        status: Int, head: HTTPHeaders, body: Data
-    ) {
+    func request(
+        _ method: HTTPMethod, _ path: String, body: Data? = nil, more: [(String, String)] = []
+    ) async throws -> (status: Int, head: HTTPHeaders, body: Data) {
         var request = HTTPClientRequest(url: try apiURL() + path)
         request.method = method
         request.headers = try headers()
+        request.headers.add(contentsOf: more)
         if let body { request.body = .bytes(ByteBuffer(data: body)) }
         let response = try await HTTPClient.shared.execute(request, timeout: .seconds(120))
         let data = Data(buffer: try await response.body.collect(upTo: 256 * 1024 * 1024))

@@ -99,7 +99,7 @@ extension ContainerTests {
 
 @Suite struct DeletedProjectsTests {
     @Test func theOldestAreForgotten() {
-        var deleted = DeletedProjects(limit: 3)
+        var deleted = RecentSet<ProjectID>(limit: 3)
         let projects = (0..<5).map { _ in ProjectID() }
         for project in projects + projects.suffix(2) { deleted.insert(project) }
         #expect(projects.map { deleted.contains($0) } == [false, false, true, true, true])

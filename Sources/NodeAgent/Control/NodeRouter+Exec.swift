@@ -14,8 +14,14 @@ extension NodeRouter {
         let account = try await container.account(command.user)
         command.environment = Self.baseEnvironment.merging(account.environment) { $1 }
             .merging(container.environment) { $1 }.merging(command.environment) { $1 }
+        try cancelled.check(start.exec)
         let session = try await container.execs.start(
             exec: start.exec, container: container.id, command: command, user: account.user)
+        do { try cancelled.check(start.exec) } catch {
+            // Who cancelled it may have looked before it was there.
+            try await container.execs.kill(start.exec, signal: 9)
+            throw error
+        }
         let takesInput = command.takesInput || command.terminal != nil
         try await follow(
             session, session.events(followsInput: takesInput), call, input: takesInput ? .at(0) : nil)
@@ -45,8 +51,16 @@ extension NodeRouter {
 
     func killExec(_ call: NodeCall) async throws {
         try await call.answer { (kill: ExecKill) in
+            let endsAll = kill.graceMilliseconds != nil || kill.signal == 9
+            if endsAll { cancelled.insert(kill.exec) }
             // Without a container nothing of it can run any more, which is what was asked for.
             guard let container = await sandboxes.running(kill.project) else {
+                return ExecKillReceipt(everythingEnded: true, wasForced: false, result: nil)
+            }
+            do { _ = try await container.execs.status(kill.exec) } catch let error as FastableError
+                where endsAll && error.code == .notFound
+            {
+                // It has not started, and will not.
                 return ExecKillReceipt(everythingEnded: true, wasForced: false, result: nil)
             }
             if let grace = kill.graceMilliseconds {

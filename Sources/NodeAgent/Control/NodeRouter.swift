@@ -13,6 +13,7 @@ public struct NodeRouter: Sendable {
     let reporter: NodeReporter
     let logger: Logger
     private let workspaces: Workspaces
+    let cancelled = CancelledExecs()
 
     public init(sandboxes: SandboxManager, reporter: NodeReporter, logger: Logger) {
         self.sandboxes = sandboxes

@@ -13,7 +13,7 @@ public actor SandboxManager {
     /// Name and version of the OCI runtime: `runc 1.1.5`.
     public nonisolated let runtimeVersion: String
     private var sandboxes: [ProjectID: Sandbox] = [:]
-    private var deleted = DeletedProjects()
+    private var deleted = RecentSet<ProjectID>(limit: Limits.deletedProjectsRemembered)
     private var isClosed = false
 
     public nonisolated var images: ImageStore { host.images }

@@ -96,6 +96,8 @@ public enum Limits {
     public static let finishedExecsKept = 50_000
     public static let execArgumentBytes = 128 * 1024
     public static let execEnvironmentEntries = 256
+    /// Commands that were cancelled lately, and that may not start any more.
+    public static let cancelledExecsRemembered = 4096
     /// Secret variables of one command, the bytes of each value, and of all together.
     public static let execSecrets = 32
     public static let secretBytesLeast = 8

@@ -67,9 +67,9 @@ class Api:
             raise RuntimeError(answer)
         return answer["result"]
 
-    def stream_exec(self, project, command):
+    def stream_exec(self, project, command, **more):
         """Runs a command and reads its output as frames; gives the number of stdout bytes."""
-        body = json.dumps({"project": project, "cmd": command, "timeoutSec": 300})
+        body = json.dumps({"project": project, "cmd": command, "timeoutSec": 300, **more})
         headers = {
             "Authorization": f"Bearer {self.token}",
             "Content-Type": "application/json",

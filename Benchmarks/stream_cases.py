@@ -17,6 +17,14 @@ def ours(api):
     assert total == STREAM_BYTES, total
 
 
+def masked(api):
+    """Lines of a log, in which the node looks for a secret."""
+    line = "2026-11-21T12:00:00Z INFO [main] compiled module 4711 in 42 ms: ok"
+    secret = {"TOKEN": "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB"}
+    total = api.stream_exec("demo", f"yes '{line}' | head -c {STREAM_BYTES}", secretEnv=secret)
+    assert total == STREAM_BYTES, total
+
+
 def theirs(docker):
     with subprocess.Popen(["docker", "exec", docker.name, *COMMAND], stdout=subprocess.PIPE) as process:
         total = 0
@@ -34,6 +42,7 @@ def bench_stream(api, docker, report, repeats=7):
     with MemoryWatch(DAEMONS) as memory:
         samples = measure(lambda: ours(api), repeats, 1)
     rows = [("Fastable, REST frames", samples)]
+    rows.append(("Fastable, REST frames, lines of a log, a secret masked", measure(lambda: masked(api), repeats, 1)))
     peer = None
     if docker.name:
         peer = measure(lambda: theirs(docker), repeats, 1)

@@ -66,6 +66,20 @@ import Testing
                 == .request(MCPRequest(id: .integer(3), revision: .v20260728, call: .callTool(call))))
     }
 
+    @Test func readsAnIdempotencyKey() throws {
+        func body(_ key: String) -> String {
+            #"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"a","_meta":{"fastable.dev/idempotencyKey":\#(key)}}}"#
+        }
+        let call = MCPToolCall(name: "a", arguments: Data("{}".utf8), progressToken: nil, idempotencyKey: "k-1")
+        #expect(
+            try read(body(#""k-1""#))
+                == .request(MCPRequest(id: .integer(3), revision: .v20250326, call: .callTool(call))))
+        for key in [#""""#, #""a b""#, "7", "null", #""\#(String(repeating: "a", count: 256))""#] {
+            let failure = #expect(throws: MCPFailure.self) { try read(body(key)) }
+            #expect(failure?.message.contains("fastable.dev/idempotencyKey") == true)
+        }
+    }
+
     @Test func discoversAndLists() throws {
         for (method, call) in [("server/discover", MCPRequest.Call.discover), ("tools/list", .listTools)] {
             let body = #"{"jsonrpc":"2.0","id":1,"method":"\#(method)","params":{\#(Self.meta)}}"#

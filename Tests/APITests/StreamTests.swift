@@ -97,6 +97,17 @@ import Testing
         }
     }
 
+    @Test func aKeyGoesWithEveryForm() async throws {
+        try await withServer { server in
+            for accept in ["application/json", "text/event-stream", "application/vnd.fastable.frames"] {
+                var request = server.toolRequest("test.find", "{}", accept: accept)
+                request.headers.add(name: "idempotency-key", value: "k-1")
+                let answer = try await server.send(request)
+                #expect(answer.status == 200 && String(buffer: answer.body).contains(#""key":"k-1""#), "\(accept)")
+            }
+        }
+    }
+
     @Test(arguments: [(3_000_000, 1_000_000), (3_000_000, 4096), (100_000, 7), (262_145, 262_145)])
     func muchOutputComesWhole(bytes: Int, chunk: Int) async throws {
         try await withServer { server in

@@ -22,6 +22,23 @@ struct ExecTests {
         }
     }
 
+    @Test func userAndSecretsGoAlong() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let value = "0123456789=x"
+            let command = ["exec", "shop", "-u", "1000:10", "--secret-env", "TOKEN", "--", "exit 0"]
+            try await world.cli(command, environment: ["TOKEN": value]).requireSuccess()
+            let start = try #require(world.node.starts.last)
+            #expect(start.command.user == "1000:10" && start.command.secrets?.values == ["TOKEN": value])
+            #expect(start.command.environment["TOKEN"] == nil)
+            // A value has no place among the arguments, which others can see.
+            for wrong in ["NOBODY_SET_THIS", "TOKEN=\(value)"] {
+                let refused = try await world.cli(["exec", "shop", "--secret-env", wrong, "--", "exit 0"])
+                #expect(refused.status == 64 && !refused.errorText.contains(value), "\(refused)")
+            }
+        }
+    }
+
     @Test func failsWith125WhenFastableFails() async throws {
         try await CLIWorld.with { world in
             try await world.makeShop()

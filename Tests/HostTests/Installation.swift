@@ -120,10 +120,11 @@ final class Installation: Sendable {
         return try #require(JSON.decode(JSONValue.self, from: endpoints)["apiUrl"]?.string)
     }
 
-    func request(_ method: HTTPMethod, _ path: String, body: Data? = nil) async throws -> (
-        status: Int, head: HTTPHeaders, body: Data
-    ) {
-        let response = try await open(method, path, body: body.map { .bytes(ByteBuffer(data: $0)) })
+    func request(
+        _ method: HTTPMethod, _ path: String, body: Data? = nil, more: [(String, String)] = []
+    ) async throws -> (status: Int, head: HTTPHeaders, body: Data) {
+        let response = try await open(
+            method, path, headers: HTTPHeaders(more), body: body.map { .bytes(ByteBuffer(data: $0)) })
         let data = Data(buffer: try await response.body.collect(upTo: 256 * 1024 * 1024))
         return (Int(response.status.code), response.headers, data)
     }

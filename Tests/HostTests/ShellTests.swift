@@ -116,6 +116,73 @@ struct ShellTests {
         }
     }
 
+    /// The cancel overtakes the start, which waits for the container.
+    @Test(.timeLimit(.minutes(3)))
+    func aCancelledCommandNeverStarts() async throws {
+        try await Installation.with { host in
+            for (index, pause) in [0, 50, 150, 400].enumerated() {
+                let project = "p\(index)"
+                try await host.tool("projects_create", ["name": .string(project)])
+                let input: JSONValue = ["project": .string(project), "cmd": "echo x > ran; sleep 60; echo y > ended"]
+                let body = try JSON.encode(input)
+                let key = [("idempotency-key", "k-\(index)")]
+                let first = Task { try await host.request(.POST, "/api/tools/shell.exec", body: body, more: key) }
+                try await Task.sleep(for: .milliseconds(pause))
+                let receipt = try await host.tool("shell.kill", ["idempotencyKey": .string(key[0].1), "graceSec": 0])
+                #expect(receipt["everythingEnded"] == true)
+                let ran = try? await host.tool("fs.stat", ["project": .string(project), "path": "ran"])
+                let answer = try await first.value
+                // What had not started when the receipt came does not start later, whoever asks for it.
+                let again = try await host.request(.POST, "/api/tools/shell.exec", body: body, more: key)
+                #expect(again.status == answer.status)
+                let later = try? await host.tool("fs.stat", ["project": .string(project), "path": "ran"])
+                #expect((later == nil) == (ran == nil), "\(pause) ms")
+                if ran == nil { #expect(answer.status == 499 || answer.status == 200, "\(answer)") }
+                #expect((try? await host.tool("fs.stat", ["project": .string(project), "path": "ended"])) == nil)
+            }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func whatAnAnswerLeavesOutCanBeRead() async throws {
+        try await Installation.with { host in
+            try await host.tool("projects_create", ["name": "p"])
+            let whole = (1...60_000).map { "\($0)\n" }.joined()
+            let rest = try await host.exec("p", "seq 1 60000")
+            try await expectWhole(whole, rest, host)
+            let call: JSONValue = [
+                "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+                "params": ["name": "shell.exec", "arguments": ["project": "p", "cmd": "seq 1 60000"]],
+            ]
+            let answer = try await host.request(
+                .POST, "/api/mcp", body: try JSON.encode(call), more: [("accept", "application/json")])
+            let result = try #require(try JSON.decode(JSONValue.self, from: answer.body)["result"])
+            try await expectWhole(whole, try #require(result["structuredContent"]), host)
+        }
+    }
+
+    /// The beginning and the end of an answer, with what `shell.output` gives between them.
+    private func expectWhole(_ whole: String, _ answer: JSONValue, _ host: Installation) async throws {
+        #expect(answer["truncated"] == true && answer["stdoutBytes"]?.integer == Int64(whole.utf8.count))
+        let omitted = try #require(answer["omitted"]?.array?.first)
+        var offset = try #require(omitted["offset"]?.integer)
+        let end = try #require(omitted["nextOffset"]?.integer)
+        let shown = try #require(answer["stdout"]?.string)
+        var text = String(decoding: shown.utf8.prefix(Int(offset)), as: UTF8.self)
+        while offset < end {
+            let page = try await host.tool(
+                "shell.output",
+                [
+                    "execId": try #require(answer["execId"]), "offset": .integer(offset),
+                    "limit": .integer(min(end - offset, 100_000)),
+                ])
+            text += try #require(page["content"]?.string)
+            offset = try #require(page["nextOffset"]?.integer)
+        }
+        text += String(decoding: shown.utf8.suffix(whole.utf8.count - Int(end)), as: UTF8.self)
+        #expect(text == whole)
+    }
+
     @Test(.timeLimit(.minutes(3)))
     func inputAndTerminalsNeedSomebodyWhoAttaches() async throws {
         try await Installation.with { host in

@@ -97,9 +97,9 @@ extension ContainerTests {
     }
 }
 
-@Suite struct RecentIdentifiersTests {
+@Suite struct RecentSetTests {
     @Test func theOldestAreForgotten() {
-        var deleted = RecentIdentifiers<ProjectID>(limit: 3)
+        var deleted = RecentSet<ProjectID>(limit: 3)
         let projects = (0..<5).map { _ in ProjectID() }
         for project in projects + projects.suffix(2) { deleted.insert(project) }
         #expect(projects.map { deleted.contains($0) } == [false, false, true, true, true])

@@ -20,15 +20,17 @@ import Testing
         let cut = output(["abcde", "XXXXX", "fghij"], limit: 10)
         #expect(cut.isCut)
         #expect(cut.totalBytes == 15)
-        #expect(cut.text == "abcde\n[… 5 of 15 bytes left out here …]\nfghij")
+        #expect(cut.text == "abcde\n[… 5 of 15 bytes left out here, from offset 5 on …]\nfghij")
     }
 
     @Test func noCharacterIsCutInHalf() {
         // Each character has three bytes; the limit's halves end within one.
         let cut = output([String(repeating: "漢", count: 10)], limit: 16)
-        #expect(cut.text == "漢漢\n[… 18 of 30 bytes left out here …]\n漢漢")
+        #expect(cut.text == "漢漢\n[… 18 of 30 bytes left out here, from offset 6 on …]\n漢漢")
         let emoji = output(["ab😀cdefgh😀"], limit: 10)
-        #expect(emoji.text == "ab\n[… 8 of 16 bytes left out here …]\nh😀" || !emoji.text.contains("\u{fffd}"))
+        #expect(
+            emoji.text == "ab\n[… 8 of 16 bytes left out here, from offset 2 on …]\nh😀"
+                || !emoji.text.contains("\u{fffd}"))
     }
 
     @Test func bytesThatAreNotTextShowAsReplacement() {
@@ -55,10 +57,22 @@ import Testing
             #expect(output.text == String(decoding: all, as: UTF8.self))
             return
         }
-        let marker = "\n[… \(all.count - half * 2) of \(all.count) bytes left out here …]\n"
+        let marker = "\n[… \(all.count - half * 2) of \(all.count) bytes left out here, from offset \(half) on …]\n"
         let expected =
             String(decoding: all.prefix(half), as: UTF8.self) + marker
             + String(decoding: all.suffix(half), as: UTF8.self)
         #expect(output.text == expected)
+        #expect(output.omitted == UInt64(half)..<UInt64(all.count - half))
+    }
+
+    /// What is told to be missing is what is missing, also when the stream is not followed from its beginning.
+    @Test func omittedPlacesAreThoseOfTheStream() {
+        #expect(output(["hello"], limit: 10).omitted == nil)
+        #expect(output([String(repeating: "漢", count: 10)], limit: 16).omitted == 6..<24)
+        var late = CappedOutput(limit: 10)
+        late.append(ByteBuffer(string: "abcde"), at: 100)
+        // Of these, the first two are no longer kept by the node.
+        late.append(ByteBuffer(string: "XXXfghij"), at: 107)
+        #expect(late.omitted == 105..<110 && late.text.contains("from offset 105 on"))
     }
 }

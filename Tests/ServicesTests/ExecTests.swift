@@ -163,6 +163,11 @@ import Testing
             #expect(text.contains("of 1000022 bytes left out here"))
             #expect(text.utf8.count < Limits.toolOutputBytes + 200)
             #expect(answer["stdoutBytes"] == 1_000_022)
+            let half = Int64(Limits.toolOutputBytes / 2)
+            let cut: JSONValue = [
+                "stream": "stdout", "offset": .integer(half), "nextOffset": .integer(1_000_022 - half),
+            ]
+            #expect(answer["omitted"] == [cut])
         }
     }
 

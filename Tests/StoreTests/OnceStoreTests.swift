@@ -35,8 +35,41 @@ import Testing
                 #expect(
                     try await store.beginOnce(record(fixture), intent: fixture.event(), at: moment) == .known(known))
             }
+            // What has ended stays; what has not begun may begin anew.
             try await store.forgetOnce(first.key)
-            #expect(try await store.beginOnce(first, intent: fixture.event(), at: moment) == .fresh)
+            guard case .known = try await store.beginOnce(first, intent: fixture.event(), at: moment) else {
+                throw FastableError(.internal, "it was forgotten")
+            }
+            let other = record(fixture, in: fixture.other)
+            try await store.forgetOnce(other.key)
+            #expect(try await store.beginOnce(other, intent: fixture.event(), at: moment) == .fresh)
+        }
+    }
+
+    @Test(arguments: Driver.allCases)
+    func aCancelledKeyStaysCancelled(driver: Driver) async throws {
+        try await withStore(driver) { fixture in
+            let store = fixture.store
+            var cancelled = record(fixture)
+            cancelled.answer = .failure(FastableError(.cancelled, "c"))
+            #expect(try await store.cancelOnce(cancelled, at: moment) == .fresh)
+            let intent = fixture.event()
+            try await store.forgetOnce(cancelled.key)
+            #expect(try await store.beginOnce(record(fixture), intent: intent, at: moment) == .known(cancelled))
+            // What runs is found, and does not begin again.
+            let running = record(fixture, in: fixture.other)
+            #expect(try await store.beginOnce(running, intent: intent, at: moment) == .fresh)
+            var late = record(fixture, in: fixture.other)
+            late.answer = cancelled.answer
+            #expect(try await store.cancelOnce(late, at: moment) == .known(running))
+            var known = running
+            known.answer = cancelled.answer
+            #expect(try await store.beginOnce(late, intent: intent, at: moment) == .known(known))
+            // What has ended keeps its answer.
+            try await store.finishOnce(running.key, .exec)
+            known.answer = .exec
+            #expect(try await store.cancelOnce(late, at: moment) == .known(known))
+            #expect(try await store.beginOnce(late, intent: intent, at: moment) == .known(known))
         }
     }
 

@@ -25,7 +25,7 @@ public struct OnceRecord: Sendable, Equatable {
     }
 
     public var key: OnceKey
-    /// Of the operation and its input: a key stands for one of each.
+    /// Of the operation and its input: a key stands for one of each. Empty when the change was cancelled before it was asked for.
     public var digest: [UInt8]
     /// The command that the change runs, if it does: its id is chosen before it begins.
     public var exec: ExecID

@@ -86,12 +86,15 @@ public struct ControllerServices: Service {
             logger: logger)
         fleet = FleetService(
             enrollment: enrollment, projects: projects, store: store, metrics: metrics, logger: logger)
+        let once = OnceService(
+            store: store, audit: audit, projects: projects,
+            digestKey: authority.derivedKey(for: "fastable idempotency digests"), logger: logger)
         let nodeOperations = NodeOperations(store: store, nodes: nodes, enrollment: enrollment)
         let creation = ProjectCreation(projects: projects, execs: execs, defaultImage: configuration.defaultImage)
         let groups: [[Operation]] = [
             ProjectOperations(projects: projects, creation: creation).all,
             ContainerOperations(projects: projects).all,
-            ShellOperations(execs: execs).all,
+            ShellOperations(execs: execs, once: once).all,
             FileOperations(projects: projects, transfers: transfers).all,
             nodeOperations.all,
             ImageOperations(store: store, nodes: nodes, placement: placement).all,
@@ -104,9 +107,7 @@ public struct ControllerServices: Service {
         ]
         catalog = OperationCatalog(
             groups.flatMap(\.self), gate: gate, projects: projects,
-            once: OnceService(
-                store: store, audit: audit, projects: projects,
-                digestKey: authority.derivedKey(for: "fastable idempotency digests"), logger: logger))
+            once: once)
         metrics.declare([
             .operationsInFlight, .execsRunning, .linksRefused, .authenticationsRefused, .auditFailures,
         ])

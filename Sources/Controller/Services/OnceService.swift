@@ -12,10 +12,12 @@ import Synchronization
 /// end; afterwards the stored answer is given. When the controller's end, or a lost link, left nobody who knows how it ended, the
 /// operation says what a retry may do. A command is found again by its id, which is stored with the key.
 ///
-/// The change goes on when its callers go away: the next one asks for its answer.
+/// The change goes on when its callers go away: the next one asks for its answer. Callers who listen hear the whole output of a command,
+/// also those who come while it runs or when it has ended: they follow it from its beginning.
 final class OnceService: Sendable {
     private struct Running {
         var digest: [UInt8]
+        var start: CommandStart
         var task: Task<Operation.Answer, any Error>
     }
 
@@ -42,26 +44,71 @@ final class OnceService: Sendable {
     ) async throws -> Operation.Answer {
         let key = OnceKey(workspace: call.context.principal.workspace, text: key)
         let digest = try digest(operation, input)
-        let task = try running.withLock { running in
+        let (change, isOurs) = try running.withLock { running in
             if let known = running[key] {
                 guard known.digest == digest else { throw Self.otherInput }
-                return known.task
+                return (known, false)
             }
+            let start = CommandStart()
             let task = Task {
-                defer { forget(key) }
-                return try await begin(operation, call, key, digest, record)
+                defer {
+                    forget(key)
+                    start.settle(nil)
+                }
+                return try await begin(operation, call, key, digest, record, start)
             }
-            running[key] = Running(digest: digest, task: task)
-            return task
+            let new = Running(digest: digest, start: start, task: task)
+            running[key] = new
+            return (new, true)
+        }
+        if !isOurs, operation.recovery == .followCommand, call.context.events != nil, let exec = await change.start.exec
+        {
+            return try await follow(exec, operation, call)
         }
         // A caller that goes away stops waiting for nothing: the task ends by itself.
-        return try await task.value
+        let answer = try await change.task.value
+        let leavesOutput = operation.recovery == .followCommand && !call.context.collectsOutput
+        return leavesOutput ? try Self.withoutOutput(answer) : answer
+    }
+
+    /// Makes sure that no change begins under a key any more; gives what is known of it.
+    func cancel(_ key: String, in workspace: WorkspaceID) async throws -> OnceRecord {
+        let record = OnceRecord(
+            key: OnceKey(workspace: workspace, text: key), digest: [], exec: ExecID(),
+            expiresAt: Date.nowMilliseconds.addingTimeInterval(Double(Limits.onceSeconds)),
+            answer: .failure(
+                FastableError(.cancelled, "It was cancelled under its idempotency key before it could end by itself.")))
+        switch try await store.cancelOnce(record, at: .nowMilliseconds) {
+        case .fresh: return record
+        case .known(let known): return known
+        }
+    }
+
+    /// Tells a caller what a command prints from its beginning on, and how it ended.
+    private func follow(
+        _ exec: ExecID, _ operation: Operation, _ call: Operation.Call
+    ) async throws -> Operation.Answer {
+        var call = call
+        call.context.attempt = OperationContext.Attempt(exec: exec, kind: .reading)
+        var answer = try await operation.handle(call)
+        answer.detail["replayed"] = true
+        return answer
+    }
+
+    /// The answer for a door that has given the output already.
+    private static func withoutOutput(_ answer: Operation.Answer) throws -> Operation.Answer {
+        guard var fields = try JSON.decode(JSONValue.self, from: answer.output).object else { return answer }
+        for name in ["stdout", "stderr"] { fields[name] = "" }
+        fields["omitted"] = []
+        fields["truncated"] = false
+        return Operation.Answer(output: try JSON.encode(JSONValue.object(fields)), detail: answer.detail)
     }
 
     private func forget(_ key: OnceKey) { running.withLock { $0[key] = nil } }
 
     private func begin(
-        _ operation: Operation, _ call: Operation.Call, _ key: OnceKey, _ digest: [UInt8], _ record: AuditLog.Record
+        _ operation: Operation, _ call: Operation.Call, _ key: OnceKey, _ digest: [UInt8], _ record: AuditLog.Record,
+        _ start: CommandStart
     ) async throws -> Operation.Answer {
         let now = Date.nowMilliseconds
         let once = OnceRecord(
@@ -69,15 +116,15 @@ final class OnceService: Sendable {
         switch try await audit.intent(record, once: once) {
         case .fresh:
             try await requireNode(of: call.project, key)
-            return try await attempt(operation, call, once, .first)
+            return try await attempt(operation, call, once, .first, start)
         case .known(let known):
-            guard known.digest == digest else { throw Self.otherInput }
+            guard known.digest == digest || known.digest.isEmpty else { throw Self.otherInput }
             guard let answer = known.answer else {
                 guard operation.recovery != .refuse else { throw Self.unknownOutcome }
                 try await audit.intent(record)
-                return try await attempt(operation, call, known, .again)
+                return try await attempt(operation, call, known, .again, start)
             }
-            return try await replay(answer, operation, call, known)
+            return try await replay(answer, operation, call, known, start)
         }
     }
 
@@ -91,13 +138,24 @@ final class OnceService: Sendable {
     }
 
     private func replay(
-        _ answer: OnceRecord.Answer, _ operation: Operation, _ call: Operation.Call, _ once: OnceRecord
+        _ answer: OnceRecord.Answer, _ operation: Operation, _ call: Operation.Call, _ once: OnceRecord,
+        _ start: CommandStart
     ) async throws -> Operation.Answer {
         switch answer {
-        case .output(let output): return Operation.Answer(output: output, detail: ["replayed": true])
+        case .output(let output):
+            let stored = Operation.Answer(output: output, detail: ["replayed": true])
+            guard operation.recovery == .followCommand, call.context.events != nil, !Self.isDetached(output) else {
+                return stored
+            }
+            do { return try await follow(once.exec, operation, call) } catch let error as FastableError
+                where call.context.collectsOutput && (error.code == .gone || error.code == .unavailable)
+            {
+                // The node cannot tell it again; the answer has the most of it.
+                return stored
+            }
         case .failure(let error): throw error
         case .exec:
-            var answer = try await handle(operation, call, once, .reading)
+            var answer = try await handle(operation, call, once, .reading, start)
             answer.detail["replayed"] = true
             return answer
         case .dropped:
@@ -109,10 +167,11 @@ final class OnceService: Sendable {
     }
 
     private func attempt(
-        _ operation: Operation, _ call: Operation.Call, _ once: OnceRecord, _ kind: OperationContext.Attempt.Kind
+        _ operation: Operation, _ call: Operation.Call, _ once: OnceRecord, _ kind: OperationContext.Attempt.Kind,
+        _ start: CommandStart
     ) async throws -> Operation.Answer {
         do {
-            let answer = try await handle(operation, call, once, kind)
+            let answer = try await handle(operation, call, once, kind, start)
             await keep(once.key) { try await self.store.finishOnce(once.key, Self.stored(answer, operation)) }
             return answer
         } catch {
@@ -134,14 +193,25 @@ final class OnceService: Sendable {
         }
     }
 
+    private static func isDetached(_ output: Data) -> Bool {
+        (try? JSON.decode(JSONValue.self, from: output))?["running"] == true
+    }
+
     private func handle(
-        _ operation: Operation, _ call: Operation.Call, _ once: OnceRecord, _ kind: OperationContext.Attempt.Kind
+        _ operation: Operation, _ call: Operation.Call, _ once: OnceRecord, _ kind: OperationContext.Attempt.Kind,
+        _ start: CommandStart
     ) async throws -> Operation.Answer {
         var call = call
         call.context.attempt = OperationContext.Attempt(exec: once.exec, kind: kind)
-        if let events = call.context.events {
-            // A reader that goes away does not end what others may ask for again.
-            call.context.events = { event in try? await events(event) }
+        let events = call.context.events
+        if events != nil || operation.recovery == .followCommand {
+            // The answer that is kept has everything, whoever asked first.
+            call.context.collectsOutput = true
+            call.context.events = { event in
+                if case .execStarted(let exec) = event { start.settle(exec) }
+                // A reader that goes away does not end what others may ask for again.
+                try? await events?(event)
+            }
         }
         return try await operation.handle(call)
     }

@@ -7,45 +7,70 @@ extension SQLiteStore {
     public func beginOnce(_ record: OnceRecord, intent: AuditEvent, at now: Date) async throws -> OnceBeginning {
         let draft = try AuditDraft(intent)
         return try await write { db in
-            let workspace = record.key.workspace.description
-            let find = """
-                SELECT digest, exec_id, expires_at, outcome, answer FROM once
-                WHERE workspace_id = $1 AND key = $2 AND expires_at > $3
-                """
-            if let row = try db.row(find, workspace, record.key.text, now.milliseconds) {
-                return .known(try OnceRecord(record.key, row))
-            }
-            try db.change("DELETE FROM once WHERE workspace_id = $1 AND key = $2", workspace, record.key.text)
-            let count = try db.integer("SELECT COUNT(*) FROM once WHERE workspace_id = $1", workspace)
-            guard count < Limits.onceKeysPerWorkspace else {
-                throw FastableError(
-                    .limit,
-                    "The workspace has \(Limits.onceKeysPerWorkspace) idempotency keys in use, which is the most. Each is free again "
-                        + "after \(Limits.onceSeconds / 3600) hours.",
-                    details: ["limit": .integer(Int64(Limits.onceKeysPerWorkspace))])
-            }
-            try db.change(
-                "INSERT INTO once (workspace_id, key, digest, exec_id, expires_at) VALUES ($1, $2, $3, $4, $5)",
-                workspace, record.key.text, Data(record.digest), record.exec.description,
-                record.expiresAt.milliseconds)
+            if let known = try Self.once(record.key, at: now, db) { return .known(known) }
+            try Self.insert(record, (nil, nil), db)
             try AuditRows.append(draft, db)
             return .fresh
         }
     }
 
-    public func finishOnce(_ key: OnceKey, _ answer: OnceRecord.Answer) async throws {
+    public func cancelOnce(_ record: OnceRecord, at now: Date) async throws -> OnceBeginning {
+        guard let answer = record.answer else { throw FastableError(.internal, "A cancelled change needs an answer.") }
         let (outcome, bytes) = try answer.columns
-        try await write { db in
-            try db.change(
-                "UPDATE once SET outcome = $1, answer = $2 WHERE workspace_id = $3 AND key = $4", outcome, bytes,
-                key.workspace.description, key.text)
+        return try await write { db in
+            guard let known = try Self.once(record.key, at: now, db) else {
+                try Self.insert(record, (outcome, bytes), db)
+                return .fresh
+            }
+            if known.answer == nil { try Self.finish(record.key, (outcome, bytes), db) }
+            return .known(known)
         }
+    }
+
+    private static func once(_ key: OnceKey, at now: Date, _ db: Database) throws -> OnceRecord? {
+        let find = """
+            SELECT digest, exec_id, expires_at, outcome, answer FROM once
+            WHERE workspace_id = $1 AND key = $2 AND expires_at > $3
+            """
+        return try db.row(find, key.workspace.description, key.text, now.milliseconds).map { try OnceRecord(key, $0) }
+    }
+
+    private static func insert(_ record: OnceRecord, _ answer: (String?, Data?), _ db: Database) throws {
+        let workspace = record.key.workspace.description
+        try db.change("DELETE FROM once WHERE workspace_id = $1 AND key = $2", workspace, record.key.text)
+        let count = try db.integer("SELECT COUNT(*) FROM once WHERE workspace_id = $1", workspace)
+        guard count < Limits.onceKeysPerWorkspace else {
+            throw FastableError(
+                .limit,
+                "The workspace has \(Limits.onceKeysPerWorkspace) idempotency keys in use, which is the most. Each is free again "
+                    + "after \(Limits.onceSeconds / 3600) hours.",
+                details: ["limit": .integer(Int64(Limits.onceKeysPerWorkspace))])
+        }
+        try db.change(
+            """
+            INSERT INTO once (workspace_id, key, digest, exec_id, expires_at, outcome, answer)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            """,
+            workspace, record.key.text, Data(record.digest), record.exec.description,
+            record.expiresAt.milliseconds, answer.0, answer.1)
+    }
+
+    private static func finish(_ key: OnceKey, _ answer: (String, Data?), _ db: Database) throws {
+        try db.change(
+            "UPDATE once SET outcome = $1, answer = $2 WHERE workspace_id = $3 AND key = $4", answer.0, answer.1,
+            key.workspace.description, key.text)
+    }
+
+    public func finishOnce(_ key: OnceKey, _ answer: OnceRecord.Answer) async throws {
+        let columns = try answer.columns
+        try await write { db in try Self.finish(key, columns, db) }
     }
 
     public func forgetOnce(_ key: OnceKey) async throws {
         try await write { db in
             try db.change(
-                "DELETE FROM once WHERE workspace_id = $1 AND key = $2", key.workspace.description, key.text)
+                "DELETE FROM once WHERE workspace_id = $1 AND key = $2 AND outcome IS NULL", key.workspace.description,
+                key.text)
         }
     }
 

@@ -131,8 +131,11 @@ public protocol OnceStore: Sendable {
     /// Remembers a change before it begins, together with the audit's intent, in one step; or gives what is remembered of its key,
     /// and writes nothing. Of any number of concurrent calls, one is told `fresh`. Throws `limit` when the workspace has too many.
     func beginOnce(_ record: OnceRecord, intent: AuditEvent, at now: Date) async throws -> OnceBeginning
+    /// Stores a record whose answer says that the change was cancelled, unless the key's change has ended already; gives what was known
+    /// of the key. No later attempt under it begins.
+    func cancelOnce(_ record: OnceRecord, at now: Date) async throws -> OnceBeginning
     func finishOnce(_ key: OnceKey, _ answer: OnceRecord.Answer) async throws
-    /// The change is known not to have happened: a retry may begin anew.
+    /// The change is known not to have happened: a retry may begin anew, unless it was cancelled.
     func forgetOnce(_ key: OnceKey) async throws
     /// Forgets keys whose time is over; gives their number.
     func pruneOnce(expiredBefore: Date) async throws -> Int

@@ -15,7 +15,7 @@ public actor SandboxManager {
     private var sandboxes: [ProjectID: Sandbox] = [:]
     /// The slots of projects whose records cannot be read, which the owner of their files tells.
     private var reserved: [ProjectID: Int] = [:]
-    private var deleted = RecentIdentifiers<ProjectID>(limit: Limits.deletedProjectsRemembered)
+    private var deleted = RecentSet<ProjectID>(limit: Limits.deletedProjectsRemembered)
     private var isClosed = false
 
     public nonisolated var images: ImageStore { host.images }

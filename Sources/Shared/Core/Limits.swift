@@ -230,7 +230,7 @@ public enum Limits {
     public static let containersStoppedAtOnce = 8
     /// Deleted projects that a node remembers, so that a late call brings none back.
     public static let deletedProjectsRemembered = 10_000
-    /// Ended commands that a node remembers, so that none of them is started late.
+    /// Commands that were ended or cancelled lately, and that may not start any more.
     public static let endedExecsRemembered = 10_000
     public static let imageAddSeconds = 3600
     /// A node with less space in its state directory starts no container, nor one on which fewer files can be made.

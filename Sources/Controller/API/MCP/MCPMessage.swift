@@ -87,8 +87,11 @@ package struct MCPToolCall: Sendable, Equatable {
     package var arguments: Data
     /// The client wants progress notifications under this token: a string or an integer.
     package var progressToken: MCPRequestID?
+    /// Names a change so that a retry does not do it twice.
+    package var idempotencyKey: String?
 
-    package init(name: String, arguments: Data, progressToken: MCPRequestID?) {
+    package init(name: String, arguments: Data, progressToken: MCPRequestID?, idempotencyKey: String? = nil) {
+        self.idempotencyKey = idempotencyKey
         self.name = name
         self.arguments = arguments
         self.progressToken = progressToken

@@ -10,6 +10,8 @@ package struct MCPReader {
     static let versionKey = "io.modelcontextprotocol/protocolVersion"
     static let capabilitiesKey = "io.modelcontextprotocol/clientCapabilities"
     static let progressKey = "progressToken"
+    /// What the header `Idempotency-Key` is for REST.
+    static let idempotencyKey = "fastable.dev/idempotencyKey"
 
     private let headers: MCPHeaders
     private let method: String
@@ -184,6 +186,11 @@ package struct MCPReader {
         guard token == nil || progressToken != nil else {
             throw invalid("‘params._meta.progressToken’ must be a string or an integer.")
         }
-        return MCPToolCall(name: name, arguments: data, progressToken: progressToken)
+        let key = params["_meta"]?[Self.idempotencyKey]
+        guard key == nil || key?.string.map(IdempotencyKey.isKey) == true else {
+            throw invalid("‘params._meta.\(Self.idempotencyKey)’ must have \(IdempotencyKey.rule).")
+        }
+        return MCPToolCall(
+            name: name, arguments: data, progressToken: progressToken, idempotencyKey: key?.string)
     }
 }

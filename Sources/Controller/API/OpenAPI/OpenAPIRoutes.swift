@@ -96,6 +96,9 @@ enum OpenAPIRoutes {
         [
             "operationId": "mcp", "tags": ["operations"],
             "summary": "The Model Context Protocol, revisions 2026-07-28 and 2025-11-25.",
+            "description": .string(
+                "`params._meta[\"\(MCPReader.idempotencyKey)\"]` of a `tools/call` is what the header `Idempotency-Key` is for the "
+                    + "other paths."),
             "requestBody": ["required": true, "content": ["application/json": ["schema": ["type": "object"]]]],
             "responses": .object(
                 OpenAPI.problems.merging([

@@ -93,8 +93,10 @@ struct MCPRoutes: Sendable {
         let isModern = message.revision.isModern
         let mayStream = request.accepted.contains(EventStream.mediaType)
         let token = mayStream ? call.progressToken : nil
+        var context = request.context(principal, door: .mcp)
+        context.idempotencyKey = call.idempotencyKey
         let run = OperationRun.start(
-            call.name, input: call.arguments, context: request.context(principal, door: .mcp), on: backend,
+            call.name, input: call.arguments, context: context, on: backend,
             for: request, wantsEvents: token != nil, abandonment: isModern ? .cancels : .goesOnUnheard)
         let key = RunningCalls.Key(token: principal.token, session: session(of: request), request: message.id)
         let ticket = isModern ? nil : running.register(key) { run.cancel() }

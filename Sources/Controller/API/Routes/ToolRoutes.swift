@@ -39,8 +39,6 @@ struct ToolRoutes: Sendable {
             let run = OperationRun.start(name, input: input, context: context, on: backend, for: request)
             return try await events(run, request)
         case .frames:
-            // Frames carry the bytes as they come, and there are none to give again.
-            guard context.idempotencyKey == nil else { throw IdempotencyKey.notWithFrames }
             context.collectsOutput = false
             let run = OperationRun.start(name, input: input, context: context, on: backend, for: request)
             return try await frames(run, request)

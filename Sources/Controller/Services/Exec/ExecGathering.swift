@@ -20,10 +20,10 @@ struct Gathered: Sendable {
         case .data(let channel, let offset, let bytes):
             let end = offset + UInt64(bytes.readableBytes)
             if channel == ExecEvents.stdout {
-                stdout.append(bytes)
+                stdout.append(bytes, at: offset)
                 offsets.stdout = end
             } else {
-                stderr.append(bytes)
+                stderr.append(bytes, at: offset)
                 offsets.stderr = end
             }
         case .gap(let channel, let from, let to):

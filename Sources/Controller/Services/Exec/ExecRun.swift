@@ -79,9 +79,13 @@ struct ExecRun: Sendable {
             case .started:
                 hasStarted = true
                 try await tell(.execStarted(exec))
-            case .data(let channel, _, let bytes):
+            case .data(let channel, let offset, let bytes):
                 if collectsOutput {
-                    if channel == ExecEvents.stdout { stdout.append(bytes) } else { stderr.append(bytes) }
+                    if channel == ExecEvents.stdout {
+                        stdout.append(bytes, at: offset)
+                    } else {
+                        stderr.append(bytes, at: offset)
+                    }
                 }
                 try await tell(.output(channel: channel, bytes))
             case .gap, .inputPassed: break

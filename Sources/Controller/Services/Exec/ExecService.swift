@@ -6,6 +6,7 @@ import FastableWire
 import FoundationEssentials
 import Logging
 import NIOCore
+import Synchronization
 
 /// Runs commands in containers and follows them to their end.
 public final class ExecService: Sendable {
@@ -23,6 +24,8 @@ public final class ExecService: Sendable {
     let gate: OperationGate
     private let metrics: Metrics
     private let logger: Logger
+    /// Commands that may not start any more.
+    private let cancelled = Mutex(RecentSet<ExecID>(limit: Limits.endedExecsRemembered))
 
     init(store: any Store, projects: ProjectService, gate: OperationGate, metrics: Metrics, logger: Logger) {
         self.store = store
@@ -54,12 +57,19 @@ public final class ExecService: Sendable {
         let handle = ExecHandle(
             id: attempt?.exec ?? ExecID(), workspace: project.workspace, project: project.id, node: placed.client.node,
             startedAt: .nowMilliseconds, command: order.line)
+        let start = ExecStart(exec: handle.id, container: placed.project.containerSpec, command: order.command)
+        if let attempt {
+            // Who cancels it by its key must find it before it can start.
+            try await record(handle, mayExist: attempt.kind == .again)
+            guard !cancelled.withLock({ $0.contains(handle.id) }) else {
+                throw FastableError(.cancelled, "The command \(handle.id) was cancelled before it started.")
+            }
+            let stream = try await placed.client.open(.execStart, start, request: request)
+            return Begun(handle: handle, placed: placed, stream: stream)
+        }
         // The record is written while the node starts the command: neither waits for the other.
-        async let recorded: Void = record(handle, mayExist: attempt?.kind == .again)
-        let stream = try await placed.client.open(
-            .execStart,
-            ExecStart(exec: handle.id, container: placed.project.containerSpec, command: order.command),
-            request: request)
+        async let recorded: Void = record(handle, mayExist: false)
+        let stream = try await placed.client.open(.execStart, start, request: request)
         let begun = Begun(handle: handle, placed: placed, stream: stream)
         do {
             try await recorded
@@ -139,6 +149,19 @@ public final class ExecService: Sendable {
             return exec
         } catch {
             throw await end(begun, request, after: error)
+        }
+    }
+
+    /// Ends the command of a change with an idempotency key, or keeps it from starting. The change itself must be cancelled before.
+    func cancel(
+        _ exec: ExecID, graceSeconds: Int, context: OperationContext
+    ) async throws -> ExecKillReceipt {
+        cancelled.withLock { $0.insert(exec) }
+        do {
+            return try await kill(exec, signal: 15, graceSeconds: graceSeconds, context: context)
+        } catch let error as FastableError where error.code == .notFound {
+            // Nothing was started under this id, and nothing will be.
+            return ExecKillReceipt(everythingEnded: true, wasForced: false, result: nil)
         }
     }
 

@@ -8,7 +8,9 @@ extension ShellOperations {
     private static let execID = JSONSchema.Property.required("execId", .string("From shell.exec.", maximumBytes: 64))
 
     private static func note(_ input: JSONValue) -> Operation.Note {
-        Operation.Note(input["execId"]?.string?.shortened ?? "")
+        let key = input["idempotencyKey"]?.string
+        return Operation.Note(
+            input["execId"]?.string?.shortened ?? "", key.map { ["idempotencyKey": .string($0.shortened)] } ?? [:])
     }
 
     // MARK: list
@@ -151,7 +153,8 @@ extension ShellOperations {
     // MARK: kill
 
     struct KillInput: Decodable, Sendable {
-        var execId: ExecID
+        var execId: ExecID?
+        var idempotencyKey: String?
         var signal: ShellSignal?
         var graceSec: Int?
     }
@@ -179,11 +182,17 @@ extension ShellOperations {
                 "End a command",
                 "Ends a command and everything that it started: SIGTERM, then after `graceSec` SIGKILL for all that is left, "
                     + "however it forked. `everythingEnded` is the receipt: no process of the command is left. With `signal` "
-                    + "that signal is sent instead, and only SIGKILL ends everything. A command that has ended is left alone."
+                    + "that signal is sent instead, and only SIGKILL ends everything. A command that has ended is left alone. "
+                    + "With `idempotencyKey` in place of `execId` the command that was asked for under that key is ended; when "
+                    + "none has started yet, none will: a request that still comes with that key fails with cancelled."
             ),
             scope: .exec, annotations: .writing(destructive: true, idempotent: true), input: KillInput.self,
             accepts: .input([
-                Self.execID,
+                .optional("execId", .string("From shell.exec.", maximumBytes: 64)),
+                .optional(
+                    "idempotencyKey",
+                    .string(
+                        "The key of the shell.exec to cancel.", minimumBytes: 1, maximumBytes: Limits.onceKeyBytes)),
                 .optional("signal", .oneOf(ShellSignal.allCases.map(\.rawValue), "Send just this signal.")),
                 .optional(
                     "graceSec",
@@ -206,11 +215,31 @@ extension ShellOperations {
                 ]
             }
         ) { input, context in
+            let exec = try Self.target(input)
+            guard let exec else {
+                let record = try await once.cancel(input.idempotencyKey ?? "", in: context.principal.workspace)
+                let grace = input.graceSec ?? Limits.execGraceSeconds
+                let receipt = try await execs.cancel(record.exec, graceSeconds: grace, context: context)
+                return KillAnswer(execId: record.exec, receipt: receipt)
+            }
             let receipt = try await execs.kill(
-                input.execId, signal: (input.signal ?? .terminate).number,
+                exec, signal: (input.signal ?? .terminate).number,
                 graceSeconds: input.signal == nil ? input.graceSec ?? Limits.execGraceSeconds : nil, context: context)
-            return KillAnswer(execId: input.execId, receipt: receipt)
+            return KillAnswer(execId: exec, receipt: receipt)
         }
+    }
+
+    /// `nil` when a key is to be cancelled.
+    private static func target(_ input: KillInput) throws -> ExecID? {
+        guard (input.execId == nil) != (input.idempotencyKey == nil) else {
+            throw FastableError(
+                .unprocessable, "Give one of ‘execId’ and ‘idempotencyKey’.", details: ["field": "execId"])
+        }
+        guard input.idempotencyKey == nil || input.signal == nil else {
+            throw FastableError(
+                .unprocessable, "‘signal’ goes with ‘execId’ only.", details: ["field": "signal"])
+        }
+        return input.execId
     }
 }
 

@@ -6,6 +6,7 @@ import NIOCore
 /// `shell.*`: commands in a project's container.
 struct ShellOperations: Sendable {
     let execs: ExecService
+    let once: OnceService
 
     var all: [Operation] { [exec, list, wait, output, kill] }
 
@@ -19,7 +20,7 @@ struct ShellOperations: Sendable {
                     + "error: look at `exitCode`. When `timeoutSec` has passed it gets SIGTERM, then is killed with all its "
                     + "descendants, and `timedOut` is true. Of stdout and of stderr the first and the last "
                     + "\(Limits.toolOutputBytes / 2) bytes are given, and `truncated` tells that the middle was cut: "
-                    + "shell.output gives it. For servers and long work set `detach`: the answer comes at once, and "
+                    + "`omitted` tells which bytes, and shell.output gives them. For servers and long work set `detach`: the answer comes at once, and "
                     + "shell.wait, shell.output, shell.list and shell.kill take its `execId`. Fails with unavailable when the "
                     + "project's node is offline."
             ),

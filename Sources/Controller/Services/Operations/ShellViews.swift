@@ -35,7 +35,7 @@ struct ShellAnswer: Encodable, Sendable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case execId, running, exitCode, signal, stdout, stderr, truncated, durationMs, timedOut, stdoutBytes,
+        case execId, running, exitCode, signal, stdout, stderr, truncated, omitted, durationMs, timedOut, stdoutBytes,
             stderrBytes
     }
 
@@ -48,10 +48,24 @@ struct ShellAnswer: Encodable, Sendable {
         try fields.encode(stdout.text, forKey: .stdout)
         try fields.encode(stderr.text, forKey: .stderr)
         try fields.encode(stdout.isCut || stderr.isCut || missingBytes > 0, forKey: .truncated)
+        try fields.encode(omitted, forKey: .omitted)
         try fields.encode(result?.durationMilliseconds, forKey: .durationMs)
         try fields.encode(result?.timedOut ?? false, forKey: .timedOut)
         try fields.encode(offsets.stdout, forKey: .stdoutBytes)
         try fields.encode(offsets.stderr, forKey: .stderrBytes)
+    }
+
+    /// What was cut, as shell.output takes it.
+    private struct Omitted: Encodable {
+        var stream: ExecStreamName
+        var offset: UInt64
+        var nextOffset: UInt64
+    }
+
+    private var omitted: [Omitted] {
+        [(ExecStreamName.stdout, stdout.omitted), (.stderr, stderr.omitted)].compactMap { stream, range in
+            range.map { Omitted(stream: stream, offset: $0.lowerBound, nextOffset: $0.upperBound) }
+        }
     }
 
     static let schema = JSONSchema.output([
@@ -62,6 +76,14 @@ struct ShellAnswer: Encodable, Sendable {
         .required("stdout", .string()),
         .required("stderr", .string()),
         .required("truncated", .boolean("Bytes are missing here; shell.output gives those that are kept.")),
+        .required(
+            "omitted",
+            .array(
+                .output([
+                    .required("stream", .oneOf(ExecStreamName.allCases.map(\.rawValue))),
+                    .required("offset", .count("Of the first byte that is missing: give it to shell.output.")),
+                    .required("nextOffset", .count("Of the first byte behind them, which is here.")),
+                ]), "What was cut out of the middle of `stdout` and `stderr`.")),
         .required("durationMs", .nullable(.number(nil, "Milliseconds."))),
         .required("timedOut", .boolean("It was ended because `timeoutSec` had passed.")),
         .required("stdoutBytes", .count("Bytes in all, also those that were cut.")),

@@ -7,7 +7,7 @@ import Synchronization
 /// inserts it here first and looks for it then; who starts one registers it first and looks here then. So one of the two sees
 /// the other, and the answer that nothing of it runs stays true.
 public final class EndedExecs: Sendable {
-    private let execs = Mutex(RecentIdentifiers<ExecID>(limit: Limits.endedExecsRemembered))
+    private let execs = Mutex(RecentSet<ExecID>(limit: Limits.endedExecsRemembered))
 
     public init() {}
 

@@ -22,11 +22,14 @@ final class SecretFile: Sendable {
         patterns = Self.patterns(secrets)
         mayBeCut = false
         if mkdir(directory, 0o700) < 0, errno != EEXIST { throw Errno.last }
-        guard let bytes = try? JSON.encode(secrets) else { throw Errno(EINVAL) }
-        let file = try FileDescriptor(
-            opening: directory + Self.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
-        do throws(Errno) { try file.writeAll(Array(bytes)) } catch {
-            remove()
+        do throws(Errno) {
+            guard let bytes = try? JSON.encode(secrets) else { throw Errno(EINVAL) }
+            let file = try FileDescriptor(
+                opening: directory + Self.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
+            try file.writeAll(Array(bytes))
+        } catch {
+            // That of another command with the same id stays.
+            if error.number != EEXIST { remove() }
             throw error
         }
     }

@@ -1,6 +1,6 @@
 # Fastable. The two commands of the README: `make up` and `make test`. `make help` lists the rest.
 
-.PHONY: help up down clean-data build image test test-faults lint format bench
+.PHONY: help up down clean-data build image test test-faults test-large lint format bench
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -26,6 +26,9 @@ test: ## run the whole test suite
 
 test-faults: ## bytes through everything while daemons are killed, again and again
 	@FASTABLE_FAULT_ROUNDS=$${FASTABLE_FAULT_ROUNDS:-20} FASTABLE_FAULT_MEGABYTES=$${FASTABLE_FAULT_MEGABYTES:-12} scripts/test.sh --filter '^HostTests\.FaultTests'
+
+test-large: ## files and trees of 10 GB through both daemons, whose memory must not grow
+	@FASTABLE_LARGE_GIGABYTES=$${FASTABLE_LARGE_GIGABYTES:-10} scripts/test.sh --filter '^HostTests\.LargeStreamTests'
 
 lint: ## check formatting and the scripts
 	@scripts/lint.sh

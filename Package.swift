@@ -94,6 +94,9 @@ let package = Package(
         module(
             "FastableDaemon", "Sources/Shared/Daemon",
             ["FastableCore", logging, configuration, lifecycle, unixSignals]),
+        .systemLibrary(
+            name: "CZstd", path: "Sources/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        module("FastableCompression", "Sources/Shared/Compression", ["FastableCore", "CZstd"]),
 
         // Controller: decides whether and where.
         module("ControllerDomain", "Sources/Controller/Domain", ["FastableCore"]),
@@ -127,7 +130,9 @@ let package = Package(
         // Node: decides how.
         .target(name: "CLinux", path: "Sources/CLinux", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
         module("NodeLinux", "Sources/NodeAgent/Linux", ["FastableCore", "CLinux"]),
-        module("NodeFiles", "Sources/NodeAgent/Files", ["FastableCore", "NodeLinux", "CLinux", crypto]),
+        module(
+            "NodeFiles", "Sources/NodeAgent/Files",
+            ["FastableCore", "FastableCompression", "NodeLinux", "CLinux", crypto]),
         module(
             "NodeSandbox", "Sources/NodeAgent/Sandbox",
             [
@@ -149,9 +154,8 @@ let package = Package(
         program(
             "fastable", "Sources/CLI",
             [
-                "FastableCore", "FastableWire", arguments, httpClient, nioCore, nioFoundation, nioHTTP1, nioPosix,
-                nioSSL,
-                nioWebSocket,
+                "FastableCore", "FastableWire", "FastableCompression", arguments, httpClient, nioCore, nioFoundation,
+                nioHTTP1, nioPosix, nioSSL, nioWebSocket,
             ]),
         .executableTarget(
             name: "fastable-init", dependencies: ["CLinux"], path: "Sources/Init", swiftSettings: embeddedSettings,
@@ -162,6 +166,7 @@ let package = Package(
         tests("CoreTests", ["FastableCore"]),
         tests("WireTests", ["FastableCore", "FastableWire", "FastableIdentity", nioCore, nioPosix, nioSSL]),
         tests("IdentityTests", ["FastableCore", "FastableIdentity", x509, crypto, asn1, nioCore, nioPosix, nioSSL]),
+        tests("CompressionTests", ["FastableCore", "FastableCompression", "NodeLinux"]),
         tests("DaemonTests", ["FastableCore", "FastableDaemon", logging, lifecycle]),
         tests("DomainTests", ["FastableCore", "ControllerDomain"]),
         tests("StoreTests", ["FastableCore", "ControllerDomain", "ControllerStore", grdb]),
@@ -180,7 +185,7 @@ let package = Package(
                 lifecycle, logging,
             ]),
         tests("LinuxTests", ["FastableCore", "NodeLinux"]),
-        tests("FilesTests", ["FastableCore", "NodeLinux", "NodeFiles", crypto]),
+        tests("FilesTests", ["FastableCore", "FastableCompression", "NodeLinux", "NodeFiles", crypto]),
         tests(
             "SandboxTests", ["FastableCore", "NodeLinux", "NodeFiles", "NodeSandbox", nioCore, nioPosix, logging]),
         tests(
@@ -199,7 +204,9 @@ let package = Package(
                 "ControllerFleet", "ControllerServices", "ControllerAPI", "NodeControl", httpClient, nioCore, nioPosix,
                 nioHTTP1, nioSSL, nioFoundation, logging, x509, crypto, asn1,
             ]),
-        tests("HostTests", ["FastableCore", httpClient, nioCore, nioFoundation, nioHTTP1]),
+        tests(
+            "HostTests",
+            ["FastableCore", "FastableCompression", httpClient, nioCore, nioFoundation, nioHTTP1, crypto]),
         tests(
             "RepositoryTests",
             ["FastableCore", "FastableIdentity", "ControllerStore", "ControllerFleet", "ControllerServices"]),

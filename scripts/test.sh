@@ -22,6 +22,7 @@ run_tests() {
     # The tests of containers, networks and mounts need root.
     as_root env PATH="$PATH" HOME="$HOME" TMPDIR="$scratch" FASTABLE_BIN_DIR="$binaries" CI="${CI:-}" \
         ${FASTABLE_REAL_TREE:+FASTABLE_REAL_TREE="$FASTABLE_REAL_TREE"} \
+        ${FASTABLE_LARGE_GIGABYTES:+FASTABLE_LARGE_GIGABYTES="$FASTABLE_LARGE_GIGABYTES"} \
         ${FASTABLE_FAULT_ROUNDS:+FASTABLE_FAULT_ROUNDS="$FASTABLE_FAULT_ROUNDS"} \
         ${FASTABLE_FAULT_MEGABYTES:+FASTABLE_FAULT_MEGABYTES="$FASTABLE_FAULT_MEGABYTES"} \
         swift test --package-path "$repository" -c "$configuration" --skip-build "$@"

@@ -21,6 +21,12 @@ struct Client {
         token = Secret(text.trimmingCharacters(in: .whitespacesAndNewlines))
     }
 
+    /// What is on a loopback address may still be a tunnel.
+    var isOnThisMachine: Bool {
+        let host = URLComponents(string: url)?.host?.trimmingCharacters(in: ["[", "]"]) ?? ""
+        return HostPort(host: host, port: 0)?.isLoopback ?? false
+    }
+
     /// Not the library's shared client: that one gives up on a command that prints nothing for 90 seconds, tries a refused
     /// connection again and again, and follows redirects with the token.
     private static let http: HTTPClient = {

@@ -188,6 +188,50 @@ import Testing
         }
     }
 
+    @Test(
+        arguments: [
+            ([], "nil"), ([("content-type", "application/zstd")], "zstd"), ([("content-encoding", "zstd")], "zstd"),
+            ([("content-type", "application/x-tar"), ("content-encoding", "ZSTD")], "zstd"),
+            ([("content-type", "Application/Zstd; x=y")], "zstd"), ([("content-encoding", "identity")], "nil"),
+            ([("content-encoding", "gzip")], nil), ([("content-encoding", "zstd, zstd")], nil),
+        ] as [([(String, String)], String?)])
+    func whatABodySaysThatItIs(headers: [(String, String)], compression: String?) async throws {
+        try await withServer { server in
+            var push = server.request(.PUT, "/api/projects/demo/fs/tree")
+            push.headers.add(contentsOf: headers)
+            push.body = .bytes(ByteBuffer(string: "archive"))
+            let answer = try await server.send(push)
+            #expect(answer.status == (compression == nil ? 400 : 200))
+            #expect(server.backend.probe.all == (compression.map { ["push \($0)"] } ?? []))
+        }
+    }
+
+    @Test(
+        arguments: [
+            ([], nil, nil), ([("accept-encoding", "zstd")], "zstd", "application/x-tar"),
+            ([("accept-encoding", "gzip, br;q=0.5, ZSTD;q=0.1")], "zstd", "application/x-tar"),
+            ([("accept-encoding", "zstd;q=0")], nil, nil), ([("accept-encoding", "zstd; q=0.000, gzip")], nil, nil),
+            ([("accept-encoding", "*")], nil, nil), ([("accept", "application/zstd")], "zstd", "application/zstd"),
+            (
+                [("accept", "application/zstd, application/x-tar"), ("accept-encoding", "zstd")], "zstd",
+                "application/zstd"
+            ),
+            ([("accept", "application/x-tar, application/zstd")], nil, nil), ([("accept", "*/*")], nil, nil),
+        ] as [([(String, String)], String?, String?)])
+    func whatAClientWants(headers: [(String, String)], compression: String?, type: String?) async throws {
+        try await withServer { server in
+            server.backend.pieces.withLock { $0 = [ByteBuffer(string: "archive")] }
+            var pull = server.request(.GET, "/api/projects/demo/fs/tree")
+            pull.headers.add(contentsOf: headers)
+            let answer = try await server.send(pull)
+            #expect(answer.status == 200 && answer.text == "archive")
+            #expect(server.backend.probe.all == ["pull \(compression ?? "nil")"])
+            #expect(answer.headers["content-type"] == [type ?? "application/x-tar"])
+            #expect(answer.headers["content-encoding"] == (type == "application/x-tar" ? ["zstd"] : []))
+            #expect(answer.headers["vary"] == ["Accept, Accept-Encoding"])
+        }
+    }
+
     /// A body that breaks off must not look whole.
     @Test func aBrokenSourceBreaksTheConnection() async throws {
         try await withServer { server in

@@ -158,6 +158,34 @@ struct FileTests {
         }
     }
 
+    /// Here the controller is on the same machine, so that only `--compression zstd` compresses.
+    @Test func aTreeGoesThereAndBackCompressed() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let source = world.folder + "/source"
+            try FileManager.default.createDirectory(atPath: source, withIntermediateDirectories: true)
+            try FakeExec.stdout.write(to: URL(fileURLWithPath: source + "/large.bin"))
+            try Data("hello\n".utf8).write(to: URL(fileURLWithPath: source + "/small"))
+            let zstd = ["--compression", "zstd"]
+            let pushed = try await world.cli(["push", "shop", source, "--json"] + zstd).requireSuccess().json()
+            #expect(pushed["sizeBytes"]?.integer ?? .max < FakeExec.stdout.count / 2, "what travels is small")
+            for arguments in [["t1"] + zstd, ["t2"] + zstd + ["--json"]] {
+                let target = world.folder + "/" + arguments[0]
+                try await world.cli(["pull", "shop", target] + arguments.dropFirst()).requireSuccess()
+                #expect(FileManager.default.contentsEqual(atPath: source, andPath: target))
+            }
+            #expect(world.node.pushes.map(\.compression) == [.zstd])
+            #expect(world.node.pulls.map(\.compression) == [.zstd, .zstd])
+            let broken = try await world.cli(["pull", "shop", world.folder + "/t", "--from", "broken"] + zstd)
+            #expect(broken.status != 0, "\(broken)")
+            try await world.cli(["push", "shop", source]).requireSuccess()
+            #expect(world.node.pushes.last == TreePush())
+            // Bytes that are no archive, in spite of what their head says.
+            let damaged = try await world.cli(["pull", "shop", world.folder + "/t"] + zstd)
+            #expect(damaged.failed(1, saying: "not Zstandard"), "\(damaged)")
+        }
+    }
+
     @Test func treesThatFailSayWhy() async throws {
         try await CLIWorld.with { world in
             try await world.makeShop()

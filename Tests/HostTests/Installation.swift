@@ -97,6 +97,11 @@ final class Installation: Sendable {
     func killNode(_ index: Int) { processes.kill("node-\(index)") }
     func killController() { processes.kill("controller") }
 
+    /// Memory of the daemons' own, without the files that they have mapped.
+    func privateKilobytes() throws -> (node: Int, controller: Int) {
+        (try processes.privateKilobytes("node-0"), try processes.privateKilobytes("controller"))
+    }
+
     func nodeOptions(_ index: Int) -> [String] {
         [
             "--instance", nodeName(index), "--state-dir", directory.appending(path: "node-\(index)").path, "--run-dir",
@@ -118,13 +123,22 @@ final class Installation: Sendable {
     func request(_ method: HTTPMethod, _ path: String, body: Data? = nil) async throws -> (
         status: Int, head: HTTPHeaders, body: Data
     ) {
+        let response = try await open(method, path, body: body.map { .bytes(ByteBuffer(data: $0)) })
+        let data = Data(buffer: try await response.body.collect(upTo: 256 * 1024 * 1024))
+        return (Int(response.status.code), response.headers, data)
+    }
+
+    /// A request whose answer is read as it comes.
+    func open(
+        _ method: HTTPMethod, _ path: String, headers more: HTTPHeaders = [:], body: HTTPClientRequest.Body? = nil,
+        timeoutSeconds: Int = 120
+    ) async throws -> HTTPClientResponse {
         var request = HTTPClientRequest(url: try apiURL() + path)
         request.method = method
         request.headers = try headers()
-        if let body { request.body = .bytes(ByteBuffer(data: body)) }
-        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(120))
-        let data = Data(buffer: try await response.body.collect(upTo: 256 * 1024 * 1024))
-        return (Int(response.status.code), response.headers, data)
+        for (name, value) in more { request.headers.replaceOrAdd(name: name, value: value) }
+        request.body = body
+        return try await HTTPClient.shared.execute(request, timeout: .seconds(Int64(timeoutSeconds)))
     }
 
     /// One operation by REST; an error status is thrown as the error it carries.

@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import Testing
 
 /// The daemons of one test, by name.
 final class ProcessTable: Sendable {
@@ -24,6 +25,14 @@ final class ProcessTable: Sendable {
     func kill(_ name: String) { end(name, with: SIGKILL) }
 
     func stop(_ name: String) { end(name, with: SIGTERM) }
+
+    /// `RssAnon` of a daemon.
+    func privateKilobytes(_ name: String) throws -> Int {
+        let pid = try #require(running.withLock { $0[name] })
+        let status = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
+        let line = status.split(separator: "\n").first { $0.hasPrefix("RssAnon:") }
+        return try #require(line?.split(separator: " ").dropFirst().first.flatMap { Int($0) })
+    }
 
     private func end(_ name: String, with signal: Int32) {
         guard let pid = running.withLock({ $0.removeValue(forKey: name) }) else { return }

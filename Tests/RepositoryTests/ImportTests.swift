@@ -8,6 +8,7 @@ struct ImportTests {
         ("Sources/Shared/Wire", ["FastableCore"]),
         ("Sources/Shared/Identity", ["FastableCore"]),
         ("Sources/Shared/Daemon", ["FastableCore"]),
+        ("Sources/Shared/Compression", ["FastableCore", "CZstd"]),
         ("Sources/Controller/Domain", ["FastableCore"]),
         ("Sources/Controller/Store", ["FastableCore", "ControllerDomain"]),
         ("Sources/Controller/Fleet", ["FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain"]),
@@ -20,17 +21,17 @@ struct ImportTests {
         ),
         ("Sources/Controller/API", ["FastableCore", "FastableWire", "ControllerDomain", "ControllerServices"]),
         ("Sources/NodeAgent/Linux", ["FastableCore", "CLinux"]),
-        ("Sources/NodeAgent/Files", ["FastableCore", "NodeLinux", "CLinux"]),
+        ("Sources/NodeAgent/Files", ["FastableCore", "FastableCompression", "NodeLinux", "CLinux"]),
         ("Sources/NodeAgent/Sandbox", ["FastableCore", "FastableWire", "NodeLinux", "NodeFiles", "CLinux"]),
         (
             "Sources/NodeAgent/Control",
             ["FastableCore", "FastableWire", "FastableIdentity", "NodeLinux", "NodeFiles", "NodeSandbox"]
         ),
-        ("Sources/CLI", ["FastableCore", "FastableWire"]),
+        ("Sources/CLI", ["FastableCore", "FastableWire", "FastableCompression"]),
         ("Sources/Init", ["CLinux"]),
     ]
 
-    static let prefixes = ["Fastable", "Controller", "Node", "CLinux"]
+    static let prefixes = ["Fastable", "Controller", "Node", "CLinux", "CZstd"]
 
     @Test(arguments: allowed.indices)
     func onlyTheseAreImported(index: Int) throws {

@@ -11,22 +11,26 @@ extension FileService {
     public func pushTree(_ request: TreePush) async throws -> TreePushSink {
         let path = try RootedPath(request.path ?? ".")
         return try await offload { [self] in
-            if request.replace ?? false { return try beginReplacing(path) }
+            let expansion = request.compression == nil ? nil : try ArchiveIntake.Expansion()
+            if request.replace ?? false { return try beginReplacing(path, expansion) }
             if !path.isRoot {
                 _ = try onFile(path, "make") { () throws(Errno) in
                     try root.makeDirectory(path, owner: uidBase).number
                 }
             }
             let top = try directory(path, "unpack into")
-            return TreePushSink(TreeUnpacker(top: top, owner: uidBase))
+            return TreePushSink(ArchiveIntake(TreeUnpacker(top: top, owner: uidBase), expansion))
         }
     }
 
-    private func beginReplacing(_ path: RootedPath) throws -> TreePushSink {
+    private func beginReplacing(
+        _ path: RootedPath, _ expansion: consuming ArchiveIntake.Expansion?
+    ) throws -> TreePushSink {
         // A file in the way is told now; a directory that is missing is made when there is something to put into it.
         do { _ = try directory(path, "unpack into") } catch let error as FastableError where error.code == .notFound {}
         let staged = try onFile(path, "unpack into") { () throws(Errno) in try StagedTree(in: root, owner: uidBase) }
-        return TreePushSink(TreeUnpacker(top: staged.tree, owner: uidBase), staged: staged) { [self] in
+        let intake = ArchiveIntake(TreeUnpacker(top: staged.tree, owner: uidBase), expansion)
+        return TreePushSink(intake, staged: staged) { [self] in
             try onFile(path, "replace") { () throws(Errno) in
                 try commitLock.withLock { _ throws(Errno) in try staged.publish(at: path) }
             }
@@ -36,7 +40,8 @@ extension FileService {
     /// Makes a tar archive of what is below a directory.
     public func pullTree(_ request: TreePull) async throws -> TreePullStream {
         let path = try RootedPath(request.path ?? ".")
-        return TreePullStream(TreePacker(top: try directory(path, "read")))
+        let packer = TreePacker(top: try directory(path, "read"))
+        return TreePullStream(try ArchiveOutput(packer, request.compression))
     }
 }
 
@@ -46,7 +51,7 @@ extension FileService {
 /// `cancel` when there is no `finish`.
 public final class TreePushSink: Sendable {
     private struct State: ~Copyable {
-        var unpacker: TreeUnpacker
+        var intake: ArchiveIntake
         var failure: FastableError?
         var staged: StagedTree?
     }
@@ -56,22 +61,30 @@ public final class TreePushSink: Sendable {
 
     /// - Parameter publish: puts the staged tree in place.
     init(
-        _ unpacker: consuming TreeUnpacker, staged: StagedTree? = nil,
+        _ intake: consuming ArchiveIntake, staged: StagedTree? = nil,
         publish: @escaping @Sendable () throws -> Void = {}
     ) {
-        state = Mutex(State(unpacker: unpacker, staged: staged))
+        state = Mutex(State(intake: intake, staged: staged))
         self.publish = publish
     }
 
     /// Adds bytes. One writer at a time; waiting for it slows the sender.
     public func write(_ bytes: [UInt8]) async throws {
-        try await perform { unpacker in try unpacker.feed(bytes) }
+        var hasMore = try await perform { intake in
+            try intake.take(bytes)
+            return try intake.goOn()
+        }
+        // A few bytes can stand for gigabytes: not all at once, so that the end of the transfer is noticed.
+        while hasMore {
+            try Task.checkCancellation()
+            hasMore = try await perform { try $0.goOn() }
+        }
     }
 
     /// Ends the archive; its files are on the disk then.
     public func finish() async throws -> TreeResult {
-        let result = try await perform { [publish] unpacker in
-            let result = try unpacker.finish()
+        let result = try await perform { [publish] intake in
+            let result = try intake.finish()
             try publish()
             return result
         }
@@ -93,14 +106,14 @@ public final class TreePushSink: Sendable {
     }
 
     private func perform<Value: Sendable>(
-        _ body: @escaping @Sendable (inout TreeUnpacker) throws -> Value
+        _ body: @escaping @Sendable (inout ArchiveIntake) throws -> Value
     ) async throws -> Value {
         do {
             return try await BlockingPool.shared.run { [self] in
                 try state.withLock { state in
                     if let failure = state.failure { throw failure }
                     do {
-                        return try body(&state.unpacker)
+                        return try body(&state.intake)
                     } catch {
                         let failure = FastableError.unexpected(error, doing: "unpacking the archive")
                         state.failure = failure
@@ -118,15 +131,22 @@ public final class TreePushSink: Sendable {
 
 /// The bytes of a tar archive.
 public final class TreePullStream: Sendable {
-    private let packer: Mutex<TreePacker>
+    private let output: Mutex<ArchiveOutput>
 
-    init(_ packer: TreePacker) { self.packer = Mutex(packer) }
+    init(_ output: consuming ArchiveOutput) { self.output = Mutex(output) }
 
     /// The next bytes; `nil` after the end. One reader at a time.
     public func next() async throws -> [UInt8]? {
-        try await BlockingPool.shared.run { [self] in try packer.withLock { try $0.next() } }
+        while true {
+            let (bytes, isAtEnd) = try await BlockingPool.shared.run { [self] in
+                try output.withLock { (try $0.next(), $0.isAtEnd) }
+            }
+            if !bytes.isEmpty { return bytes }
+            if isAtEnd { return nil }
+            try Task.checkCancellation()
+        }
     }
 
     /// What was packed so far.
-    public var result: TreeResult { packer.withLock { $0.result } }
+    public var result: TreeResult { output.withLock { $0.result } }
 }

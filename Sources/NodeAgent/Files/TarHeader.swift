@@ -67,7 +67,8 @@ struct TarHeader {
     }
 
     var isZero: Bool { bytes.allSatisfy { $0 == 0 } }
-    var isGzip: Bool { bytes[0] == 0x1f && bytes[1] == 0x8b }
+    var isGzip: Bool { bytes.starts(with: [0x1f, 0x8b]) }
+    var isZstd: Bool { bytes.starts(with: [0x28, 0xb5, 0x2f, 0xfd]) }
     var hasValidChecksum: Bool {
         guard let stored = number(at: 148, count: 8) else { return false }
         return stored == checksum || stored == signedChecksum

@@ -155,7 +155,11 @@ struct TarReader {
 
     private func damaged(_ header: TarHeader) -> FastableError {
         if isFirst && header.isGzip {
-            return FastableError(.invalid, "The archive is compressed. Send a plain tar archive.")
+            return FastableError(.invalid, "The archive is compressed with gzip. Send a plain one, or use zstd.")
+        }
+        if isFirst && header.isZstd {
+            return FastableError(
+                .invalid, "The archive is compressed with zstd. Say so: ‘Content-Type: application/zstd’.")
         }
         return FastableError(
             .invalid, isFirst ? "The bytes are not a tar archive." : "The archive is damaged: a header is not valid.")

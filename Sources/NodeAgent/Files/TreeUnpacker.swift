@@ -22,11 +22,11 @@ struct TreeUnpacker: ~Copyable {
         self.owner = owner
     }
 
-    mutating func feed(_ bytes: [UInt8]) throws {
+    mutating func feed(_ bytes: ArraySlice<UInt8>) throws {
         // The reader is taken out so that its events may change this value.
         var reader = reader
         defer { self.reader = reader }
-        try reader.feed(bytes[...]) { event in
+        try reader.feed(bytes) { event in
             switch event {
             case .entry(let entry): try begin(entry)
             case .data(let bytes): try write(bytes)

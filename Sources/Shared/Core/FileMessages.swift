@@ -329,21 +329,31 @@ public struct FileUpload: Codable, Sendable, Equatable {
     }
 }
 
-/// A plain POSIX tar (ustar or pax), unpacked below `path`.
+/// How an archive is compressed on its way.
+public enum TreeCompression: String, Codable, Sendable { case zstd }
+
+/// A POSIX tar (ustar or pax), unpacked below `path`.
 public struct TreePush: Codable, Sendable, Equatable {
     public var path: String?
     /// Let the tree take the place of what stands below `path`, once all of it has come.
     public var replace: Bool?
+    public var compression: TreeCompression?
 
-    public init(path: String? = nil, replace: Bool? = nil) {
+    public init(path: String? = nil, replace: Bool? = nil, compression: TreeCompression? = nil) {
         self.path = path
         self.replace = replace
+        self.compression = compression
     }
 }
 
 public struct TreePull: Codable, Sendable, Equatable {
     public var path: String?
-    public init(path: String? = nil) { self.path = path }
+    public var compression: TreeCompression?
+
+    public init(path: String? = nil, compression: TreeCompression? = nil) {
+        self.path = path
+        self.compression = compression
+    }
 }
 
 public struct TreeResult: Codable, Sendable, Equatable {

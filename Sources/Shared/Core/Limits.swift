@@ -156,8 +156,16 @@ public enum Limits {
     public static let treeFiles = 1_000_000
     /// Entries of one directory, with those around it, that a tree may have to be packed.
     public static let directoryEntries = 200_000
-    /// Bytes of one tar archive that is pushed.
+    /// Bytes of one tar archive that is pushed, expanded when it comes compressed.
     public static let treeBytes = 20 * 1024 * 1024 * 1024
+    /// Largest window of a compressed archive, as a power of 2: what RFC 9659 allows HTTP. It is what expanding costs in memory.
+    public static let zstdWindowLog = 23
+    /// Fast rather than small: a tree is read about as fast as it is compressed.
+    public static let zstdLevel = 1
+    /// Trees that one node compresses or expands at a time.
+    public static let zstdTreesPerNode = 32
+    /// Bytes that are compressed or expanded at once, before anything else gets its turn.
+    public static let zstdStepBytes = 4 * 1024 * 1024
 
     // MARK: doors
 

@@ -119,13 +119,16 @@ final class TestBackend: APIBackend {
     func pushTree(
         _ tree: TreePush, to project: String, archive: ByteSequence, context: OperationContext
     ) async throws -> TreeResult {
+        probe.note("push \(tree.compression?.rawValue ?? "nil")")
         var size = 0
         for try await part in archive { size += part.readableBytes }
         return TreeResult(files: tree.replace == true ? 2 : 1, sizeBytes: Int64(size))
     }
 
     func pullTree(_ tree: TreePull, of project: String, context: OperationContext) async throws -> ByteSequence {
-        PieceSequence(pieces: pieces.withLock { $0 }, ending: tree.path == "broken" ? .fails : .ends, probe: probe)
+        probe.note("pull \(tree.compression?.rawValue ?? "nil")")
+        return PieceSequence(
+            pieces: pieces.withLock { $0 }, ending: tree.path == "broken" ? .fails : .ends, probe: probe)
     }
 
     func watch(_ watch: FileWatch, of project: String, context: OperationContext) async throws -> FileEvents {

@@ -52,17 +52,31 @@ enum OpenAPIRoutes {
 
     private static var tree: JSONValue {
         let path = query("path", "A directory; /workspace when it is missing.")
-        return [
-            "parameters": [project],
-            "get": get(
-                "tree_read", "A directory as a tar archive.", answer: .bytes, tag: "bytes", type: "application/x-tar"
-            )
-            .with("parameters", [path]),
-            "put": put(
-                "tree_write", "Unpacks a tar archive below a directory.",
-                [path, query("replace", "Replaces what is there, once the whole tree has arrived.", type: "boolean")],
-                type: "application/x-tar"),
+        let archives: JSONValue = .object([TreeForm.tar: ["schema": .bytes], TreeForm.zstd: ["schema": .bytes]])
+        var read = get(
+            "tree_read",
+            "A directory as a tar archive. `Accept: application/zstd` asks for a compressed one (`tree.tar.zst`); with "
+                + "`Accept-Encoding: zstd` a tar archive comes in that content coding, which clients take off by themselves.",
+            answer: .bytes, tag: "bytes", type: TreeForm.tar
+        )
+        .with("parameters", [path, header("Accept-Encoding")])
+        let answer: JSONValue = [
+            "description": "The archive.", "content": archives,
+            "headers": ["Content-Encoding": ["schema": ["type": "string", "enum": ["zstd"]]]],
         ]
+        read = read.with("responses", read["responses"]?.with("200", answer) ?? .null)
+        let write = put(
+            "tree_write",
+            "Unpacks a tar archive below a directory. A compressed one says so with `Content-Type: application/zstd` or "
+                + "`Content-Encoding: zstd`; its window is at most \(1 << (Limits.zstdWindowLog - 20)) MiB (levels up to 19, no `--long`).",
+            [
+                path, query("replace", "Replaces what is there, once the whole tree has arrived.", type: "boolean"),
+                header("Content-Encoding"),
+            ],
+            type: TreeForm.tar
+        )
+        .with("requestBody", ["required": true, "content": archives])
+        return ["parameters": [project], "get": read, "put": write]
     }
 
     private static var watch: JSONValue {

@@ -147,9 +147,11 @@ struct FileRoutes: Sendable {
 
     private func push(_ request: APIRequest, _ principal: Principal) async throws -> Reply {
         let query = try request.queryParameters(["path", "replace"])
-        let tree = TreePush(path: query["path"], replace: try query.flag("replace") ? true : nil)
-        try request.body.check(announced: Limits.rawFileBytes)
-        let archive = request.body.stream(limit: Limits.rawFileBytes)
+        let tree = TreePush(
+            path: query["path"], replace: try query.flag("replace") ? true : nil,
+            compression: try TreeForm.ofBody(request.headers).compression)
+        try request.body.check(announced: Limits.treeBytes)
+        let archive = request.body.stream(limit: Limits.treeBytes)
         let context = request.context(principal, door: .rest)
         let project = request.parameter("project")
         let result = try await request.watch.cancellingOnDisconnect {
@@ -159,9 +161,13 @@ struct FileRoutes: Sendable {
     }
 
     private func pull(_ request: APIRequest, _ principal: Principal) async throws -> Reply {
-        let tree = TreePull(path: try request.queryParameters(["path"])["path"])
+        let form = TreeForm.wanted(accept: request.accepted, request.headers)
+        let tree = TreePull(path: try request.queryParameters(["path"])["path"], compression: form.compression)
         let context = request.context(principal, door: .rest)
         let archive = try await backend.pullTree(tree, of: request.parameter("project"), context: context)
-        return BytePump.reply(archive, type: "application/x-tar", for: request)
+        var reply = BytePump.reply(archive, type: form.mediaType, for: request)
+        reply.headers[.vary] = "Accept, Accept-Encoding"
+        reply.headers[.contentEncoding] = form.coding
+        return reply
     }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import AsyncHTTPClient
+import FastableCompression
 import FastableCore
 import Foundation
 import NIOCore
@@ -15,6 +16,7 @@ struct PushCommand: AsyncParsableCommand {
             Examples:
               fastable push shop .
               fastable push shop ./site --to public --replace
+              fastable push shop . --compression zstd    (through a tunnel, which looks like this machine)
             """)
 
     @OptionGroup var common: CommonOptions
@@ -22,6 +24,7 @@ struct PushCommand: AsyncParsableCommand {
     @Argument(help: "The directory to copy.") var directory: String
     @Option(help: ArgumentHelp("Where to, relative to /workspace.", valueName: "path")) var to: String?
     @Flag(help: "Replace what is there, once the whole tree has arrived.") var replace = false
+    @OptionGroup var way: TreeWay
 
     func run() async throws {
         try await CommandFailure.explained {
@@ -34,11 +37,16 @@ struct PushCommand: AsyncParsableCommand {
                 )
             }
             let client = try common.client()
-            let tar = try Tar.start(["--create", "--file=-", "--directory=\(directory)", "--format=pax", "."])
+            let tar = try Tar.start(["--create", "--file=-", "--directory=\(directory)", "--format=gnu", "."])
             var request = client.request(
                 .PUT, ProjectPath.of(project, "tree", ["path": to, "replace": replace ? "true" : nil]))
             request.headers.add(name: "content-type", value: "application/x-tar")
-            request.body = .stream(tar.output, length: .unknown)
+            if way.compresses(to: client) {
+                request.headers.add(name: "content-encoding", value: TreeWay.coding)
+                request.body = .stream(CompressedBytes(pipe: tar.output), length: .unknown)
+            } else {
+                request.body = .stream(tar.output, length: .unknown)
+            }
             let answer: Data
             do {
                 answer = try await Client.body(of: try await client.send(request, timeout: .hours(12)))
@@ -67,23 +75,21 @@ struct PullCommand: AsyncParsableCommand {
     @Argument(help: "The project: its name or id.") var project: String
     @Argument(help: "The directory to write; made when it does not exist.") var directory: String
     @Option(help: ArgumentHelp("What to copy, relative to /workspace.", valueName: "path")) var from: String?
+    @OptionGroup var way: TreeWay
 
     func run() async throws {
         try await CommandFailure.explained {
             let client = try common.client()
-            let request = client.request(.GET, ProjectPath.of(project, "tree", ["path": from]))
+            var request = client.request(.GET, ProjectPath.of(project, "tree", ["path": from]))
+            if way.compresses(to: client) { request.headers.add(name: "accept-encoding", value: TreeWay.coding) }
             let response = try await client.send(request, timeout: .hours(12))
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
             let tar = try Tar.start([
                 "--extract", "--file=-", "--directory=\(directory)", "--no-same-owner", "--delay-directory-restore",
             ])
-            var bytes = 0
+            let bytes: Int
             do {
-                for try await chunk in response.body {
-                    bytes += chunk.readableBytes
-                    // When tar takes no more it has failed, and `finish` tells how.
-                    guard tar.take(chunk) else { break }
-                }
+                bytes = try await Self.unpack(response, with: tar)
             } catch {
                 tar.abandon()
                 throw Client.lost(error)
@@ -93,80 +99,29 @@ struct PullCommand: AsyncParsableCommand {
             try Output.line("Pulled \(Output.size(bytes)) into \(directory).")
         }
     }
-}
 
-/// Paths of the routes of a project's files.
-enum ProjectPath {
-    static func of(_ project: String, _ route: String, _ query: [String: String?]) -> String {
-        var components = URLComponents()
-        components.path = "/api/projects/\(project)/fs/\(route)"
-        let items = query.sorted { $0.key < $1.key }.compactMap { name, value in
-            value.map { URLQueryItem(name: name, value: $0) }
+    /// The bytes of the archive.
+    private static func unpack(_ response: HTTPClientResponse, with tar: Tar) async throws -> Int {
+        var decoder = response.headers["content-encoding"] == [TreeWay.coding] ? try ZstdDecoder() : nil
+        var bytes = 0
+        // When tar takes no more it has failed, and `finish` tells how.
+        func take(_ part: UnsafeRawBufferPointer) -> Bool {
+            bytes += part.count
+            return tar.take(part)
         }
-        if !items.isEmpty { components.queryItems = items }
-        // In a query a plus sign means a space, which `URLComponents` does not know.
-        return (components.string ?? components.path).replacing("+", with: "%2B")
-    }
-}
-
-/// The system's tar: it knows the file system of this machine better than we do.
-private struct Tar {
-    private let process: Process
-    private let input: FileHandle
-    let output: PipeBytes
-
-    static func start(_ arguments: [String]) throws -> Tar {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["tar"] + arguments
-        let input = Pipe()
-        let output = Pipe()
-        process.standardInput = input
-        process.standardOutput = output
-        do {
-            try process.run()
-        } catch {
-            throw FastableError(
-                .unavailable, "The program tar could not be started. Install it, or put it on your PATH.",
-                context: "\(error)")
+        for try await chunk in response.body {
+            guard decoder != nil else {
+                guard chunk.withUnsafeReadableBytes(take) else { return bytes }
+                continue
+            }
+            decoder?.append(Array(chunk.readableBytesView))
+            while let part = try decoder?.next() {
+                guard part.withUnsafeBytes(take) else { return bytes }
+            }
         }
-        return Tar(
-            process: process, input: input.fileHandleForWriting,
-            output: PipeBytes(handle: output.fileHandleForReading))
-    }
-
-    /// `false` when it takes no more.
-    func take(_ bytes: ByteBuffer) -> Bool { (try? input.write(contentsOf: Data(buffer: bytes))) != nil }
-
-    /// Ends it; what it wrote so far stays. Only SIGKILL does that: the others are blocked in a child of a dispatch thread.
-    func abandon() {
-        kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
-    }
-
-    func finish() throws {
-        try? input.close()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
-            throw FastableError(
-                .internal, "tar failed with status \(process.terminationStatus); see its message above.")
+        guard decoder?.isComplete ?? true else {
+            throw FastableError(.unavailable, "The compressed archive ended too early. Try again.")
         }
+        return bytes
     }
-}
-
-/// What a pipe gives, as a body. Reading blocks one thread of this short-lived program, which has nothing else to do.
-private struct PipeBytes: AsyncSequence, Sendable {
-    typealias Element = ByteBuffer
-    let handle: FileHandle
-
-    struct AsyncIterator: AsyncIteratorProtocol {
-        let handle: FileHandle
-
-        mutating func next() async throws -> ByteBuffer? {
-            guard let data = try handle.read(upToCount: 256 * 1024), !data.isEmpty else { return nil }
-            return ByteBuffer(data: data)
-        }
-    }
-
-    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(handle: handle) }
 }

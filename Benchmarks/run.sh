@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make bench`: brings up an installation of its own, measures it beside Docker and runc in one run, and takes it down again.
-# BENCH_RUNS (200) is the number of measured runs of each case. Results go to docs/benchmarks.md.
+# BENCH_RUNS (200) is the number of measured runs of each case, BENCH_ONLY names some cases (`exec,trees`), and BENCH_OUTPUT is the
+# file to write instead of docs/benchmarks.md.
 export FASTABLE_INSTANCE=${FASTABLE_BENCH_INSTANCE:-bench}
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/common.sh"
 
@@ -57,4 +58,5 @@ as_root env FASTABLE_CLI_CONFIG="$FASTABLE_CLI_CONFIG" DOCKER_HOST="${DOCKER_HOS
     FASTABLE_NODE_PID="$(running_pid "$node_state/node.pid" "$binaries/fastable-node")" \
     FASTABLE_CONTROLLER_PID="$(running_pid "$controller_state/controller.pid" "$binaries/fastable-controller")" \
     "$repository/.venv/bin/python" "$repository/Benchmarks/bench.py" \
-    --runs "${BENCH_RUNS:-200}" --output "$repository/docs/benchmarks.md"
+    --runs "${BENCH_RUNS:-200}" --leftover-runs "${BENCH_LEFTOVER_RUNS:-10000}" --configuration "$configuration" \
+    ${BENCH_ONLY:+--only "$BENCH_ONLY"} --output "${BENCH_OUTPUT:-$repository/docs/benchmarks.md}"

@@ -41,18 +41,18 @@ import Testing
     private func makeSample() throws -> Workspace {
         let workspace = try Workspace()
         for index in 0..<300 { try workspace.put("content \(index)\n", "d\(index % 10)/f\(index)") }
-        try workspace.put((0..<9_000_000).map { UInt8(truncatingIfNeeded: $0 / 7) }, "large")
+        try workspace.put((0..<900_000).map { UInt8(truncatingIfNeeded: $0 / 7) }, "large")
         return workspace
     }
 
     private func expectSample(_ workspace: Workspace) throws {
         #expect(try workspace.text("d7/f297") == "content 297\n")
-        #expect(try workspace.bytes("large") == (0..<9_000_000).map { UInt8(truncatingIfNeeded: $0 / 7) })
+        #expect(try workspace.bytes("large") == (0..<900_000).map { UInt8(truncatingIfNeeded: $0 / 7) })
     }
 
     @Test(arguments: [100, 4000, 10_000_000]) func thereAndBack(pieces: Int) async throws {
         let archive = try await pull(try makeSample())
-        #expect(archive.count < 1_000_000, "the content compresses well")
+        #expect(archive.count < 200_000, "the content compresses well")
         let target = try Workspace()
         #expect(try await push(target, archive, pieces: pieces).files == 301)
         try expectSample(target)

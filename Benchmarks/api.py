@@ -116,6 +116,12 @@ class Docker:
             subprocess.run(["docker", "rmi", "-f", self.image], stdout=subprocess.DEVNULL, check=False)
 
 
+def init_processes():
+    """The first processes of all containers."""
+    listing = json.loads(subprocess.check_output(["runc", "--root", f"{RUN_DIR}/runtime", "list", "-f", "json"]))
+    return [entry["pid"] for entry in listing or [] if entry["status"] == "running"]
+
+
 def running_container():
     """The id and the first process of the container that runs `demo`."""
     listing = json.loads(subprocess.check_output(["runc", "--root", f"{RUN_DIR}/runtime", "list", "-f", "json"]))

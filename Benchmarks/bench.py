@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from api import DAEMONS, Api, Docker, running_container
-from exec_cases import bench_concurrency, bench_exec, bench_leftovers, bench_new_project
+from exec_cases import bench_concurrency, bench_exec, bench_idle, bench_leftovers, bench_new_project
 from file_cases import bench_files, bench_trees
 from processes import smaps_kibibytes, threads
 from report import Report
@@ -27,6 +27,8 @@ def bench_memory(report):
         private = smaps_kibibytes(pid, "Private_Clean") + smaps_kibibytes(pid, "Private_Dirty")
         resident = smaps_kibibytes(pid, "Rss")
         rows.append([name, f"{resident / 1024:.2f} MiB", f"{private / 1024:.2f} MiB", threads(pid)])
+    node = smaps_kibibytes(DAEMONS["fastable-node"], "Rss") / 1024
+    report.target("fastable-node: at most 60 MB resident after all cases", f"{node:.1f} MiB", node * 1.048576 <= 60)
     report.plain("Memory after all of the above", report.grid(["process", "resident", "private", "threads"], rows))
 
 
@@ -54,7 +56,7 @@ def main():
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--leftover-runs", type=int, default=10_000)
     parser.add_argument("--configuration", required=True)
-    parser.add_argument("--only", help="cases to run, with commas: exec,concurrency,leftovers,project,files,trees,stream,profile")
+    parser.add_argument("--only", help="cases to run, with commas: exec,concurrency,leftovers,idle,project,files,trees,stream,profile")
     parser.add_argument("--output", required=True)
     options = parser.parse_args()
     api = Api()
@@ -67,6 +69,7 @@ def main():
                 "exec": lambda: bench_exec(api, docker, report, options.runs),
                 "concurrency": lambda: bench_concurrency(api, docker, report, options.runs),
                 "leftovers": lambda: bench_leftovers(api, report, options.leftover_runs),
+                "idle": lambda: bench_idle(api, report),
                 "project": lambda: bench_new_project(api, docker, report, options.runs),
                 "files": lambda: bench_files(api, docker, report, options.runs, scratch),
                 "trees": lambda: bench_trees(api, docker, report, scratch),

@@ -3,8 +3,10 @@
 import threading
 import time
 
-from api import BIN, DAEMONS, RUN_DIR, run, running_container
-from processes import descriptors, groups_below, kibibytes, processes_beside
+from pathlib import Path
+
+from api import BIN, DAEMONS, RUN_DIR, init_processes, run, running_container
+from processes import descriptors, groups_below, kibibytes, processes_beside, smaps_kibibytes
 from report import NO_DOCKER, median, measure, percentile
 
 
@@ -136,6 +138,38 @@ def counts(init):
     for name, pid in processes.items():
         figures[f"memory (KiB), {name}"] = kibibytes(pid)
     return figures
+
+
+def bench_idle(api, report, count=20):
+    """What a container costs beside its own processes: of the node, of init, and of the whole machine."""
+
+    def available():
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+
+    node = DAEMONS["fastable-node"]
+    names = [f"bench-idle-{number}" for number in range(count)]
+    for name in names:
+        api.tool("projects_create", name=name)
+    free, before, inits = available(), kibibytes(node), set(init_processes())
+    for name in names:
+        api.exec("true", project=name)
+    # The memory of commands that have ended goes back to the system within some seconds.
+    time.sleep(10)
+    grown = max(0, kibibytes(node) - before) / count
+    new = set(init_processes()) - inits
+    init = sum(smaps_kibibytes(pid, "Private_Clean") + smaps_kibibytes(pid, "Private_Dirty") for pid in new) / len(new)
+    machine = max(0, free - available()) / count
+    for name in names:
+        api.tool("projects_delete", project=name)
+    cells = [
+        ["fastable-node, growth of anonymous memory", f"{grown / 1024:.2f} MiB"],
+        ["fastable-init, private", f"{init / 1024:.2f} MiB"],
+        ["the machine: less memory available, kernel included", f"{machine / 1024:.2f} MiB"],
+    ]
+    report.plain(f"An idle container (mean of {count})", report.grid(["of", "memory"], cells))
+    ours = (grown + init) / 1024
+    report.target("an idle container: at most 2 MB outside of its own processes", f"{ours:.2f} MiB", ours * 1.048576 <= 2)
 
 
 def bench_new_project(api, docker, report, runs):

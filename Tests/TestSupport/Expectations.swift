@@ -1,4 +1,5 @@
 package import FastableCore
+import Foundation
 package import Testing
 
 /// Expects the body to fail with one of these codes, and gives the error.
@@ -34,11 +35,15 @@ package func expectError<Value>(
     try await #require(throws: FastableError.self, sourceLocation: sourceLocation) { _ = try await body() }
 }
 
+/// How many times slower than a real machine this one is, for hosts that are emulated: `FASTABLE_TEST_SLOWNESS`.
+private let slowness = ProcessInfo.processInfo.environment["FASTABLE_TEST_SLOWNESS"].flatMap { Int($0) } ?? 1
+
 /// Waits until a condition holds. The test ends when it never does, since what follows would tell nothing.
 package func eventually(
     _ what: String = "the condition holds", seconds: Int = 15, sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
 ) async throws {
+    let seconds = seconds * slowness
     let deadline = ContinuousClock.now + .seconds(seconds)
     var holds = try await condition()
     while !holds && ContinuousClock.now < deadline {

@@ -3,7 +3,8 @@
 set -uo pipefail
 
 here=/opt/fastable
-export LD_LIBRARY_PATH=$here/lib HOME=/root FASTABLE_BIN_DIR=$here/bin CI=true
+# The tests run one after the other: the deadlines of real hosts are meant for real processors.
+export FASTABLE_TEST_SLOWNESS=10 LD_LIBRARY_PATH=$here/lib HOME=/root FASTABLE_BIN_DIR=$here/bin CI=true
 status=0
 
 check() {
@@ -58,6 +59,6 @@ packaged_units() {
 
 check "this host has cgroup v2 alone" equals cgroup2fs "$(stat -fc %T /sys/fs/cgroup)"
 packaged_units
-"$here/tests" --testing-library swift-testing --filter "$(cat "$here/filter")" || status=$?
+"$here/tests" --testing-library swift-testing --no-parallel --filter "$(cat "$here/filter")" || status=$?
 echo "fastable test host: status $status"
 systemctl poweroff

@@ -214,8 +214,8 @@ private struct ExecStream {
 
     private static let lost = FastableError(
         .unavailable,
-        "The connection to the controller was lost while the command ran; the command may still run. Look for it with: "
-            + "fastable exec PROJECT -- ps ax")
+        "The connection to the controller was lost while the command ran; the command may still run. Look for it with "
+            + "‘fastable ps PROJECT’ and follow it with ‘fastable attach EXEC’.")
 
     private struct Message: Decodable {
         struct Started: Decodable { var execId: String }

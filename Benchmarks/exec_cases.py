@@ -2,7 +2,6 @@
 
 import threading
 import time
-
 from pathlib import Path
 
 from api import BIN, DAEMONS, RUN_DIR, init_processes, run, running_container

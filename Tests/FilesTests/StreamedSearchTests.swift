@@ -18,7 +18,9 @@ import Testing
 
     private func tree(files: Int) throws -> Workspace {
         let workspace = try Workspace(inMemory: true)
-        for index in 0..<files { try workspace.put("needle \(index)\nhay\n", "d\(index % 7)/f\(index).txt") }
+        // Together the matches are more than a pipe holds.
+        let padding = String(repeating: "x", count: 200)
+        for index in 0..<files { try workspace.put("needle \(padding)\nhay\n", "d\(index % 7)/f\(index).txt") }
         try workspace.put("build/\n", ".gitignore")
         try workspace.put("needle\n", "build/out.txt")
         return workspace

@@ -202,7 +202,7 @@ let package = Package(
             [
                 "FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain", "ControllerStore",
                 "ControllerFleet", "ControllerServices", "ControllerAPI", "NodeControl", httpClient, nioCore, nioPosix,
-                nioHTTP1, nioSSL, nioFoundation, logging, x509, crypto, asn1,
+                nioHTTP1, nioSSL, nioFoundation, x509, crypto, asn1,
             ]),
         tests(
             "HostTests",

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The Python clients that the smoke test and the benchmarks use, in a virtual environment of their own.
+# The Python clients that the tests and the benchmarks use, in a virtual environment of their own.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 install_packages "$repository/scripts/packages-test.list"

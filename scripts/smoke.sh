@@ -40,8 +40,6 @@ expect "the CLI exits with the command's status" 7 "$status"
 expect "exec by REST" "6:rest" "$(curl -fsS -H "Authorization: Bearer $(cat "$token_file")" -H 'Content-Type: application/json' \
     -d '{"project":"demo","cmd":"echo rest; exit 6"}' "$api/api/tools/shell.exec" | jq -r '"\(.exitCode):\(.stdout|rtrimstr("\n"))"')"
 expect "refused without a token" 401 "$(curl -s -o /dev/null -w '%{http_code}' "$api/api/tools")"
-FASTABLE_MCP_URL=$api/api/mcp FASTABLE_TOKEN_FILE=$token_file FASTABLE_PROJECT=demo FASTABLE_BIN_DIR=$binaries \
-    "$repository/.venv/bin/python" -m pytest -q "$repository/Tests/Python"
 expect "the audit chain is whole" true "$("$cli" audit verify --json | jq -r .valid)"
 "$repository/scripts/real-project.sh"
 

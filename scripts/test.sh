@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make test`: builds everything once and runs the whole suite. With arguments it runs only what they select
-# (`scripts/test.sh --filter WireTests`).
+# `make test`: builds everything once and runs the whole suite: the Swift tests, and those of Tests/Python against an installation
+# of their own. With arguments it runs only the Swift tests that they select (`scripts/test.sh --filter WireTests`).
 #
 # The test targets run one after the other: each may use both cores for its own parallel tests, and those that measure
 # deadlines are not disturbed by those that start whole installations.
@@ -56,6 +56,18 @@ count() {
     fi
 }
 
+# The same for pytest, which tells `1 failed, 40 passed, 2 skipped, 1 error in 30.00s`.
+count_python() {
+    local number word
+    ran=0 broken=0
+    while read -r number word; do
+        case "$word" in passed) ran=$((ran + number)) ;; failed | error*) ran=$((ran + number)) broken=$((broken + number)) ;; esac
+    done < <(grep -E ' in [0-9.]+s' "$1" | tail -1 | grep -oE '[0-9]+ (passed|failed|errors?)')
+    if [ "$ran" = 0 ] || { [ "$2" != 0 ] && [ "$broken" = 0 ]; }; then
+        ran=$((ran + 1)) broken=$((broken + 1))
+    fi
+}
+
 log=$(mktemp)
 failures=$(mktemp)
 trap 'rm -f "$log" "$failures"; give_back' EXIT
@@ -82,6 +94,17 @@ for folder in "$repository"/Tests/*Tests; do
     failed=$((failed + broken))
     passed=$((passed + ran - broken))
 done
+
+step "Python"
+status=0
+"$repository/scripts/test-python.sh" >"$log" 2>&1 || status=$?
+count_python "$log" "$status"
+if [ "$broken" -gt 0 ]; then
+    { step "Python failed (status $status):"; tail -80 "$log"; } | tee -a "$failures"
+fi
+grep -E ' in [0-9.]+s' "$log" | tail -1 | sed 's/^/    /' || true
+failed=$((failed + broken))
+passed=$((passed + ran - broken))
 
 # Once more, since whoever looks at a long log looks at its end; its last line is the result.
 [ "$failed" = 0 ] || { echo; cat "$failures"; }

@@ -7,6 +7,7 @@ import FoundationEssentials
 import NIOCore
 import NIOHTTP1
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct EventTests {
@@ -139,8 +140,7 @@ import Testing
         }
     }
 
-    /// Not a benchmark: it notices when the path becomes slower by an order of magnitude.
-    @Test func muchOutputIsFast() async throws {
+    @Test(.measuresOnDemand) func muchOutputIsFast() async throws {
         try await withServer { server in
             let total = 256 * 1024 * 1024
             let request = server.toolRequest(

@@ -13,10 +13,14 @@ private struct Obedient: Service {
     func run() async throws { try await gracefulShutdown() }
 }
 
-/// Ignores being told to stop, and being cancelled.
+/// Ignores being told to stop, and being cancelled. Its operator is impatient: a second signal follows the first.
 private struct Deaf: Service {
     func run() async throws {
-        while true { await Task.detached { try? await Task.sleep(for: .seconds(1)) }.value }
+        await withGracefulShutdownHandler {
+            while true { await Task.detached { try? await Task.sleep(for: .seconds(1)) }.value }
+        } onGracefulShutdown: {
+            kill(getpid(), SIGTERM)
+        }
     }
 }
 
@@ -61,13 +65,7 @@ private func errors(_ result: ExitTest.Result?) -> String {
     @Test func aSecondSignalEndsItAtOnce() async {
         let start = ContinuousClock.now
         let result = await #expect(processExitsWith: .exitCode(143), observing: [\.standardErrorContent]) {
-            await daemon(services: [Deaf()]) {
-                kill(getpid(), SIGTERM)
-                Task.detached {
-                    try await Task.sleep(for: .milliseconds(300))
-                    kill(getpid(), SIGTERM)
-                }
-            }
+            await daemon(services: [Deaf()]) { kill(getpid(), SIGTERM) }
         }
         #expect(errors(result).contains("second signal"))
         #expect(ContinuousClock.now - start < .seconds(20))

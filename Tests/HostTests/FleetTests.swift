@@ -47,7 +47,7 @@ struct FleetTests {
                 .POST, "/api/tools/shell.exec", body: Data(#"{"project":"p","cmd":"true"}"#.utf8))
             #expect(answer.status == 503)
             #expect(answer.head.first(name: "retry-after") != nil)
-            #expect(ContinuousClock.now - start < .seconds(2))
+            #expect(ContinuousClock.now - start < .seconds(10))
             try await host.startNode(0)
         }
     }
@@ -58,13 +58,13 @@ struct FleetTests {
             try await host.tool("nodes_remove", ["node": .string(host.nodeName(1))])
             try await eventually("the link is cut") { await host.nodeState(1) == nil }
             // Its certificate is revoked: it dials again and is refused, while the other node stays.
-            try await Task.sleep(for: .seconds(2))
+            try await eventually("its refusal is counted") {
+                let metrics = try await host.request(.GET, "/metrics")
+                return String(decoding: metrics.body, as: UTF8.self).split(separator: "\n")
+                    .contains { $0.hasPrefix("fastable_links_refused_total") && !$0.hasSuffix(" 0") }
+            }
             #expect(await host.nodeState(1) == nil)
             #expect(await host.nodeState(0) == "ready")
-            let metrics = try await host.request(.GET, "/metrics")
-            let refused = String(decoding: metrics.body, as: UTF8.self).split(separator: "\n")
-                .filter { $0.hasPrefix("fastable_links_refused_total") }
-            #expect(refused.contains { !$0.hasSuffix(" 0") }, "the refusal must be counted")
         }
     }
 

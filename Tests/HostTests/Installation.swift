@@ -15,6 +15,9 @@ final class Installation: Sendable {
     let directory: URL
     let programs: URL
     private let processes = ProcessTable()
+    /// The same ports after a restart: nodes and clients know them.
+    private let apiPort: ReservedPort
+    private let nodePort: ReservedPort
 
     /// Host tests need root, the built programs and a busybox to make a root filesystem from.
     static let missing: String? = {
@@ -43,6 +46,7 @@ final class Installation: Sendable {
     }
 
     private init() throws {
+        (apiPort, nodePort) = (try ReservedPort(), try ReservedPort())
         name = "t" + String(UInt32.random(in: 0...UInt32.max), radix: 16)
         directory = URL(fileURLWithPath: "/var/lib/fastable/\(name)")
         programs = URL(fileURLWithPath: ProcessInfo.processInfo.environment["FASTABLE_BIN_DIR"] ?? "/nonexistent")
@@ -58,15 +62,12 @@ final class Installation: Sendable {
 
     func startController() async throws {
         let endpoints = directory.appending(path: "controller/endpoints.json")
-        // The same ports after a restart: nodes and clients know them.
-        let previous = try? JSON.decode(JSONValue.self, from: Data(contentsOf: endpoints))
         try? FileManager.default.removeItem(at: endpoints)
-        let api = previous?["apiUrl"]?.string.map { String($0.dropFirst("http://".count)) } ?? "127.0.0.1:0"
         try processes.start(
             "controller", programs.appending(path: "fastable-controller"),
             [
-                "--instance", name, "--state-dir", controllerState, "--api-listen", api, "--node-listen",
-                previous?["nodeListener"]?.string ?? "127.0.0.1:0",
+                "--instance", name, "--state-dir", controllerState, "--api-listen", "127.0.0.1:\(apiPort.number)",
+                "--node-listen", "127.0.0.1:\(nodePort.number)",
             ], log: directory.appending(path: "controller.log"))
         try await eventually("the controller listens") { FileManager.default.fileExists(atPath: endpoints.path) }
         try await eventually("the API answers") { (try? await self.tool("status", [:])) != nil }

@@ -16,7 +16,8 @@ enum Rootfs {
             "mount",
             "unshare", "sha256sum", "dd", "env", "pwd", "kill", "setsid", "touch", "rm", "mkdir", "ln", "chmod", "stat",
             "wget",
-            "hostname", "date", "tr", "grep", "nproc", "sync", "yes", "ping", "readlink", "find", "cut", "sed", "awk",
+            "hostname", "httpd", "date", "tr", "grep", "nproc", "sync", "yes", "ping", "readlink", "find", "cut", "sed",
+            "awk",
             "test",
         ] {
             try files.createSymbolicLink(

@@ -1,6 +1,7 @@
 import FastableCore
 import Foundation
 import NIOHTTP1
+import TestSupport
 import Testing
 
 /// `shell.*` against real daemons and a real container.
@@ -12,11 +13,15 @@ struct ShellTests {
             try await host.tool("projects_create", ["name": "p"])
             let started = try await host.tool(
                 "shell.exec",
-                ["project": "p", "cmd": "for i in 1 2 3; do echo line $i; sleep 0.2; done", "detach": true])
+                [
+                    "project": "p", "detach": true,
+                    "cmd": "echo line 1; until [ -e gate ]; do sleep 0.05; done; echo line 2; echo line 3",
+                ])
             let exec = try #require(started["execId"])
             #expect(started["running"] == true && started["exitCode"] == .null)
             let early = try await host.tool("shell.wait", ["execId": exec, "timeoutSec": 0])
             #expect(early["running"] == true)
+            try await host.tool("fs.write", ["project": "p", "path": "gate", "content": ""])
             let done = try await host.tool("shell.wait", ["execId": exec])
             #expect(done["running"] == false && done["exitCode"] == 0)
             #expect(done["stdout"] == "line 1\nline 2\nline 3\n")
@@ -212,11 +217,8 @@ extension Installation {
 
     /// Waits until a command has printed `text`.
     fileprivate func printed(_ exec: JSONValue, _ text: String) async throws {
-        for _ in 0..<200 {
-            let page = try await tool("shell.output", ["execId": exec])
-            if page["content"] == .string(text) { return }
-            try await Task.sleep(for: .milliseconds(20))
+        try await eventually("it has printed ‘\(text)’") {
+            try await tool("shell.output", ["execId": exec])["content"] == .string(text)
         }
-        Issue.record("it never printed ‘\(text)’")
     }
 }

@@ -29,7 +29,7 @@ struct SurvivalTests {
     }
 
     private func expectWhole(_ host: Installation, _ exec: String) async throws {
-        try await eventually("the result is there") {
+        try await eventually("the result is there", seconds: 60) {
             let status = try await host.request(.GET, "/api/execs/\(exec)")
             return status.status == 200 && String(decoding: status.body, as: UTF8.self).contains("\"exitCode\":7")
         }

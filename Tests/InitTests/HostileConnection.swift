@@ -31,7 +31,8 @@ final class HostileConnection {
     func receive(_ count: Int) async throws -> [UInt8] {
         var all: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
-        for _ in 0..<500 where all.count < count {
+        let deadline = ContinuousClock.now + .seconds(15)
+        while all.count < count, ContinuousClock.now < deadline {
             let got = recv(socket, &buffer, buffer.count, 0)
             if got > 0 { all += buffer.prefix(got) } else { try await Task.sleep(for: .milliseconds(5)) }
         }

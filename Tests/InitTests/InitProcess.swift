@@ -28,6 +28,15 @@ final class InitProcess: Sendable {
     var execs: String { folder + "/execs" }
     var cgroup: String { tree.root + "/" + group }
 
+    /// Processes in the cgroups of execs, seen from the host.
+    var commandProcesses: [String] {
+        let folders = (try? FileManager.default.contentsOfDirectory(atPath: cgroup)) ?? []
+        return folders.filter { $0.hasPrefix("exec-") }.flatMap { folder in
+            let text = try? String(contentsOfFile: cgroup + "/\(folder)/cgroup.procs", encoding: .utf8)
+            return (text ?? "").split(separator: "\n").map { String($0) }
+        }
+    }
+
     /// Runs `body` with an init, and removes it and all that it started.
     static func with<Result>(
         root: String? = nil, _ body: (InitProcess) async throws -> Result
@@ -135,11 +144,12 @@ final class InitProcess: Sendable {
     }
 
     private static func child(of parent: Int32) async throws -> Int32 {
-        for _ in 0..<1000 {
+        var child: Int32?
+        try await eventually("unshare has started a process") {
             let text = (try? String(contentsOfFile: "/proc/\(parent)/task/\(parent)/children", encoding: .utf8)) ?? ""
-            if let pid = text.split(separator: " ").first.flatMap({ Int32($0) }) { return pid }
-            try await Task.sleep(for: .milliseconds(2))
+            child = text.split(separator: " ").first.flatMap { Int32($0) }
+            return child != nil
         }
-        throw FastableError(.timeout, "unshare started no process")
+        return try #require(child)
     }
 }

@@ -2,9 +2,10 @@ import FastableCore
 import Foundation
 import NIOCore
 import NodeSandbox
+import TestSupport
 import Testing
 
-@Suite("Latency", .enabled(if: InitProcess.available, "needs root and unshare"), .serialized)
+@Suite("Latency", .measuresOnDemand, .enabled(if: InitProcess.available, "needs root and unshare"), .serialized)
 struct LatencyTests {
     /// From the call to the result, for a program that does nothing. The number is printed; the bound only catches accidents.
     @Test func aCommandCostsLittle() async throws {

@@ -180,12 +180,14 @@ struct StreamTests {
     @Test func theDeadlineHoldsWithoutADaemon() async throws {
         try await InitProcess.with { process in
             let first = try await process.table()
-            let session = try await first.shell("sleep 1000", milliseconds: 300)
+            let session = try await first.shell("sleep 1000", milliseconds: 1500)
+            // Commands are taken in order: once this one has ended, init has the other.
+            _ = try await first.run("true")
             first.abandon()
-            try await Task.sleep(for: .milliseconds(600))
+            try await eventually("nothing of it is left") { process.commandProcesses.isEmpty }
             let second = try await process.table()
             let result = try await second.session(session.exec).finish().result
-            #expect(result.timedOut && result.signal == "SIGTERM" && result.durationMilliseconds < 550)
+            #expect(result.timedOut && result.signal == "SIGTERM" && result.durationMilliseconds >= 1450)
             await second.close()
         }
     }

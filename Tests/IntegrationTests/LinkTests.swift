@@ -149,21 +149,21 @@ struct LinkTests {
 
     @Test func aNodeComesBackByItselfAfterARestartOfTheController() async throws {
         try await withTemporaryDirectory { folder in
-            let (node, port) = try await TestController.run(in: folder) { controller in
-                (try await controller.join(), controller.nodePort)
-            }
+            let port = try ReservedPort()
+            let node = try await TestController.run(in: folder, nodePort: port.number) { try await $0.join() }
             try await node.linked {
-                try await TestController.run(in: folder, nodePort: port) { controller in
+                try await TestController.run(in: folder, nodePort: port.number) { controller in
                     try await controller.waitUntilReady(node)
                     try await controller.run("projects_create", ["name": "shop"])
                     _ = try await controller.run("shell.exec", ["project": "shop", "cmd": "name"])
                 }
-                try await TestController.run(in: folder, nodePort: port) { controller in
+                try await TestController.run(in: folder, nodePort: port.number) { controller in
                     try await controller.waitUntilReady(node)
                     let answer = try await controller.run("shell.exec", ["project": "shop", "cmd": "name"])
                     #expect(answer["stdout"]?.string == "node-1")
                 }
             }
+            withExtendedLifetime(port) {}
         }
     }
 
@@ -172,10 +172,8 @@ struct LinkTests {
             let node = try await controller.join()
             try await node.linked {
                 try await controller.waitUntilReady(node)
-                let began = ContinuousClock.now
                 try await controller.run("nodes_remove", ["node": .string(node.name)])
                 try await eventually("the link is cut") { controller.registry.connectedNodes().isEmpty }
-                #expect(ContinuousClock.now - began < .seconds(5))
 
                 let refused = controller.services.metrics.value(.linksRefused)
                 try await eventually("it was refused twice more") {

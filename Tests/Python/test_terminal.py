@@ -18,6 +18,10 @@ CLI = os.path.join(os.environ.get("FASTABLE_BIN_DIR", "bin"), "fastable")
 pytestmark = pytest.mark.skipif(not os.path.exists(CLI), reason="FASTABLE_BIN_DIR names no fastable")
 
 
+def set_size(fd: int, rows: int, columns: int):
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
 class Terminal:
     """The program in a terminal of 80 columns and 24 rows."""
 
@@ -25,12 +29,12 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.environ["TERM"] = "xterm"
+            set_size(0, 24, 80)
             os.execv(CLI, [CLI, *arguments])
-        self.resize(24, 80)
         self.seen = ""
 
     def resize(self, rows: int, columns: int):
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        set_size(self.fd, rows, columns)
 
     def type(self, text: str):
         os.write(self.fd, text.encode())
@@ -134,7 +138,10 @@ def test_a_detached_command_is_listed_attached_to_and_ended(project: str):
     exec_id = cli("exec", "-d", project, "--", "echo up; exec sleep 1000").strip()
     assert exec_id.startswith("exe_")
     assert re.search(rf"{exec_id} .* running ", cli("ps", project))
+    early = subprocess.Popen([CLI, "attach", exec_id], stdout=subprocess.PIPE, text=True)
+    assert early.stdout.readline() == "up\n"
     assert cli("kill", exec_id).strip() == "Ended; nothing of it is left."
+    assert early.communicate(timeout=60)[0] == "" and early.returncode == 128 + signal.SIGTERM
     attached = subprocess.run([CLI, "attach", exec_id], capture_output=True, text=True, timeout=60)
     assert attached.stdout == "up\n" and attached.returncode == 128 + signal.SIGTERM
 

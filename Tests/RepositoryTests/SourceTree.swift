@@ -18,12 +18,11 @@ enum SourceTree {
         let base = root.appending(path: folder)
         guard let walker = FileManager.default.enumerator(at: base, includingPropertiesForKeys: nil) else { return [] }
         return try walker.compactMap { $0 as? URL }
-            .filter { extensions.contains($0.pathExtension) && !$0.path.contains("/.") }
-            .map {
-                File(
-                    path: String($0.path.dropFirst(root.path.count + 1)),
-                    text: try String(contentsOf: $0, encoding: .utf8))
-            }
+            .filter { extensions.contains($0.pathExtension) }
+            .map { (url: $0, path: String($0.path.dropFirst(root.path.count + 1))) }
+            // The package itself may lie below a hidden folder.
+            .filter { !"/\($0.path)".contains("/.") }
+            .map { File(path: $0.path, text: try String(contentsOf: $0.url, encoding: .utf8)) }
             .sorted { $0.path < $1.path }
     }
 

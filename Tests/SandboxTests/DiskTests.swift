@@ -33,7 +33,9 @@ import Testing
 
 extension ContainerTests {
     @Suite(.serialized) struct FullDisks {
-        /// A node whose state is on a disk of its own. Nothing is written to have it full: its size is changed.
+        enum Shortage: CaseIterable { case bytes, files }
+
+        /// A node whose state is on a disk of its own.
         private static func with(_ body: (TestNode, SmallDisk) async throws -> Void) async throws {
             let disk = try await SmallDisk()
             do {
@@ -60,8 +62,7 @@ extension ContainerTests {
             #expect(status?.reason.contains(words) == true)
         }
 
-        @Test(arguments: ["size=100m", "nr_inodes=5000"])
-        func onlyStartsAreRefused(full: String) async throws {
+        @Test(arguments: Shortage.allCases) func onlyStartsAreRefused(_ shortage: Shortage) async throws {
             try await Self.with { node, disk in
                 let running = node.project()
                 try await node.sh(running, "echo kept > file; echo big > big")
@@ -69,8 +70,8 @@ extension ContainerTests {
                 try await node.sh(stopped, "echo kept > file")
                 await node.manager.stop(stopped.project, reason: "test")
 
-                try await disk.change(full)
-                let words = full.hasPrefix("size") ? "MiB are free" : "files can still be made"
+                try disk.take(shortage)
+                let words = shortage == .bytes ? "MiB are free" : "files can still be made"
                 await Self.expectRefusal(node, stopped, words)
                 await Self.expectRefusal(node, node.project(), words)
                 #expect(try await node.sh(running, "cat file; echo more > more; cat more").out == "kept\nmore\n")
@@ -82,7 +83,7 @@ extension ContainerTests {
                 // Nothing is left of a start that was refused.
                 #expect(Leftovers.names(node.configuration.paths.run + "/containers").count == 1)
 
-                try await disk.change(SmallDisk.large)
+                try await disk.giveBack()
                 #expect(try await node.sh(stopped, "ls").out == "")
                 #expect(try await node.sh(node.project(), "echo fine").out == "fine\n")
             }
@@ -92,7 +93,7 @@ extension ContainerTests {
             try await Self.with { node, disk in
                 let spec = node.project()
                 let before = try await node.manager.ensure(spec)
-                try await disk.fill()
+                try disk.takeBytes(leaving: 0)
                 let log = LogRecorder()
                 try await node.restart(log.logger)
                 #expect(log.count("warning the disk is nearly full") == 1)
@@ -100,34 +101,57 @@ extension ContainerTests {
                 #expect(try await node.sh(spec, "echo fine").out == "fine\n")
                 try await node.manager.delete(spec.project)
                 await Self.expectRefusal(node, node.project(), "MiB are free")
-                try await disk.change(SmallDisk.large)
+                try await disk.giveBack()
             }
         }
     }
 }
 
-/// A file system in memory.
+/// A file system in a file: of a kind that nodes have. One in memory cannot be mapped to the ids of containers before Linux 6.3.
 private struct SmallDisk {
-    static let large = "size=400m,nr_inodes=100000"
-    let directory: TemporaryDirectory
-    var path: String { directory.path }
+    private let directory: TemporaryDirectory
+    var path: String { directory.path + "/disk" }
+    private var taken: String { path + "/taken" }
 
     init() async throws {
         directory = try TemporaryDirectory(mode: 0o711)
-        try await HostCommand("mount", ["-t", "tmpfs", "-o", "mode=711," + Self.large, "tmpfs", path])
-            .runChecked("mount")
+        let image = directory.path + "/image"
+        try await HostCommand("truncate", ["-s", "512M", image]).runChecked("make an empty file")
+        try await HostCommand("mkfs.ext4", ["-q", "-F", "-m", "0", "-N", "12000", "-O", "^has_journal", image])
+            .runChecked("make a file system")
+        try Errno.check { mkdir(path, 0o755) }
+        // Its loop device goes with the mount.
+        try await HostCommand("mount", ["-o", "loop,noinit_itable", image, path]).runChecked("mount")
     }
 
-    func change(_ options: String) async throws {
-        try await HostCommand("mount", ["-o", "remount," + options, path]).runChecked("mount again")
+    func take(_ shortage: ContainerTests.FullDisks.Shortage) throws {
+        switch shortage {
+        case .bytes: try takeBytes(leaving: 100 << 20)
+        case .files: try takeFiles(leaving: 5000)
+        }
     }
 
-    /// Takes the last byte.
-    func fill() async throws {
-        let used = try #require(DiskSpace(path)).totalBytes - (DiskSpace(path)?.freeBytes ?? 0)
-        try await change("size=\(used)")
-        #expect(DiskSpace(path)?.freeBytes == 0)
+    /// Blocks are set apart; nothing is written.
+    func takeBytes(leaving left: Int) throws {
+        let file = try FileDescriptor(opening: taken, O_CREAT | O_WRONLY | O_CLOEXEC, mode: 0o600)
+        var size = 0
+        var piece = try #require(DiskSpace(path)).freeBytes - left
+        // What the file system needs for itself makes the last pieces smaller.
+        while piece >= 4096 {
+            if posix_fallocate(file.number, size, piece) == 0 { size += piece } else { piece /= 2 }
+            piece = min(piece, try #require(DiskSpace(path)).freeBytes - left)
+        }
+        #expect(try #require(DiskSpace(path)).freeBytes <= left)
     }
+
+    private func takeFiles(leaving left: Int) throws {
+        try Errno.check { mkdir(taken, 0o700) }
+        let free = try #require(DiskSpace(path)?.freeInodes)
+        for number in left..<free { close(creat(taken + "/\(number)", 0o600)) }
+        #expect(try #require(DiskSpace(path)?.freeInodes) <= left)
+    }
+
+    func giveBack() async throws { try await HostCommand("rm", ["-r", taken]).runChecked("free the disk") }
 
     func remove() async throws { try await HostCommand("umount", ["-l", path]).runChecked("unmount") }
 }

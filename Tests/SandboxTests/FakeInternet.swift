@@ -60,7 +60,7 @@ final class FakeInternet: Sendable {
                         "/etc/dpkg/origins",
                     ]))
             }
-            try await eventually { await Server.answers("\(address):\(Self.port)") }
+            try await eventually { await Server.answers("\(address):\(Self.port)", seconds: 1) }
         } catch {
             for server in servers { server.cancel() }
             _ = try? await HostCommand("ip", ["netns", "del", name]).run()
@@ -81,34 +81,20 @@ final class FakeInternet: Sendable {
     }
 }
 
-/// busybox's web server on the host, for containers to try.
+/// busybox's web server, and the question whether one answers.
 enum Server {
     static func start(_ command: [String]) -> Task<Void, Never> {
         Task { _ = try? await HostCommand(command[0], Array(command.dropFirst())).run(timeout: .seconds(280)) }
     }
 
-    /// Runs a web server on all addresses of the host.
-    static func onHost(_ body: (_ port: Int) async throws -> Void) async throws {
-        let port = Int.random(in: 20_000..<30_000)
-        let server = start(["busybox", "httpd", "-f", "-p", "\(port)", "-h", "/etc/dpkg/origins"])
-        do {
-            try await eventually { await answers("127.0.0.1:\(port)") }
-            try await body(port)
-        } catch {
-            server.cancel()
-            throw error
-        }
-        server.cancel()
-        await server.value
-    }
-
-    static func answers(_ address: String) async -> Bool {
-        let result = try? await HostCommand("busybox", ["sh", "-c", "busybox " + request(address)]).run()
+    static func answers(_ address: String, seconds: Int = 10) async -> Bool {
+        let command = "busybox " + request(address, seconds: seconds)
+        let result = try? await HostCommand("busybox", ["sh", "-c", command]).run()
         return result?.status.isSuccess ?? false
     }
 
-    /// A shell command that succeeds when a web server answers at `address:port`.
-    static func request(_ address: String) -> String {
-        "nc -w 1 \(address.replacing(":", with: " ")) </dev/null"
+    /// A shell command that succeeds when a server answers at `address:port`. Where it must, it may take long on a busy machine.
+    static func request(_ address: String, seconds: Int) -> String {
+        "nc -w \(seconds) \(address.replacing(":", with: " ")) </dev/null"
     }
 }

@@ -64,7 +64,7 @@ extension ContainerTests {
                     "unshare -n true",
                     "echo 1 > /proc/sys/kernel/sysrq", "echo b > /proc/sysrq-trigger", "mknod /tmp/sda b 8 0",
                     "hostname other",
-                    "cat /proc/kcore", "ip link add d0 type dummy", "ip addr add 10.9.9.9/24 dev eth0",
+                    "ip link add d0 type dummy", "ip addr add 10.9.9.9/24 dev eth0",
                     "echo x > /sys/kernel/uevent_helper",
                     "test -d /sys/fs/cgroup/pids && cd /sys/fs/cgroup/pids || cd /sys/fs/cgroup; mkdir mine || echo $$ > cgroup.procs",
                     "echo 0 > /proc/1/oom_score_adj",
@@ -72,6 +72,8 @@ extension ContainerTests {
                 for empty in ["/proc/cmdline", "/proc/keys", "/proc/interrupts"] {
                     #expect(try await node.sh(spec, "wc -c < \(empty)").out == "0\n", "\(empty)")
                 }
+                // Not every kernel has it.
+                #expect(try await node.sh(spec, "head -c 1 /proc/kcore 2>/dev/null | wc -c").out == "0\n")
                 #expect(
                     try await node.sh(spec, "ls /sys/firmware /sys/kernel /sys/module").out.split(separator: "\n").count
                         <= 5)
@@ -83,8 +85,9 @@ extension ContainerTests {
                 let spec = node.project()
                 let script = """
                     touch /tmp/f && chown 1000:1000 /tmp/f && chmod 4755 /tmp/f && stat -c %u:%g:%a /tmp/f
-                    su user -c 'id -u; echo x > /tmp/own; stat -c %u /tmp/own'
-                    echo y >> /tmp/own && mkdir /opt && echo z > /usr/new && rm /etc/image && echo done
+                    mkdir /tmp/all && chmod 777 /tmp/all
+                    su user -c 'id -u; echo x > /tmp/all/own; stat -c %u /tmp/all/own'
+                    echo y >> /tmp/all/own && mkdir /opt && echo z > /usr/new && rm /etc/image && echo done
                     echo shm > /dev/shm/x && cat /dev/shm/x && echo n > /dev/null && head -c 4 /dev/urandom | wc -c
                     """
                 let result = try await node.sh(spec, script)

@@ -2,6 +2,7 @@ import FastableCore
 import Glibc
 import NodeLinux
 import NodeSandbox
+import TestSupport
 import Testing
 
 extension ContainerTests {
@@ -10,7 +11,7 @@ extension ContainerTests {
             _ node: TestNode, _ spec: ContainerSpec, _ address: String, answers: Bool,
             sourceLocation: SourceLocation = #_sourceLocation
         ) async throws {
-            let result = try await node.sh(spec, Server.request(address))
+            let result = try await node.sh(spec, Server.request(address, seconds: answers ? 10 : 1))
             #expect((result.status == 0) == answers, "\(address) \(result.err)", sourceLocation: sourceLocation)
         }
 
@@ -64,7 +65,7 @@ extension ContainerTests {
                 let gateway =
                     own.split(separator: ".").dropLast().joined(separator: ".") + "."
                     + "\((Int(own.split(separator: ".").last ?? "") ?? 0) - 1)"
-                try await Server.onHost { port in
+                try await withHostListener { port in
                     var addresses = ["127.0.0.1", gateway]
                     addresses += try await HostCommand("hostname", ["-I"]).run().text.split(separator: " ").map(
                         String.init
@@ -93,7 +94,7 @@ extension ContainerTests {
                 try await Self.expect(node, two, "\(addresses[1]):8080", answers: true)
                 try await Self.expect(node, one, "\(addresses[1]):8080", answers: false)
                 try await Self.expect(node, two, "\(addresses[0]):8080", answers: false)
-                #expect(!(await Server.answers("\(addresses[0]):8080")))
+                #expect(!(await Server.answers("\(addresses[0]):8080", seconds: 1)))
             }
         }
 

@@ -312,7 +312,7 @@ func makeIdentity(_ node: NodeID, by authority: CertificateAuthority) throws -> 
         let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .bind(host: "127.0.0.1", port: 0).get()
         var limits = LinkLimits()
-        limits.timeout = .milliseconds(100)
+        limits.timeout = .seconds(2)
         let authority = try CertificateAuthority(at: Date())
         let identity = try makeIdentity(NodeID(), by: authority)
         let context = try NIOSSLContext(configuration: try TLSProfiles.nodeDialer(identity))

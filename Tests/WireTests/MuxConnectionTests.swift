@@ -132,16 +132,18 @@ import Testing
     @Test func onlyOneTaskReads() async throws {
         try await withLink(listenerAccepts: { _ = try? await $0.next() }) { dialer, _ in
             let stream = try await dialer.open(text("x"))
-            let first = Task { try await stream.next() }
-            let second = Task { try await stream.next() }
-            // Whichever came second is refused; the other waits on.
-            try await Task.sleep(for: .milliseconds(50))
-            stream.reset(FastableError(.stale, "over"))
-            var codes: Set<FastableError.Code> = []
-            for task in [first, second] {
-                do { _ = try await task.value } catch let error as FastableError { codes.insert(error.code) }
+            let codes = Mutex<[FastableError.Code]>([])
+            let read: @Sendable () async throws -> Void = {
+                do { _ = try await stream.next() } catch let error as FastableError {
+                    codes.withLock { $0.append(error.code) }
+                }
             }
-            #expect(codes == [.conflict, .stale])
+            let readers = [Task(operation: read), Task(operation: read)]
+            // Whichever came second is refused; the other waits on.
+            try await eventually("one is refused") { codes.withLock { $0 } == [.conflict] }
+            stream.reset(FastableError(.stale, "over"))
+            for reader in readers { try await reader.value }
+            #expect(codes.withLock { $0 } == [.conflict, .stale])
         }
     }
 }

@@ -2,6 +2,7 @@ import FastableCore
 import FastableWire
 import NIOCore
 import NIOPosix
+import Synchronization
 import TestSupport
 import Testing
 
@@ -41,14 +42,20 @@ import Testing
 
     @Test func aCancelledRunClosesTheLink() async throws {
         let (dialer, listener) = try await MuxConnection.socketPair(on: MultiThreadedEventLoopGroup.singleton)
-        let running = Task { try await dialer.run(accept: { _ in }) }
-        let peer = Task { try await listener.run(accept: { _ in }) }
-        await expectFailure(.conflict) {
-            try await Task.sleep(for: .milliseconds(20))
-            try await dialer.run(accept: { _ in })
+        let refusals = Mutex(0)
+        let run: @Sendable () async throws -> Void = {
+            do { try await dialer.run(accept: { _ in }) } catch let error as FastableError where error.code == .conflict
+            {
+                refusals.withLock { $0 += 1 }
+            }
         }
-        running.cancel()
-        try await running.value
+        let running = [Task(operation: run), Task(operation: run)]
+        let peer = Task { try await listener.run(accept: { _ in }) }
+        try await eventually("whichever came second is refused") { refusals.withLock { $0 } == 1 }
+        #expect(dialer.isOpen)
+        for task in running { task.cancel() }
+        for task in running { try await task.value }
+        #expect(refusals.withLock { $0 } == 1)
         await expectFailure(.unavailable) { try await peer.value }
     }
 
@@ -117,13 +124,13 @@ import Testing
 
     @Test func aSilentPeerIsDead() async throws {
         var settings = MuxSettings()
-        settings.pingInterval = .milliseconds(40)
-        settings.silence = .milliseconds(200)
+        settings.pingInterval = .milliseconds(800)
+        settings.silence = .seconds(4)
         let start = ContinuousClock.now
         let raw = try await RawPeer.make(role: .dialer, settings: settings)
         let error = await expectFailure(.unavailable) { try await raw.connection.run(accept: { _ in }) }
         #expect(error?.context?.contains("silent") == true)
-        #expect(ContinuousClock.now - start >= .milliseconds(200))
+        #expect(ContinuousClock.now - start >= .seconds(4))
         let (frames, _) = try raw.readToEnd()
         #expect(frames.map(\.type).contains(.ping))
         #expect(frames.last?.type == .goaway)

@@ -31,8 +31,7 @@ import Testing
         dialer.sever()
         await expectFailure(.unavailable) { try await peer.value }
         await expectFailure(.unavailable) { try await running.value }
-        let patience = Duration.seconds(Limits.linkHandlersEndSeconds)
-        #expect((patience...patience + .seconds(3)).contains(ContinuousClock.now - start))
+        #expect(ContinuousClock.now - start >= .seconds(Limits.linkHandlersEndSeconds))
         #expect(listener.handlerCount == 1 && dialer.handlerCount == 0)
         #expect(!ended.withLock { $0 })
         released.continuation.finish()

@@ -1,13 +1,20 @@
-import Logging
+package import Logging
 import Synchronization
 
 /// A log that can be read.
-final class LogRecorder: Sendable {
+package final class LogRecorder: Sendable {
     private let stored = Mutex<[String]>([])
 
-    var lines: [String] { stored.withLock { $0 } }
-    func contains(_ text: String) -> Bool { lines.contains { $0.contains(text) } }
-    var logger: Logger { Logger(label: "test") { _ in Handler(recorder: self) } }
+    package init() {}
+
+    /// `error message key=value …`
+    package var lines: [String] { stored.withLock { $0 } }
+
+    package func count(_ text: String) -> Int { lines.count { $0.contains(text) } }
+
+    package func contains(_ text: String) -> Bool { count(text) > 0 }
+
+    package var logger: Logger { Logger(label: "test") { _ in Handler(recorder: self) } }
 
     private struct Handler: LogHandler {
         let recorder: LogRecorder

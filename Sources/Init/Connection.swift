@@ -77,7 +77,7 @@ extension Init {
             return header.channel == 0 && input(header.stream, &payload)
         case FASTABLE_FRAME_END:
             guard header.channel == 0, let offset = payload.integer64() else { return false }
-            finishInput(header.stream, at: offset)
+            return finishInput(header.stream, at: offset)
         case FASTABLE_FRAME_PING:
             guard let value = payload.integer64() else { return false }
             replies.add(.pong(value))

@@ -98,8 +98,9 @@ final class AttachSession: Sendable {
                 case .bytes(let bytes):
                     let frame = Frame(type: .data, channel: 0, stream: 1, payload: ByteBuffer(data: bytes))
                     try await outbound.write(.message(frame))
-                case .end:
-                    try await outbound.write(.message(Frame(type: .end, channel: 0, stream: 1, payload: .init())))
+                case .end(let offset):
+                    let payload = offset.map { ByteBuffer(integer: $0) } ?? ByteBuffer()
+                    try await outbound.write(.message(Frame(type: .end, channel: 0, stream: 1, payload: payload)))
                 case .control(let value): try await outbound.write(try .control(value))
                 }
             }
@@ -176,7 +177,10 @@ extension AttachSession {
             var buffer = [UInt8](repeating: 0, count: 64 * 1024)
             while true {
                 let count = read(STDIN_FILENO, &buffer, buffer.count)
-                if count < 0, errno == EINTR { continue }
+                if count < 0 {
+                    Self.waitForInput(after: errno)
+                    continue
+                }
                 guard count > 0 else { return log.finish() }
                 let bytes = buffer.prefix(count)
                 if options.usesTerminal, !log.isConnected, bytes.contains(3) {
@@ -191,6 +195,22 @@ extension AttachSession {
     }
 
     /// A new size of the terminal, Ctrl-C, and the wish that this program end.
+    /// An error is no end: a command that took it for one would go on with a part of its input.
+    private static func waitForInput(after error: Int32) {
+        switch error {
+        case EINTR: return
+        case EAGAIN:
+            var file = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+            poll(&file, 1, -1)
+        default:
+            TerminalMode.restore()
+            Output.error(
+                "Standard input cannot be read: \(String(cString: strerror(error))). The command goes on and waits for more of it."
+            )
+            _exit(125)
+        }
+    }
+
     private func listen() -> [any DispatchSourceSignal] {
         var sources: [any DispatchSourceSignal] = []
         func on(_ number: Int32, _ action: @escaping @Sendable () -> Void) {

@@ -95,6 +95,7 @@ extension NodeRouter {
     /// Takes what a follower sends: input as data on channel 0, wishes as messages.
     private func listen(_ call: NodeCall, to session: ExecSession, from start: ExecInputStart) async throws {
         var offset: UInt64? = if case .at(let first) = start { first } else { nil }
+        var end: UInt64?
         while let event = try await call.stream.next() {
             switch event {
             case .data(0, let bytes):
@@ -105,8 +106,9 @@ extension NodeRouter {
                 switch try JSON.decode(ExecControl.self, from: Data(buffer: payload)) {
                 case .resize(let size): session.resize(size)
                 case .signal(let number): session.signal(number)
+                case .endInput(let announced): end = announced
                 }
-            case .end: return session.finishInput()
+            case .end: return try session.finishInput(at: end ?? offset)
             }
         }
     }

@@ -214,6 +214,8 @@ public enum ExecEvent: Codable, Sendable, Equatable {
     /// The last event.
     case finished(ExecResult)
 }
+    /// The input ends at this offset. The end of the stream follows; when other bytes came before it, some are missing.
+    case endInput(at: UInt64)
 
 /// How a command ended.
 public struct ExecResult: Codable, Sendable, Equatable {

@@ -164,6 +164,8 @@ public enum Limits {
     /// Largest JSON body of a REST or MCP request.
     public static let requestBodyBytes = 16 * 1024 * 1024
     public static let requestsPerTokenInFlight = 256
+    /// Followers of commands that one token has at a time: WebSockets, server-sent events and bytes.
+    public static let attachmentsPerToken = 256
     /// Connections to the API at a time; further ones wait to be accepted.
     public static let apiConnections = 4096
     /// A connection that is silent for this long, outside of an answer, is closed.

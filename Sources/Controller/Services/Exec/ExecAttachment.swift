@@ -54,8 +54,11 @@ public struct ExecAttachment: Sendable {
     /// Sends bytes for the command to read; waits while it does not read.
     public func write(_ bytes: ByteBuffer) async throws { try await stream.send(data: bytes, channel: 0) }
 
-    /// The command reads an end of file behind what was written.
-    public func finishInput() async throws { try await stream.finish() }
+    /// The command reads an end of file behind what was written. The node refuses that when the input has not come to `offset`.
+    public func finishInput(at offset: UInt64? = nil) async throws {
+        if let offset { try await control(.endInput(at: offset)) }
+        try await stream.finish()
+    }
 
     /// Changes the size of the command's terminal, or signals the process group in its foreground.
     public func control(_ control: ExecControl) async throws {

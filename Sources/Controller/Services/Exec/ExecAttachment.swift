@@ -22,12 +22,14 @@ public struct ExecAttachment: Sendable {
     /// Where output and input begin.
     public let offsets: ExecOffsets
     private let stream: MuxStream
+    private let place: AttachmentLimit.Place?
     private var events: ExecEvents
 
     /// Waits for the first event of the node. Throws like `next`.
-    package init(exec: ExecID, stream: MuxStream) async throws {
+    package init(exec: ExecID, stream: MuxStream, place: AttachmentLimit.Place? = nil) async throws {
         self.exec = exec
         self.stream = stream
+        self.place = place
         var events = ExecEvents(stream)
         guard case .started(let offsets)? = try await events.next() else {
             throw FastableError(.internal, "The node sent output before it told where it begins.")
@@ -66,5 +68,8 @@ public struct ExecAttachment: Sendable {
     }
 
     /// Lets the command go on without this follower.
-    public func close() { stream.reset(FastableError(.cancelled, "The follower has gone.")) }
+    public func close() {
+        stream.reset(FastableError(.cancelled, "The follower has gone."))
+        place?.leave()
+    }
 }

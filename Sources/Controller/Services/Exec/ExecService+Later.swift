@@ -43,6 +43,7 @@ extension ExecService {
         of exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, context: OperationContext
     ) async throws -> ExecOutput {
         try await pass("shell.output", exec, isMutating: false, context) { handle, client in
+            let place = follow ? try attachments.take(context.principal.token) : nil
             let attach = ExecAttach(
                 project: handle.project, exec: exec, stdoutOffset: stream == .stdout ? offset : 0,
                 stderrOffset: stream == .stderr ? offset : 0, follow: follow,
@@ -53,7 +54,7 @@ extension ExecService {
             }
             return ExecOutput(
                 events, channel: stream.channel,
-                firstOffset: stream == .stdout ? offsets.stdout : offsets.stderr)
+                firstOffset: stream == .stdout ? offsets.stdout : offsets.stderr, place: place)
         }
     }
 
@@ -64,11 +65,13 @@ extension ExecService {
         context: OperationContext
     ) async throws -> ExecAttachment {
         try await pass("shell.attach", exec, isMutating: input != nil, context) { handle, client in
+            let place = try attachments.take(context.principal.token)
             let attach = ExecAttach(
                 project: handle.project, exec: exec, stdoutOffset: offsets.stdout, stderrOffset: offsets.stderr,
                 channel: stream?.channel, input: input)
             return try await ExecAttachment(
-                exec: exec, stream: try await client.open(.execAttach, attach, request: context.requestID))
+                exec: exec, stream: try await client.open(.execAttach, attach, request: context.requestID), place: place
+            )
         }
     }
 

@@ -71,6 +71,29 @@ import Testing
         }
     }
 
+    @Test func whatGivesWayIsForTheCommandToChoose() async throws {
+        try await World.with { world, nodes in
+            try await world.project()
+            nodes[0].onExec { _, exec in
+                try await exec.started()
+                while try await exec.stream.next() != nil {}
+            }
+            func start(_ overflow: JSONValue) async throws {
+                try await world.run(
+                    "shell.exec", ["project": "shop", "cmd": "make", "detach": true, "overflow": overflow])
+            }
+            try await world.run("shell.exec", ["project": "shop", "cmd": "make", "detach": true])
+            try await start("slow")
+            try await start("drop")
+            await expectFailure(.unprocessable, .invalid) { try await start("wait") }
+            await expectFailure(.unprocessable) {
+                try await world.run("shell.exec", ["project": "shop", "cmd": "make", "overflow": "drop"])
+            }
+            let commands = try nodes[0].requests(.execStart, ExecStart.self).map(\.command.overflow)
+            #expect(commands == [.slow, .slow, .drop])
+        }
+    }
+
     @Test func aTokenFollowsSoManyCommandsAndNoMore() async throws {
         try await World.with { world, nodes in
             try await world.project()

@@ -81,12 +81,14 @@ public struct ExecCommand: Codable, Sendable, Equatable {
     public var takesInput: Bool
     /// It runs in a terminal of this size, which is its input and its output; stderr is then part of stdout.
     public var terminal: TerminalSize?
+    public var overflow: ExecOverflow
 
     public init(
         arguments: [String], workingDirectory: String = "/workspace", environment: [String: String] = [:],
         timeoutMilliseconds: Int = Limits.execTimeoutDefaultSeconds * 1000, takesInput: Bool = false,
-        terminal: TerminalSize? = nil
+        terminal: TerminalSize? = nil, overflow: ExecOverflow = .slow
     ) {
+        self.overflow = overflow
         self.takesInput = takesInput
         self.terminal = terminal
         self.arguments = arguments
@@ -97,6 +99,14 @@ public struct ExecCommand: Codable, Sendable, Equatable {
 
     /// A shell command line. `fastable-init` takes `/bin/sh` in images without bash.
     public static func shell(_ text: String) -> [String] { ["/bin/bash", "-c", text] }
+}
+
+/// What becomes of a command that prints more than is kept for those who follow it.
+public enum ExecOverflow: String, Codable, Sendable, CaseIterable {
+    /// It is slowed down while somebody follows it, and for a minute after the last one has vanished. Then the oldest bytes go.
+    case slow
+    /// It is never slowed down: the oldest bytes go, and followers are told which.
+    case drop
 }
 
 /// Rows and columns of characters.
@@ -130,11 +140,14 @@ public struct ExecAttach: Codable, Sendable {
     public var channel: UInt8?
     /// Present when data on channel 0 is the command's input, the end of the stream its end, and messages are `ExecControl`.
     public var input: ExecInputStart?
+    /// When it goes away before the command's end, what it has not got is kept for a while.
+    public var comesAgain: Bool
 
     public init(
         project: ProjectID, exec: ExecID, stdoutOffset: UInt64 = 0, stderrOffset: UInt64 = 0, follow: Bool = true,
-        channel: UInt8? = nil, input: ExecInputStart? = nil
+        channel: UInt8? = nil, input: ExecInputStart? = nil, comesAgain: Bool = true
     ) {
+        self.comesAgain = comesAgain
         self.input = input
         self.project = project
         self.exec = exec
@@ -201,6 +214,8 @@ public enum ExecControl: Codable, Sendable, Equatable {
     case resize(TerminalSize)
     /// To the process group in the terminal's foreground; without a terminal to that of the command.
     case signal(Int32)
+    /// The input ends at this offset. The end of the stream follows; when other bytes came before it, some are missing.
+    case endInput(at: UInt64)
 }
 
 /// Control messages of an exec stream. The bytes themselves are data frames; their offsets follow by counting.
@@ -214,8 +229,6 @@ public enum ExecEvent: Codable, Sendable, Equatable {
     /// The last event.
     case finished(ExecResult)
 }
-    /// The input ends at this offset. The end of the stream follows; when other bytes came before it, some are missing.
-    case endInput(at: UInt64)
 
 /// How a command ended.
 public struct ExecResult: Codable, Sendable, Equatable {

@@ -92,16 +92,19 @@ extension ExecService {
     /// Waits for the end of a command, at most so long, and collects what it printed from `offsets` on. The result is `nil` when
     /// it still runs. What is printed meanwhile is told as events. Errors as `status`.
     func wait(
-        for exec: ExecID, seconds: Int, from offsets: ExecOffsets, context: OperationContext
+        for exec: ExecID, seconds: Int, from offsets: ExecOffsets?, context: OperationContext
     ) async throws -> Gathered {
         let handle = try await store.exec(exec, in: context.principal.workspace)
+        let start = offsets ?? ExecOffsets()
+        // Who counts what has come will ask for what follows it.
         let attach = ExecAttach(
-            project: handle.project, exec: exec, stdoutOffset: offsets.stdout, stderrOffset: offsets.stderr)
+            project: handle.project, exec: exec, stdoutOffset: start.stdout, stderrOffset: start.stderr,
+            comesAgain: offsets != nil)
         let stream = try await projects.nodes.client(for: handle.node).open(
             .execAttach, attach, request: context.requestID)
         let attachment = try await ExecAttachment(exec: exec, stream: stream)
         defer { attachment.close() }
-        let gathering = Gathering(offsets)
+        let gathering = Gathering(start)
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await gathering.follow(attachment, listener: context.events) }
             group.addTask { try await Task.sleep(for: .seconds(seconds)) }

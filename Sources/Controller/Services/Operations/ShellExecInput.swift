@@ -12,6 +12,7 @@ struct ShellExecInput: Decodable, Sendable {
     var detach: Bool?
     var openStdin: Bool?
     var tty: TerminalSize?
+    var overflow: ExecOverflow?
 
     /// A shell's command line, or a program and its arguments.
     enum Words: Decodable, Sendable {
@@ -38,9 +39,13 @@ struct ShellExecInput: Decodable, Sendable {
     var isDetached: Bool { detach ?? false }
 
     func order() throws -> ExecService.Order {
+        // The answer to who waits has no place for gaps.
+        try Self.require(
+            overflow != .drop || isDetached, "overflow", "can be ‘drop’ only with ‘detach’: attach to the command then")
         let command = ExecCommand(
             arguments: try arguments(), workingDirectory: try directory(), environment: env ?? [:],
-            timeoutMilliseconds: try timeoutSeconds() * 1000, takesInput: try takesInput(), terminal: tty)
+            timeoutMilliseconds: try timeoutSeconds() * 1000, takesInput: try takesInput(), terminal: tty,
+            overflow: overflow ?? .slow)
         try Rules.environment(command.environment, field: "env")
         return ExecService.Order(
             command: command, input: stdin.map { ByteBuffer(string: $0) },

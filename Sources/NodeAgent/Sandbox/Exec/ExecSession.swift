@@ -30,16 +30,8 @@ public final class ExecSession: Sendable {
         self.number = number
         stdout = store.spool(exec, "stdout")
         stderr = store.spool(exec, "stderr")
-        let input =
-            if let held {
-                ExecInput(isOpen: held.takesInput, arrived: held.inputArrived, passed: held.inputPassed)
-            } else {
-                ExecInput(isOpen: command.map { $0.takesInput || $0.terminal != nil } ?? false)
-            }
-        state = Mutex(
-            ExecState(
-                container: container, stdout: ExecLog(stored: held?.stdoutStored ?? 0),
-                stderr: ExecLog(stored: held?.stderrStored ?? 0), input: input))
+        let recovered = held.map { ExecState(recovered: $0, container: container, now: .now) }
+        state = Mutex(recovered ?? ExecState(starting: command, container: container, now: .now))
     }
 
     /// An exec that has ended, from its record.
@@ -80,13 +72,16 @@ public final class ExecSession: Sendable {
         }
     }
 
-    /// Follows the exec: all kept output from the given offsets on, then the result. Any number of readers may.
-    /// `followsInput` also tells how far its input has come.
+    /// Gives all kept output from the given offsets on, or that of one channel, then the result. Any number of readers may.
+    /// One that `follows` is waited for when it vanishes. `followsInput` also tells how far its input has come.
     public func events(
-        stdoutFrom: UInt64 = 0, stderrFrom: UInt64 = 0, followsInput: Bool = false
+        stdoutFrom: UInt64 = 0, stderrFrom: UInt64 = 0, only channel: UInt8? = nil, follows: Bool = true,
+        followsInput: Bool = false
     ) -> ExecReader {
         let number = state.withLock {
-            $0.addReader(stdoutFrom: stdoutFrom, stderrFrom: stderrFrom, followsInput: followsInput)
+            $0.addReader(
+                stdoutFrom: stdoutFrom, stderrFrom: stderrFrom, only: channel, follows: follows,
+                followsInput: followsInput)
         }
         return ExecReader(session: self, number: number)
     }
@@ -130,8 +125,8 @@ extension ExecSession {
     }
 
     func removeReader(_ number: Int) {
-        let (reader, canAdmit) = state.withLock { ($0.readers.removeValue(forKey: number), $0.isHoldingBack) }
-        reader?.waiter?.resume()
+        let (waiter, canAdmit) = state.withLock { ($0.removeReader(number, now: .now), $0.isHoldingBack) }
+        waiter?.resume()
         if canAdmit { schedulePump() }
     }
 }

@@ -77,7 +77,7 @@ extension Init {
             return header.channel == 0 && input(header.stream, &payload)
         case FASTABLE_FRAME_END:
             guard header.channel == 0, let offset = payload.integer64() else { return false }
-            finishInput(header.stream, at: offset)
+            return finishInput(header.stream, at: offset)
         case FASTABLE_FRAME_PING:
             guard let value = payload.integer64() else { return false }
             replies.add(.pong(value))
@@ -97,6 +97,9 @@ extension Init {
         case FASTABLE_MESSAGE_RESIZE:
             guard let size = payload.integer32() else { return false }
             resize(stream, rows: UInt16(truncatingIfNeeded: size >> 16), columns: UInt16(truncatingIfNeeded: size))
+        case FASTABLE_MESSAGE_NOTE:
+            guard let note = payload.integer32() else { return false }
+            if let slot = execs.slot(number: stream) { execs[slot].pointee.note = note }
         default:
             return false
         }
@@ -142,13 +145,14 @@ extension Init {
             case .running: FASTABLE_PHASE_RUNNING
             case .exited: FASTABLE_PHASE_EXITED
             }
-        outbox.message(FASTABLE_MESSAGE_HELD, stream: exec.number, length: 1 + 4 * 8 + 1 + 4 + token.count)
+        outbox.message(FASTABLE_MESSAGE_HELD, stream: exec.number, length: 1 + 4 * 8 + 1 + 4 + 4 + token.count)
         outbox.put(phase)
         outbox.put(exec.output.pointee.stored)
         outbox.put(exec.error.pointee.stored)
         outbox.put(exec.input.pointee.taken)
         outbox.put(exec.input.pointee.passed)
         outbox.put(UInt8(exec.input.pointee.isOpen ? 1 : 0))
+        outbox.put(exec.note)
         outbox.put(UInt32(truncatingIfNeeded: token.count))
         outbox.put(token)
     }

@@ -18,6 +18,8 @@ struct Exec {
     /// In monotonic nanoseconds.
     var deadline: UInt64 = .max
     var duration: UInt64 = 0
+    /// What the node wants to be told again.
+    var note: UInt32 = 0
     var endedBySignal = false
     var endValue: CInt = 0
     var timedOut = false

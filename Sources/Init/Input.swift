@@ -11,10 +11,11 @@ extension Init {
         return true
     }
 
-    func finishInput(_ number: UInt32, at offset: UInt64) {
-        guard let slot = execs.slot(number: number) else { return }
-        execs[slot].pointee.input.pointee.finish(at: offset)
+    func finishInput(_ number: UInt32, at offset: UInt64) -> Bool {
+        guard let slot = execs.slot(number: number) else { return true }
+        guard execs[slot].pointee.input.pointee.finish(at: offset) else { return false }
         watchInput(slot)
+        return true
     }
 
     /// The command reads again.

@@ -77,10 +77,13 @@ struct InputStream {
         return true
     }
 
-    /// The node says where the input ends; repeated after a reconnection.
-    mutating func finish(at offset: UInt64) {
+    /// The node says where the input ends; repeated after a reconnection. `false` when bytes before it have not come: the command must
+    /// not read an end without them.
+    mutating func finish(at offset: UInt64) -> Bool {
+        guard offset <= taken else { return false }
         end = offset
         flush()
+        return true
     }
 
     /// Passes on what there is, as far as the command takes it.

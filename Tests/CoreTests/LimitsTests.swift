@@ -19,6 +19,11 @@ import Testing
         // What a tool answer shows must still be there when the command ends.
         #expect(Limits.toolOutputBytes <= Limits.execOutputKeptBytes)
         #expect(Limits.initRingBytes <= Limits.execOutputKeptBytes)
+        // A reader that vanished finds what was on its way to it: a window of the link, one in the controller, and the socket buffers.
+        #expect(
+            Limits.execReaderSlackBytes >= 2 * Limits.streamWindowBytes + 4 * Limits.framePayloadBytes + (10 << 20))
+        // And a command has room to go on beside that.
+        #expect(Limits.execReaderSlackBytes * 2 <= Limits.execOutputKeptBytes)
         // The arguments travel in one control message, with room for the rest of it.
         #expect(Limits.execArgumentBytes <= Limits.controlMessageBytes / 2)
         // A container's commands must fit on its node's link.

@@ -143,6 +143,13 @@ final class Installation: Sendable {
         return try await HTTPClient.shared.execute(request, timeout: .seconds(Int64(timeoutSeconds)))
     }
 
+    /// An answer whose body comes as it is sent.
+    func open(_ path: String) async throws -> HTTPClientResponse {
+        var request = HTTPClientRequest(url: try apiURL() + path)
+        request.headers = try headers()
+        return try await HTTPClient.shared.execute(request, timeout: .seconds(120))
+    }
+
     /// One operation by REST; an error status is thrown as the error it carries.
     @discardableResult
     func tool(_ name: String, _ input: JSONValue) async throws -> JSONValue {

@@ -192,7 +192,9 @@ struct ShellTests {
     func inputAndTerminalsNeedSomebodyWhoAttaches() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])
-            for field in ["openStdin": true, "tty": ["rows": 24, "columns": 80]] as [String: JSONValue] {
+            for field in ["openStdin": true, "tty": ["rows": 24, "columns": 80], "overflow": "drop"]
+                as [String: JSONValue]
+            {
                 var input: [String: JSONValue] = ["project": "p", "cmd": "cat"]
                 input[field.key] = field.value
                 let refusal = try await host.request(

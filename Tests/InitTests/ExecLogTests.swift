@@ -27,7 +27,7 @@ struct ExecLogTests {
                 try log.receive(bytes, at: sent)
                 sent = max(sent, end)
             case 4..<6:
-                for chunk in log.admit(slowest: cursors.min()) {
+                for chunk in log.admit(needed: cursors.min()) {
                     for (index, value) in chunk.bytes.readableBytesView.enumerated() {
                         file[Int(chunk.offset + UInt64(index)) % 1000] = value
                     }
@@ -69,7 +69,7 @@ struct ExecLogTests {
     @Test func withoutAReaderTheOldestGo() throws {
         var log = ExecLog(capacity: 10)
         try log.receive(ByteBuffer(string: "0123456789abcdef"), at: 0)
-        _ = log.admit(slowest: nil)
+        _ = log.admit(needed: nil)
         log.wrote(keepRecent: 0)
         #expect(log.floor == 6 && log.head == 16)
         #expect(log.place(of: 0, upTo: .max, count: 100) == .dropped(upTo: 6))
@@ -80,11 +80,11 @@ struct ExecLogTests {
     @Test func aBrokenDiskLosesOnlyWhatIsNotRead() throws {
         var log = ExecLog(capacity: 100)
         try log.receive(ByteBuffer(string: "abc"), at: 0)
-        _ = log.admit(slowest: 0)
+        _ = log.admit(needed: 0)
         log.writingFailed(keepRecent: 10)
         #expect(log.place(of: 0, upTo: .max, count: 10) == .memory(ByteBuffer(string: "abc")))
         try log.receive(ByteBuffer(repeating: 1, count: 50), at: 3)
-        #expect(log.admit(slowest: 3).isEmpty, "nothing is to be written any more")
+        #expect(log.admit(needed: 3).isEmpty, "nothing is to be written any more")
         log.wrote(keepRecent: 0)
         #expect(log.place(of: 3, upTo: .max, count: 10) == .dropped(upTo: 53))
         #expect(log.acknowledgement(step: 1) == 53, "the command goes on")

@@ -8,7 +8,7 @@ final class HostileConnection {
     private let socket: CInt
 
     init(_ process: InitProcess, greets: Bool) throws {
-        let hello: [UInt8] = [1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 1, 0, 0, 0, 1]
+        let hello: [UInt8] = [1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 1, 0, 0, 0, UInt8(FASTABLE_INIT_VERSION)]
         let directory = try process.tree.open(process.group)
         let bytes = greets ? hello : [1]
         while true {

@@ -14,7 +14,7 @@ struct InputTests {
             let session = try await table.start(["/bin/cat"], takesInput: true)
             try await session.write(ByteBuffer(string: "one\n"), at: 0)
             try await session.write(ByteBuffer(string: "two\n"), at: 4)
-            session.finishInput()
+            try session.finishInput()
             let done = try await session.finish()
             #expect(done.text == "one\ntwo\n" && done.result.exitCode == 0)
         }
@@ -37,7 +37,7 @@ struct InputTests {
             try await session.write(ByteBuffer(string: "bcde"), at: 1)
             let error = try await expectError { try await session.write(ByteBuffer(string: "x"), at: 9) }
             #expect(error.code == .conflict && error.details["inputOffset"] == 5)
-            session.finishInput()
+            try session.finishInput()
             #expect(try await session.finish().text == "abcde")
         }
     }
@@ -56,7 +56,7 @@ struct InputTests {
                 all.append(bytes)
                 if number % 16 == 7 { table.dropConnection() }
             }
-            session.finishInput()
+            try session.finishInput()
             let done = try await session.finish()
             let path = process.folder + "/sent"
             try all.write(to: URL(fileURLWithPath: path))
@@ -78,7 +78,7 @@ struct InputTests {
                 try await Self.write(bytes, at: UInt64(all.count), to: session)
                 all.append(bytes)
             }
-            session.finishInput()
+            try session.finishInput()
             let done = try await session.finish()
             let path = process.folder + "/sent"
             try all.write(to: URL(fileURLWithPath: path))
@@ -109,7 +109,7 @@ struct InputTests {
             }
             #expect(offset == 7)
             try await again.write(ByteBuffer(string: "e after"), at: 5)
-            again.finishInput()
+            try again.finishInput()
             #expect(try await again.finish().text == "before after")
             await second.close()
         }
@@ -118,7 +118,7 @@ struct InputTests {
     @Test(.timeLimit(.minutes(1))) func aCommandThatDoesNotReadHoldsItsWriterUpAndNobodyElse() async throws {
         try await InitProcess.withTable { table, _ in
             let session = try await table.shell("sleep 60")
-            session.finishInput()
+            try session.finishInput()
             let deaf = try await table.start(["/bin/sleep", "60"], takesInput: true)
             let writer = Task {
                 for offset in stride(from: UInt64(0), to: 4 << 20, by: 1 << 16) {
@@ -186,7 +186,7 @@ struct TerminalTests {
             try await session.write(ByteBuffer(string: "echo status $?\n"), at: nil)
             try await Self.read("status 130", reader)
             // An end of file, as from a keyboard, ends the shell.
-            session.finishInput()
+            try session.finishInput()
             #expect(try await reader.finish().result.exitCode == 130 || session.status.result?.exitCode == 0)
         }
     }

@@ -18,18 +18,20 @@ extension ExecTable {
     func start(
         _ arguments: [String], exec: ExecID = ExecID(), cwd: String = "/", environment: [String: String] = [:],
         milliseconds: Int = 60_000, user: ExecUser = ExecUser(uid: 0, gid: 0), takesInput: Bool = false,
-        terminal: TerminalSize? = nil
+        terminal: TerminalSize? = nil, overflow: ExecOverflow = .slow
     ) async throws -> ExecSession {
         var all = ["PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"]
         all.merge(environment) { _, new in new }
         let command = ExecCommand(
             arguments: arguments, workingDirectory: cwd, environment: all, timeoutMilliseconds: milliseconds,
-            takesInput: takesInput, terminal: terminal)
+            takesInput: takesInput, terminal: terminal, overflow: overflow)
         return try await start(exec: exec, container: container, command: command, user: user)
     }
 
-    func shell(_ text: String, milliseconds: Int = 60_000) async throws -> ExecSession {
-        try await start(ExecCommand.shell(text), milliseconds: milliseconds)
+    func shell(
+        _ text: String, exec: ExecID = ExecID(), milliseconds: Int = 60_000, overflow: ExecOverflow = .slow
+    ) async throws -> ExecSession {
+        try await start(ExecCommand.shell(text), exec: exec, milliseconds: milliseconds, overflow: overflow)
     }
 
     /// Runs a shell command to its end.

@@ -79,24 +79,6 @@ struct StreamTests {
         }
     }
 
-    @Test func withoutReadersTheOldestBytesGo() async throws {
-        try await InitProcess.withTable { table, process in
-            let session = try await table.shell("head -c 20M /dev/zero; head -c 1M /dev/zero | tr '\\0' x")
-            try await eventually("it ends by itself") { !session.status.running }
-            let total = UInt64(21 << 20)
-            let kept = UInt64(Limits.execOutputKeptBytes)
-            let done = try await session.finish()
-            guard case .gap(1, 0, let end) = done.gaps.first else {
-                Issue.record("the dropped bytes must be told")
-                return
-            }
-            #expect(end >= total - kept && end < total && done.gaps.count == 1)
-            #expect(done.stdout.count == Int(total - end))
-            #expect(done.stdout.suffix(1 << 20).allSatisfy { $0 == UInt8(ascii: "x") })
-            #expect(done.result.stdoutBytes == total)
-        }
-    }
-
     @Test func anOffsetIsWhereReadingBegins() async throws {
         try await InitProcess.withTable { table, _ in
             let session = try await table.shell("printf 0123456789; printf abcdef >&2")

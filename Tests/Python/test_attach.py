@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import random
 import struct
 import urllib.request
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 from websockets.asyncio.client import connect as connect_socket
+from websockets.asyncio.server import serve as serve_socket
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
 
 pytestmark = pytest.mark.anyio
@@ -270,3 +272,67 @@ def test_events_go_on_behind_the_last_one(start, base, token):
     assert got["stderr"] == "".join(f"{i}\n" for i in range(1, 501)).encode()
     assert result["exitCode"] == 4 and last.endswith("-end")
     assert list(events(last)) == [], "nothing follows the end"
+
+
+@asynccontextmanager
+async def controller(*answers):
+    """Something that takes WebSockets as a controller does; each connection gets the next answer, the last one again and again."""
+    connections = []
+
+    async def handle(socket):
+        connections.append(socket.request.path)
+        await answers[min(len(connections), len(answers)) - 1](socket)
+
+    async with serve_socket(handle, "127.0.0.1", 0, subprotocols=[PROTOCOL]) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", connections
+
+
+def message(**content):
+    payload = json.dumps(content).encode()
+    return struct.pack(">BBBBII", 1, MESSAGE, 0, 0, 1, len(payload)) + payload
+
+
+STARTED = message(started={"execId": "exe_x", "stdoutOffset": 0, "stderrOffset": 0, "stdinOffset": 0})
+RESULT = message(result={"exitCode": 3, "signal": None, "timedOut": False})
+
+
+async def fastable_attach(url, tmp_path):
+    (tmp_path / "token").write_text("fst_x")
+    return await anyio.run_process(
+        [os.environ["FASTABLE_BIN_DIR"] + "/fastable", "attach", "exe_x"],
+        env={"FASTABLE_API_URL": url, "FASTABLE_TOKEN_FILE": str(tmp_path / "token"), "HOME": str(tmp_path)},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009])
+async def test_a_close_for_a_mistake_ends_the_program_at_once(code, tmp_path):
+    async def refuse(socket):
+        await socket.send(STARTED)
+        await socket.close(code, "Not like this.")
+
+    async with controller(refuse) as (url, connections):
+        with anyio.fail_after(20):
+            done = await fastable_attach(url, tmp_path)
+    assert done.returncode == 125 and len(connections) == 1
+    assert f"close {code}): Not like this. The command goes on." in done.stderr.decode()
+
+
+@pytest.mark.parametrize("code", [1001, 1011, 1012, 1013, None])
+async def test_after_another_close_the_program_comes_again(code, tmp_path):
+    async def leave(socket):
+        await socket.send(STARTED)
+        if code:
+            await socket.close(code, "Later.")
+        else:
+            socket.transport.abort()
+
+    async def answer(socket):
+        await socket.send(STARTED)
+        await socket.send(RESULT)
+        await socket.wait_closed()
+
+    async with controller(leave, leave, answer) as (url, connections):
+        with anyio.fail_after(30):
+            done = await fastable_attach(url, tmp_path)
+    assert (done.returncode, len(connections), done.stderr) == (3, 3, b"")

@@ -71,6 +71,72 @@ import Testing
         }
     }
 
+    @Test func whatGivesWayIsForTheCommandToChoose() async throws {
+        try await World.with { world, nodes in
+            try await world.project()
+            nodes[0].onExec { _, exec in
+                try await exec.started()
+                while try await exec.stream.next() != nil {}
+            }
+            func start(_ overflow: JSONValue) async throws {
+                try await world.run(
+                    "shell.exec", ["project": "shop", "cmd": "make", "detach": true, "overflow": overflow])
+            }
+            try await world.run("shell.exec", ["project": "shop", "cmd": "make", "detach": true])
+            try await start("slow")
+            try await start("drop")
+            await expectFailure(.unprocessable, .invalid) { try await start("wait") }
+            await expectFailure(.unprocessable) {
+                try await world.run("shell.exec", ["project": "shop", "cmd": "make", "overflow": "drop"])
+            }
+            let commands = try nodes[0].requests(.execStart, ExecStart.self).map(\.command.overflow)
+            #expect(commands == [.slow, .slow, .drop])
+        }
+    }
+
+    @Test func aTokenFollowsSoManyCommandsAndNoMore() async throws {
+        try await World.with { world, nodes in
+            try await world.project()
+            let exec = try await started(world)
+            nodes[0].handle(.execAttach) { stream, _ in
+                let started = ExecEvent.started(
+                    container: ContainerID(), stdoutOffset: 0, stderrOffset: 0, inputOffset: 0)
+                try await stream.send(message: ByteBuffer(data: try JSON.encode(started)))
+                while try await stream.next() != nil {}
+            }
+            let execs = world.services.execs
+            let context = world.context(world.principal())
+            func attach(_ context: OperationContext) async throws -> ExecAttachment {
+                try await execs.attach(exec, from: ExecOffsets(), input: nil, context: context)
+            }
+            func read(follow: Bool) async throws -> ExecOutput {
+                try await execs.output(of: exec, stream: .stdout, offset: 0, follow: follow, context: context)
+            }
+            var held: [ExecAttachment] = []
+            for _ in 1..<Limits.attachmentsPerToken { held.append(try await attach(context)) }
+            var output: ExecOutput? = try await read(follow: true)
+            for _ in 0..<3 {
+                let error = await expectFailure(.limit) { _ = try await attach(context) }
+                #expect(error?.details["limit"] == .integer(Int64(Limits.attachmentsPerToken)))
+                await expectFailure(.limit) { _ = try await read(follow: true) }
+            }
+            // Who only looks is no follower, and another token has its own.
+            _ = try await read(follow: false)
+            try await attach(world.context()).close()
+            withExtendedLifetime(output) {}
+            output = nil
+            held.append(try await attach(context))
+            await expectFailure(.limit) { _ = try await attach(context) }
+            // Closed twice, it gives back one place.
+            held[0].close()
+            held[0].close()
+            held.append(try await attach(context))
+            await expectFailure(.limit) { _ = try await attach(context) }
+            held = []
+            try await attach(context).close()
+        }
+    }
+
     @Test func anotherWorkspacesCommandCannotBeFollowed() async throws {
         try await World.with { world, nodes in
             try await world.project()

@@ -18,9 +18,6 @@ final class AttachSession: Sendable {
         var usesTerminal = false
     }
 
-    /// How long a lost connection is tried to be made again.
-    private static let patience = Duration.seconds(60)
-
     private let client: Client
     private let exec: String
     private let options: Options
@@ -41,26 +38,28 @@ final class AttachSession: Sendable {
         defer { for source in sources { source.cancel() } }
         if options.sendsInput { readInput() }
         var progress = Progress()
-        var lost: ContinuousClock.Instant?
-        var pause = Duration.milliseconds(50)
+        var reattachment = Reattachment()
         while true {
-            let before = progress
+            progress.isAttached = false
+            let began = ContinuousClock.now
             do {
                 return try await converse(&progress)
-            } catch let error as FastableError where error.code == .unavailable {
+            } catch let error as FastableError {
                 let now = ContinuousClock.now
-                if progress != before || lost == nil { (lost, pause) = (now, .milliseconds(50)) }
-                guard let since = lost, now - since < Self.patience else { throw error }
+                let pause = reattachment.pause(
+                    after: error.code, attachedFor: progress.isAttached ? now - began : nil, now: now)
+                guard let pause else { throw error }
                 try await Task.sleep(for: pause)
-                pause = min(pause * 2, .seconds(2))
             }
         }
     }
 
-    /// How far the output has been shown.
-    private struct Progress: Equatable {
+    private struct Progress {
+        /// How far the output has been shown.
         var stdout: UInt64 = 0
         var stderr: UInt64 = 0
+        /// The present connection, or the last one, reached the command.
+        var isAttached = false
     }
 
     private func converse(_ progress: inout Progress) async throws -> Int32 {
@@ -82,13 +81,9 @@ final class AttachSession: Sendable {
         } catch let error as FastableError {
             throw error
         } catch {
-            throw Self.lost
+            throw Reattachment.lost
         }
     }
-
-    private static let lost = FastableError(
-        .unavailable,
-        "The connection to the controller was lost; the command goes on. Attach to it again: fastable attach EXEC")
 
     private func tell(_ news: AsyncStream<Void>, _ outbound: NIOAsyncChannelOutboundWriter<WebSocketFrame>) async throws
     {
@@ -98,8 +93,9 @@ final class AttachSession: Sendable {
                 case .bytes(let bytes):
                     let frame = Frame(type: .data, channel: 0, stream: 1, payload: ByteBuffer(data: bytes))
                     try await outbound.write(.message(frame))
-                case .end:
-                    try await outbound.write(.message(Frame(type: .end, channel: 0, stream: 1, payload: .init())))
+                case .end(let offset):
+                    let payload = offset.map { ByteBuffer(integer: $0) } ?? ByteBuffer()
+                    try await outbound.write(.message(Frame(type: .end, channel: 0, stream: 1, payload: payload)))
                 case .control(let value): try await outbound.write(try .control(value))
                 }
             }
@@ -117,7 +113,10 @@ final class AttachSession: Sendable {
                 try await outbound.write(
                     WebSocketFrame(fin: true, opcode: .pong, maskKey: .random(), data: message.unmaskedData))
                 continue
-            case .connectionClose: throw Self.lost
+            case .connectionClose:
+                var reason = message.unmaskedData
+                let code = reason.readInteger(as: UInt16.self)
+                throw Reattachment.failure(closeCode: code, reason: String(buffer: reason))
             case .binary, .continuation: decoder.append(message.unmaskedData)
             default: continue
             }
@@ -125,7 +124,7 @@ final class AttachSession: Sendable {
                 if let status = try show(frame, &progress) { return status }
             }
         }
-        throw Self.lost
+        throw Reattachment.lost
     }
 
     /// The exit status, once it is told.
@@ -139,7 +138,10 @@ final class AttachSession: Sendable {
             progress.stdout += UInt64(frame.payload.readableBytes)
         case (.message, _):
             let message = try JSON.decode(Message.self, from: Data(buffer: frame.payload))
-            if let offset = message.started?.stdinOffset { log.began(at: offset) }
+            if let started = message.started {
+                log.began(at: started.stdinOffset)
+                progress.isAttached = true
+            }
             if let passed = message.stdin?.passed { log.passed(upTo: passed) }
             if let gap = message.gap {
                 Output.error("\(gap.to - gap.from) bytes of \(gap.stream) are no longer kept.")
@@ -176,7 +178,10 @@ extension AttachSession {
             var buffer = [UInt8](repeating: 0, count: 64 * 1024)
             while true {
                 let count = read(STDIN_FILENO, &buffer, buffer.count)
-                if count < 0, errno == EINTR { continue }
+                if count < 0 {
+                    Self.waitForInput(after: errno)
+                    continue
+                }
                 guard count > 0 else { return log.finish() }
                 let bytes = buffer.prefix(count)
                 if options.usesTerminal, !log.isConnected, bytes.contains(3) {
@@ -187,6 +192,22 @@ extension AttachSession {
                 }
                 log.append(Data(bytes))
             }
+        }
+    }
+
+    /// An error is no end: a command that took it for one would go on with a part of its input.
+    private static func waitForInput(after error: Int32) {
+        switch error {
+        case EINTR: return
+        case EAGAIN:
+            var file = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+            poll(&file, 1, -1)
+        default:
+            TerminalMode.restore()
+            Output.error(
+                "Standard input cannot be read: \(String(cString: strerror(error))). The command goes on and waits for more of it."
+            )
+            _exit(125)
         }
     }
 

@@ -8,7 +8,8 @@ import Synchronization
 final class InputLog: @unchecked Sendable {
     enum Item {
         case bytes(Data)
-        case end
+        /// Behind everything before this offset; `nil` while nobody has told where this input begins.
+        case end(UInt64?)
         case control(JSONValue)
     }
 
@@ -108,7 +109,7 @@ final class InputLog: @unchecked Sendable {
             }
             guard hasEnded, !endSent else { return nil }
             endSent = true
-            return .end
+            return .end(hasBegun ? sent : nil)
         }
     }
 

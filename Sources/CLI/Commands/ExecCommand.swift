@@ -32,6 +32,10 @@ struct ExecCommand: AsyncParsableCommand {
             command; a second one kills it with all its descendants. With -i or -t the
             command goes on when the connection breaks, and is followed again.
 
+            The last \(Limits.execOutputKeptBytes >> 20) MiB of stdout and of stderr are kept. A command that
+            prints more waits for those who follow it, also for a minute after they
+            vanished; with --overflow drop its oldest output goes instead.
+
             Exits with the command's own status, and with
               124      when its time ran out
               125      when Fastable itself failed; the message says why
@@ -64,6 +68,11 @@ struct ExecCommand: AsyncParsableCommand {
     @Flag(name: [.customShort("t"), .long], help: "Run it in a terminal, which this one stands for.") var tty = false
     @Flag(name: [.customShort("d"), .long], help: "Do not wait: print the command's id and let it go on.") var detach =
         false
+    @Option(
+        help: ArgumentHelp(
+            "When it prints more than is kept: ‘slow’ it down for those who follow it, or ‘drop’ its oldest output.",
+            valueName: "slow|drop"))
+    var overflow: String?
     @Argument(parsing: .postTerminator, help: "The command.") var command: [String] = []
 
     func validate() throws {
@@ -75,6 +84,9 @@ struct ExecCommand: AsyncParsableCommand {
                 "‘--secret-env \(name.prefix(while: { $0 != "=" }))’ names no variable of this program's environment. The value "
                     + "stands there and not on the command line, which others can see.")
         }
+        if let overflow, ExecOverflow(rawValue: overflow) == nil {
+            throw ValidationError("‘--overflow’ is slow or drop, not ‘\(overflow)’.")
+        }
         for entry in env where !entry.contains("=") {
             throw ValidationError("‘--env \(entry)’ is not of the form NAME=value, for example: --env NODE_ENV=test")
         }
@@ -84,7 +96,7 @@ struct ExecCommand: AsyncParsableCommand {
         let status: Int32
         do {
             let client = try common.client()
-            if detach || stdin || tty {
+            if detach || stdin || tty || overflow == ExecOverflow.drop.rawValue {
                 status = try await runAttached(client)
             } else if common.json {
                 let answer = try await client.run("shell.exec", input)
@@ -130,6 +142,7 @@ struct ExecCommand: AsyncParsableCommand {
         input["cmd"] = command.count == 1 ? .string(command[0]) : .array(command.map { .string($0) })
         input["cwd"] = cwd.map { .string($0) }
         input["user"] = user.map { .string($0) }
+        input["overflow"] = overflow.map { .string($0) }
         input["timeoutSec"] = timeout.map { .integer(Int64($0)) }
         if !env.isEmpty {
             let pairs = env.map { entry in

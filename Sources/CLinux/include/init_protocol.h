@@ -18,13 +18,14 @@
 ///   window           (channel 1 or 2) u64: the node has stored all bytes before this offset
 ///   message KILL     u32 receipt, u32 signal; 9 ends everything in the exec's cgroup, others go to its process group
 ///   message RELEASE  forget an exec that has ended
+///   message NOTE     u32 that init keeps for the exec and tells in HELD
 ///   message RESIZE   u16 rows, u16 columns: the terminal's new size
 ///   ping             u64
 ///
 /// Init to node
 ///   message WELCOME  (stream 0) u32 version, u32 errno of the cgroup directory, u32 number of HELD that follow
 ///   message HELD     u8 phase, u64 and u64 stored offset of stdout and stderr, u64 input that has arrived, u64 input that
-///                    has been passed on, u8 1 when the command takes input, string token
+///                    has been passed on, u8 1 when the command takes input, u32 note (0: none), string token
 ///   data             (channel 1 or 2) u64 offset of the first byte, then the bytes
 ///   end              (channel 1 or 2) nothing more will come on this channel
 ///   window           (channel 0) u64: the command has been given all input before this offset; the node may send
@@ -44,7 +45,7 @@
 
 #include <stdint.h>
 
-#define FASTABLE_INIT_VERSION ((uint32_t)1)
+#define FASTABLE_INIT_VERSION ((uint32_t)2)
 
 #define FASTABLE_FRAME_VERSION ((uint8_t)1)
 #define FASTABLE_FRAME_OPEN ((uint8_t)1)
@@ -65,6 +66,7 @@
 #define FASTABLE_MESSAGE_FAILED ((uint8_t)8)
 #define FASTABLE_MESSAGE_REFUSED ((uint8_t)9)
 #define FASTABLE_MESSAGE_RESIZE ((uint8_t)10)
+#define FASTABLE_MESSAGE_NOTE ((uint8_t)11)
 
 #define FASTABLE_OPEN_INPUT ((uint32_t)1)
 #define FASTABLE_OPEN_TERMINAL ((uint32_t)2)

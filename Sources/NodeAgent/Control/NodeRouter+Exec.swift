@@ -32,9 +32,9 @@ extension NodeRouter {
         let attach: ExecAttach = try call.arguments()
         let session = try await sandboxes.exec(attach.exec, of: attach.project)
         let reader = session.events(
-            stdoutFrom: attach.stdoutOffset, stderrFrom: attach.stderrOffset, followsInput: attach.input != nil)
-        try await follow(
-            session, reader, call, only: attach.channel, waits: attach.follow, input: attach.input)
+            stdoutFrom: attach.stdoutOffset, stderrFrom: attach.stderrOffset, only: attach.channel,
+            follows: attach.follow && attach.comesAgain, followsInput: attach.input != nil)
+        try await follow(session, reader, call, waits: attach.follow, input: attach.input)
     }
 
     func execStatus(_ call: NodeCall) async throws {
@@ -88,14 +88,14 @@ extension NodeRouter {
     /// Sends what the exec tells until its end, and gives it what comes. When the follower goes away, the command goes on, and
     /// its input stays open: ending it is a wish of its own (`exec.kill`), because a lost link must not end what runs.
     private func follow(
-        _ session: ExecSession, _ reader: ExecReader, _ call: NodeCall, only channel: UInt8? = nil, waits: Bool = true,
+        _ session: ExecSession, _ reader: ExecReader, _ call: NodeCall, waits: Bool = true,
         input: ExecInputStart? = nil
     ) async throws {
-        guard let input else { return try await tell(reader, call, only: channel, waits: waits) }
+        guard let input else { return try await tell(reader, call, waits: waits) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await listen(call, to: session, from: input) }
             group.addTask {
-                try await tell(reader, call, only: channel, waits: waits)
+                try await tell(reader, call, waits: waits)
                 throw CancellationError()
             }
             defer { group.cancelAll() }
@@ -109,6 +109,7 @@ extension NodeRouter {
     /// Takes what a follower sends: input as data on channel 0, wishes as messages.
     private func listen(_ call: NodeCall, to session: ExecSession, from start: ExecInputStart) async throws {
         var offset: UInt64? = if case .at(let first) = start { first } else { nil }
+        var end: UInt64?
         while let event = try await call.stream.next() {
             switch event {
             case .data(0, let bytes):
@@ -119,15 +120,14 @@ extension NodeRouter {
                 switch try JSON.decode(ExecControl.self, from: Data(buffer: payload)) {
                 case .resize(let size): session.resize(size)
                 case .signal(let number): session.signal(number)
+                case .endInput(let announced): end = announced
                 }
-            case .end: return session.finishInput()
+            case .end: return try session.finishInput(at: end ?? offset)
             }
         }
     }
 
-    private func tell(
-        _ reader: ExecReader, _ call: NodeCall, only channelWanted: UInt8?, waits: Bool
-    ) async throws {
+    private func tell(_ reader: ExecReader, _ call: NodeCall, waits: Bool) async throws {
         defer { reader.close() }
         while let chunk = try await waits ? reader.next() : reader.nextPresent() {
             switch chunk {
@@ -138,10 +138,8 @@ extension NodeRouter {
                         inputOffset: inputOffset))
             case .inputPassed(let offset): try await call.send(ExecEvent.inputPassed(upTo: offset))
             case .data(let channel, let bytes):
-                guard channelWanted == nil || channel == channelWanted else { continue }
                 try await call.stream.send(data: bytes, channel: channel)
             case .gap(let channel, let from, let to):
-                guard channelWanted == nil || channel == channelWanted else { continue }
                 try await call.send(ExecEvent.gap(channel: channel, from: from, to: to))
             case .finished(let result): try await call.send(ExecEvent.finished(result))
             }

@@ -85,12 +85,14 @@ public struct ExecCommand: Codable, Sendable, Equatable {
     public var user: String?
     /// Further variables, whose values are masked in what the command prints.
     public var secrets: ExecSecrets?
+    public var overflow: ExecOverflow
 
     public init(
         arguments: [String], workingDirectory: String = "/workspace", environment: [String: String] = [:],
         timeoutMilliseconds: Int = Limits.execTimeoutDefaultSeconds * 1000, takesInput: Bool = false,
-        terminal: TerminalSize? = nil, user: String? = nil, secrets: ExecSecrets? = nil
+        terminal: TerminalSize? = nil, user: String? = nil, secrets: ExecSecrets? = nil, overflow: ExecOverflow = .slow
     ) {
+        self.overflow = overflow
         self.secrets = secrets
         self.user = user
         self.takesInput = takesInput
@@ -103,6 +105,14 @@ public struct ExecCommand: Codable, Sendable, Equatable {
 
     /// A shell command line. `fastable-init` takes `/bin/sh` in images without bash.
     public static func shell(_ text: String) -> [String] { ["/bin/bash", "-c", text] }
+}
+
+/// What becomes of a command that prints more than is kept for those who follow it.
+public enum ExecOverflow: String, Codable, Sendable, CaseIterable {
+    /// It is slowed down while somebody follows it, and for a minute after the last one has vanished. Then the oldest bytes go.
+    case slow
+    /// It is never slowed down: the oldest bytes go, and followers are told which.
+    case drop
 }
 
 /// Rows and columns of characters.
@@ -136,11 +146,14 @@ public struct ExecAttach: Codable, Sendable {
     public var channel: UInt8?
     /// Present when data on channel 0 is the command's input, the end of the stream its end, and messages are `ExecControl`.
     public var input: ExecInputStart?
+    /// When it goes away before the command's end, what it has not got is kept for a while.
+    public var comesAgain: Bool
 
     public init(
         project: ProjectID, exec: ExecID, stdoutOffset: UInt64 = 0, stderrOffset: UInt64 = 0, follow: Bool = true,
-        channel: UInt8? = nil, input: ExecInputStart? = nil
+        channel: UInt8? = nil, input: ExecInputStart? = nil, comesAgain: Bool = true
     ) {
+        self.comesAgain = comesAgain
         self.input = input
         self.project = project
         self.exec = exec
@@ -207,6 +220,8 @@ public enum ExecControl: Codable, Sendable, Equatable {
     case resize(TerminalSize)
     /// To the process group in the terminal's foreground; without a terminal to that of the command.
     case signal(Int32)
+    /// The input ends at this offset. The end of the stream follows; when other bytes came before it, some are missing.
+    case endInput(at: UInt64)
 }
 
 /// Control messages of an exec stream. The bytes themselves are data frames; their offsets follow by counting.

@@ -69,8 +69,16 @@ public enum Limits {
     public static let terminalRowsOrColumns = 1...1000
     /// Bytes of one output stream that `fastable-init` holds until the node has stored them.
     public static let initRingBytes = 256 * 1024
-    /// Bytes of one output stream that the node keeps per exec; older bytes are dropped once no reader needs them.
-    public static let execOutputKeptBytes = 16 * 1024 * 1024
+    /// Bytes of one output stream that the node keeps per exec; older bytes are dropped once nobody needs them.
+    public static let execOutputKeptBytes = 32 * 1024 * 1024
+    /// So much of it is kept behind the place that a reader has come to: when it vanishes, what was on its way to it is lost. That is
+    /// a window of the link and one in the controller, what both have in hand, and the buffers of the last connection, of which Linux
+    /// gives the sender up to 4 MiB and the receiver up to 6 MiB.
+    public static let execReaderSlackBytes = 16 * 1024 * 1024
+    /// A reader that vanished may come back for this long before the bytes that it needs are dropped.
+    public static let execReaderGraceSeconds = 60
+    /// Readers of one exec that vanished and are waited for.
+    public static let execReadersAwaited = 256
     /// Bytes of stdout and of stderr in one tool answer; the middle of longer output is cut.
     public static let toolOutputBytes = 128 * 1024
     public static let execsPerContainer = 256
@@ -190,6 +198,8 @@ public enum Limits {
     /// Largest JSON body of a REST or MCP request.
     public static let requestBodyBytes = 16 * 1024 * 1024
     public static let requestsPerTokenInFlight = 256
+    /// Followers of commands that one token has at a time: WebSockets, server-sent events and bytes.
+    public static let attachmentsPerToken = 256
     /// Connections to the API at a time; further ones wait to be accepted.
     public static let apiConnections = 4096
     /// A connection that is silent for this long, outside of an answer, is closed.

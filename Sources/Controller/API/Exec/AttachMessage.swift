@@ -51,7 +51,8 @@ enum AttachMessage {
 /// What a client may ask of its attachment.
 enum AttachRequest {
     case input(ByteBuffer)
-    case endOfInput
+    /// With the offset of the end, if the client told it.
+    case endOfInput(UInt64?)
     case resize(TerminalSize)
     case signal(ShellSignal)
 
@@ -68,10 +69,18 @@ enum AttachRequest {
         }
         switch (frame.type, frame.channel) {
         case (.data, 0): self = .input(frame.payload)
-        case (.end, 0): self = .endOfInput
+        case (.end, 0): self = .endOfInput(try Self.offset(frame.payload))
         case (.message, _): self = try Self.wish(frame.payload)
         default: throw WebSocketClose.refusal("A client sends data and end on channel 0, and messages.")
         }
+    }
+
+    private static func offset(_ payload: ByteBuffer) throws(WebSocketClose) -> UInt64? {
+        guard payload.readableBytes > 0 else { return nil }
+        guard payload.readableBytes == 8 else {
+            throw WebSocketClose.violation("An end of input is empty, or has its offset in 8 bytes.")
+        }
+        return payload.getInteger(at: payload.readerIndex)
     }
 
     private static func wish(_ payload: ByteBuffer) throws(WebSocketClose) -> AttachRequest {

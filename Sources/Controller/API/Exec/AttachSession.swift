@@ -107,9 +107,9 @@ struct AttachSession: Sendable {
         case .input(let bytes):
             progress.wrote(bytes.readableBytes)
             try await attachment.write(bytes)
-        case .endOfInput:
+        case .endOfInput(let offset):
             progress.endInput()
-            try await attachment.finishInput()
+            try await attachment.finishInput(at: offset)
         case .resize(let size): try await attachment.control(.resize(size))
         case .signal(let signal): try await attachment.control(.signal(signal.number))
         }

@@ -60,7 +60,8 @@ enum OpenAPIExecs {
         Offer the subprotocol `\(AttachSession.subprotocol)`; a page in a browser adds `fastable.token.` and its token as another \
         one. Each binary message is one frame as in `\(ToolFrameWriter.mediaType)`, with at most \(Limits.framePayloadBytes) bytes \
         behind its header. The server sends the messages `started` and `gap`, data on channel 1 (stdout) and 2 (stderr), `{"stdin":{"passed":N}}`, and at last `result` or `error`. The client \
-        sends data on channel 0, the end of channel 0, `{"resize":{"rows":R,"columns":C}}` and `{"signal":"SIGINT"}`. When it \
-        goes away the command goes on; attach again at the offsets that were reached.
+        sends data on channel 0, the end of channel 0 (empty, or its offset in 8 bytes, which is checked), `{"resize":{"rows":R,"columns":C}}` and `{"signal":"SIGINT"}`. When it \
+        goes away the command goes on; attach again at the offsets that were reached. A token has at most \(Limits.attachmentsPerToken) \
+        followers at a time; one more is answered with 429.
         """
 }

@@ -22,12 +22,14 @@ public struct ExecAttachment: Sendable {
     /// Where output and input begin.
     public let offsets: ExecOffsets
     private let stream: MuxStream
+    private let place: AttachmentLimit.Place?
     private var events: ExecEvents
 
     /// Waits for the first event of the node. Throws like `next`.
-    package init(exec: ExecID, stream: MuxStream) async throws {
+    package init(exec: ExecID, stream: MuxStream, place: AttachmentLimit.Place? = nil) async throws {
         self.exec = exec
         self.stream = stream
+        self.place = place
         var events = ExecEvents(stream)
         guard case .started(let offsets)? = try await events.next() else {
             throw FastableError(.internal, "The node sent output before it told where it begins.")
@@ -54,8 +56,11 @@ public struct ExecAttachment: Sendable {
     /// Sends bytes for the command to read; waits while it does not read.
     public func write(_ bytes: ByteBuffer) async throws { try await stream.send(data: bytes, channel: 0) }
 
-    /// The command reads an end of file behind what was written.
-    public func finishInput() async throws { try await stream.finish() }
+    /// The command reads an end of file behind what was written. The node refuses that when the input has not come to `offset`.
+    public func finishInput(at offset: UInt64? = nil) async throws {
+        if let offset { try await control(.endInput(at: offset)) }
+        try await stream.finish()
+    }
 
     /// Changes the size of the command's terminal, or signals the process group in its foreground.
     public func control(_ control: ExecControl) async throws {
@@ -63,5 +68,8 @@ public struct ExecAttachment: Sendable {
     }
 
     /// Lets the command go on without this follower.
-    public func close() { stream.reset(FastableError(.cancelled, "The follower has gone.")) }
+    public func close() {
+        stream.reset(FastableError(.cancelled, "The follower has gone."))
+        place?.leave()
+    }
 }

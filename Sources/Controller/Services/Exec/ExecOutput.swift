@@ -16,22 +16,26 @@ public struct ExecOutput: AsyncSequence, Sendable {
     public let firstOffset: UInt64
     private let channel: UInt8
     private let events: ExecEvents
+    private let place: AttachmentLimit.Place?
 
-    init(_ events: ExecEvents, channel: UInt8, firstOffset: UInt64) {
+    init(_ events: ExecEvents, channel: UInt8, firstOffset: UInt64, place: AttachmentLimit.Place? = nil) {
         self.events = events
+        self.place = place
         self.channel = channel
         self.firstOffset = firstOffset
     }
 
-    public func makeAsyncIterator() -> Iterator { Iterator(events: events, channel: channel) }
+    public func makeAsyncIterator() -> Iterator { Iterator(events: events, channel: channel, place: place) }
 
     public struct Iterator: AsyncIteratorProtocol {
         private var events: ExecEvents
         private let channel: UInt8
+        private let place: AttachmentLimit.Place?
         private var isFinished = false
 
-        init(events: ExecEvents, channel: UInt8) {
+        init(events: ExecEvents, channel: UInt8, place: AttachmentLimit.Place?) {
             self.events = events
+            self.place = place
             self.channel = channel
         }
 

@@ -43,6 +43,7 @@ extension ExecService {
         of exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, context: OperationContext
     ) async throws -> ExecOutput {
         try await pass("shell.output", exec, isMutating: false, context) { handle, client in
+            let place = follow ? try attachments.take(context.principal.token) : nil
             let attach = ExecAttach(
                 project: handle.project, exec: exec, stdoutOffset: stream == .stdout ? offset : 0,
                 stderrOffset: stream == .stderr ? offset : 0, follow: follow,
@@ -53,7 +54,7 @@ extension ExecService {
             }
             return ExecOutput(
                 events, channel: stream.channel,
-                firstOffset: stream == .stdout ? offsets.stdout : offsets.stderr)
+                firstOffset: stream == .stdout ? offsets.stdout : offsets.stderr, place: place)
         }
     }
 
@@ -64,11 +65,13 @@ extension ExecService {
         context: OperationContext
     ) async throws -> ExecAttachment {
         try await pass("shell.attach", exec, isMutating: input != nil, context) { handle, client in
+            let place = try attachments.take(context.principal.token)
             let attach = ExecAttach(
                 project: handle.project, exec: exec, stdoutOffset: offsets.stdout, stderrOffset: offsets.stderr,
                 channel: stream?.channel, input: input)
             return try await ExecAttachment(
-                exec: exec, stream: try await client.open(.execAttach, attach, request: context.requestID))
+                exec: exec, stream: try await client.open(.execAttach, attach, request: context.requestID), place: place
+            )
         }
     }
 
@@ -89,16 +92,19 @@ extension ExecService {
     /// Waits for the end of a command, at most so long, and collects what it printed from `offsets` on. The result is `nil` when
     /// it still runs. What is printed meanwhile is told as events. Errors as `status`.
     func wait(
-        for exec: ExecID, seconds: Int, from offsets: ExecOffsets, context: OperationContext
+        for exec: ExecID, seconds: Int, from offsets: ExecOffsets?, context: OperationContext
     ) async throws -> Gathered {
         let handle = try await store.exec(exec, in: context.principal.workspace)
+        let start = offsets ?? ExecOffsets()
+        // Who counts what has come will ask for what follows it.
         let attach = ExecAttach(
-            project: handle.project, exec: exec, stdoutOffset: offsets.stdout, stderrOffset: offsets.stderr)
+            project: handle.project, exec: exec, stdoutOffset: start.stdout, stderrOffset: start.stderr,
+            comesAgain: offsets != nil)
         let stream = try await projects.nodes.client(for: handle.node).open(
             .execAttach, attach, request: context.requestID)
         let attachment = try await ExecAttachment(exec: exec, stream: stream)
         defer { attachment.close() }
-        let gathering = Gathering(offsets)
+        let gathering = Gathering(start)
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await gathering.follow(attachment, listener: context.events) }
             group.addTask { try await Task.sleep(for: .seconds(seconds)) }

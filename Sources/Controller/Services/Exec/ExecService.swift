@@ -22,6 +22,7 @@ public final class ExecService: Sendable {
     let store: any Store
     let projects: ProjectService
     let gate: OperationGate
+    let attachments = AttachmentLimit()
     private let metrics: Metrics
     private let logger: Logger
     /// Commands that may not start any more.

@@ -14,6 +14,7 @@ struct ShellExecInput: Decodable, Sendable {
     var tty: TerminalSize?
     var user: String?
     var secretEnv: [String: String]?
+    var overflow: ExecOverflow?
 
     /// A shell's command line, or a program and its arguments.
     enum Words: Decodable, Sendable {
@@ -41,10 +42,13 @@ struct ShellExecInput: Decodable, Sendable {
 
     func order() throws -> ExecService.Order {
         if let user { _ = try ExecUserName(user) }
+        // The answer to who waits has no place for gaps.
+        try Self.require(
+            overflow != .drop || isDetached, "overflow", "can be ‘drop’ only with ‘detach’: attach to the command then")
         let command = ExecCommand(
             arguments: try arguments(), workingDirectory: try directory(), environment: env ?? [:],
             timeoutMilliseconds: try timeoutSeconds() * 1000, takesInput: try takesInput(), terminal: tty,
-            user: user, secrets: try secrets())
+            user: user, secrets: try secrets(), overflow: overflow ?? .slow)
         try Rules.environment(command.environment, field: "env")
         return ExecService.Order(
             command: command, input: stdin.map { ByteBuffer(string: $0) },

@@ -76,10 +76,11 @@ extension ShellOperations {
                 .optional("stderrOffset", .count("Leave out what stderr had before this offset.")),
             ]), answers: ShellAnswer.schema, note: Self.note
         ) { input, context in
+            let counts = input.stdoutOffset != nil || input.stderrOffset != nil
             let offsets = ExecOffsets(
                 stdout: UInt64(input.stdoutOffset ?? 0), stderr: UInt64(input.stderrOffset ?? 0))
             let gathered = try await execs.wait(
-                for: input.execId, seconds: input.timeoutSec ?? 60, from: offsets, context: context)
+                for: input.execId, seconds: input.timeoutSec ?? 60, from: counts ? offsets : nil, context: context)
             return ShellAnswer(input.execId, gathered)
         }
     }

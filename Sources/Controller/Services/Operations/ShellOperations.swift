@@ -75,6 +75,15 @@ struct ShellOperations: Sendable {
                     .string(
                         "Whom to run it as: the name of a user of the container, a uid, or uid:gid. Root unless given.",
                         minimumBytes: 1, maximumBytes: Limits.userNameBytes)),
+                .optional(
+                    "overflow",
+                    .oneOf(
+                        ExecOverflow.allCases.map(\.rawValue),
+                        "What happens when it prints more than the \(Limits.execOutputKeptBytes >> 20) MiB that are kept of each "
+                            + "stream. `slow`: it is slowed down while somebody follows it and for "
+                            + "\(Limits.execReaderGraceSeconds) s after the last one vanished; then the oldest bytes go. `drop`: "
+                            + "the oldest bytes go at once, and who follows it is told which; it needs `detach`.",
+                        default: ExecOverflow.slow.rawValue)),
             ], answers: ShellAnswer.schema, runsCommand: true, note: Self.note,
             recording: { (answer: ShellAnswer) in
                 guard let result = answer.result else {

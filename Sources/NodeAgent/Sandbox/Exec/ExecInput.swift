@@ -17,10 +17,10 @@ package struct ExecInput {
 
     /// What became of bytes that a writer offered.
     package enum Acceptance: Equatable {
-        /// To be sent; `nil` when all of it had come before.
-        case taken(Piece?)
-        /// The part that fits is to be sent; the rest is to be offered again when there is room.
-        case full(Piece?, rest: ByteBuffer)
+        /// All of it is here now, or was before.
+        case taken
+        /// The rest is to be offered again when there is room.
+        case full(rest: ByteBuffer)
     }
 
     package static let capacity = Limits.initRingBytes
@@ -34,6 +34,9 @@ package struct ExecInput {
     package private(set) var end: UInt64?
     /// Bytes from `passed` on, perhaps with some before.
     private var kept: [Piece] = []
+    /// What the present connection to init has been given, or need not be.
+    private var sent: UInt64 = 0
+    private var isEndSent = false
 
     package init(isOpen: Bool) { self.isOpen = isOpen }
 
@@ -41,6 +44,7 @@ package struct ExecInput {
     package init(isOpen: Bool, arrived: UInt64, passed: UInt64) {
         self.isOpen = isOpen
         accepted = arrived
+        sent = arrived
         self.passed = min(passed, arrived)
     }
 
@@ -53,32 +57,43 @@ package struct ExecInput {
     package mutating func accept(_ bytes: ByteBuffer, at offset: UInt64?) throws(FastableError) -> Acceptance {
         var bytes = bytes
         let offset = offset ?? accepted
-        guard offset <= accepted else {
-            throw FastableError(
-                .conflict,
-                "Input from \(offset) on was sent, but only \(accepted) bytes have come before. Go on from there.",
-                details: ["inputOffset": .integer(Int64(clamping: accepted))])
-        }
+        guard offset <= accepted else { throw missing(before: offset) }
         bytes.moveReaderIndex(forwardBy: Int(min(accepted - offset, UInt64(bytes.readableBytes))))
-        guard bytes.readableBytes > 0 else { return .taken(nil) }
+        guard bytes.readableBytes > 0 else { return .taken }
         guard isOpen else { throw Self.closed }
         let count = min(bytes.readableBytes, room, Self.frameBytes)
-        guard count > 0, let part = bytes.readSlice(length: count) else { return .full(nil, rest: bytes) }
-        let piece = Piece(offset: accepted, bytes: part)
+        guard count > 0, let part = bytes.readSlice(length: count) else { return .full(rest: bytes) }
+        kept.append(Piece(offset: accepted, bytes: part))
         accepted += UInt64(count)
-        kept.append(piece)
-        return bytes.readableBytes == 0 ? .taken(piece) : .full(piece, rest: bytes)
+        return bytes.readableBytes == 0 ? .taken : .full(rest: bytes)
     }
 
     private static let closed = FastableError(
         .conflict, "The command takes no input, or not any more. Start it with openStdin, and end its input only once.")
 
-    /// A writer says that nothing follows. The offset to tell init, or `nil` when it has been told.
-    package mutating func finish() -> UInt64? {
-        guard isOpen else { return nil }
+    /// A writer says that nothing follows, and where that is if it knows. Does nothing when the input has ended.
+    ///
+    /// - Throws: `conflict` when bytes before `offset` are missing. A command that read an end there would take a part for the whole.
+    package mutating func finish(at offset: UInt64?) throws(FastableError) {
+        guard isOpen else { return }
+        if let offset, offset > accepted { throw missing(before: offset) }
         isOpen = false
         end = accepted
-        return accepted
+    }
+
+    private func missing(before offset: UInt64) -> FastableError {
+        FastableError(
+            .conflict,
+            "Input up to \(offset) was to have come, but only \(accepted) bytes have. Go on from there.",
+            details: ["inputOffset": .integer(Int64(clamping: accepted))])
+    }
+
+    /// What init is to be given on the present connection, in this order; the end comes last.
+    package mutating func takeUnsent() -> ([Piece], end: UInt64?) {
+        let pieces = kept.compactMap { $0.from(sent) }
+        sent = accepted
+        defer { isEndSent = end != nil }
+        return (pieces, isEndSent ? nil : end)
     }
 
     /// The command has ended: nobody reads what is left.
@@ -96,18 +111,22 @@ package struct ExecInput {
         return true
     }
 
-    /// A new connection to init: what is to be sent again, and the end.
-    package mutating func reconnected(arrived: UInt64, passed: UInt64) -> ([Piece], end: UInt64?) {
+    /// A new connection to init, which has everything before `arrived`; the rest, and the end, are unsent.
+    package mutating func reconnected(arrived: UInt64, passed: UInt64) {
         _ = passedOn(upTo: min(passed, accepted))
-        let missing = kept.compactMap { piece -> Piece? in
-            let end = piece.offset + UInt64(piece.bytes.readableBytes)
-            guard end > arrived else { return nil }
-            var piece = piece
-            let known = arrived > piece.offset ? arrived - piece.offset : 0
-            piece.bytes.moveReaderIndex(forwardBy: Int(known))
-            piece.offset += known
-            return piece
-        }
-        return (missing, end)
+        sent = min(arrived, accepted)
+        isEndSent = false
+    }
+}
+
+extension ExecInput.Piece {
+    /// The part that begins at `start` or later.
+    fileprivate func from(_ start: UInt64) -> ExecInput.Piece? {
+        let known = start > offset ? start - offset : 0
+        guard known < UInt64(bytes.readableBytes) else { return nil }
+        var piece = self
+        piece.bytes.moveReaderIndex(forwardBy: Int(known))
+        piece.offset += known
+        return piece
     }
 }

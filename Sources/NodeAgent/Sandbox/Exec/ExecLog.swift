@@ -7,7 +7,7 @@ package import NIOCore
 ///       dropped    in the spool file     in memory    held back
 ///
 /// `floor ≤ written ≤ head ≤ received`, and the file never holds more than `capacity` bytes. Bytes are held back, and
-/// not acknowledged to init, while a reader has not come far enough to let older ones go.
+/// not acknowledged to init, while older ones that somebody needs would have to go for them.
 package struct ExecLog {
     /// Where a reader finds its next bytes.
     package enum Place: Equatable {
@@ -106,12 +106,12 @@ package struct ExecLog {
         if let tail = redactor?.letGo() { append(tail) }
     }
 
-    /// Makes bytes readable that the slowest reader has room for (`nil`: there is none). The result is to be written.
-    package mutating func admit(slowest: UInt64?) -> [Chunk] {
+    /// Makes bytes readable, as long as those from `needed` on can be kept (`nil`: nobody needs any). The result is to be written.
+    package mutating func admit(needed: UInt64?) -> [Chunk] {
         var admitted: [Chunk] = []
         while let chunk = heldBack.first {
             let lowest = chunk.end > UInt64(capacity) ? chunk.end - UInt64(capacity) : 0
-            if let slowest, slowest < lowest { break }
+            if let needed, needed < lowest { break }
             heldBack.removeFirst()
             recent.append(chunk)
             admitted.append(chunk)

@@ -17,8 +17,8 @@ public enum ExecChunk: Sendable, Equatable {
 
 /// Follows the output of one exec from given offsets to its end, at its own pace.
 ///
-/// While it lives, the exec's output waits for it: when it stays behind by more than `Limits.execOutputKeptBytes`, the
-/// command is slowed down. Let it go, or call `close`, when you do not read on. One task at a time may read.
+/// While it lives, and for a while after that, the exec's output waits for it, unless the exec chose to drop: when more has come than is
+/// kept, the command is slowed down. Let it go, or call `close`, when you do not read on. One task at a time may read.
 public final class ExecReader: Sendable {
     private let session: ExecSession
     private let number: Int

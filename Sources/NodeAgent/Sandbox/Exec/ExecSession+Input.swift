@@ -13,17 +13,13 @@ extension ExecSession {
         var offset = offset
         while rest.readableBytes > 0 {
             let acceptance = try state.withLock { state throws(FastableError) -> ExecInput.Acceptance in
-                guard state.outcome == nil else { return .taken(nil) }
+                guard state.outcome == nil else { return .taken }
                 guard !state.isInterrupted else { throw ExecState.interruption }
                 let acceptance = try state.input.accept(rest, at: offset)
-                // Within the lock: pieces must reach init in their order.
-                switch acceptance {
-                case .taken(let piece?), .full(let piece?, _): link?.send(InitRequest.input(number, piece))
-                case .taken(nil), .full(nil, _): break
-                }
+                sendInput(&state)
                 return acceptance
             }
-            guard case .full(_, let left) = acceptance else { return }
+            guard case .full(let left) = acceptance else { return }
             if let start = offset { offset = start + UInt64(rest.readableBytes - left.readableBytes) }
             rest = left
             try await waitForRoom()
@@ -31,11 +27,22 @@ extension ExecSession {
     }
 
     /// The command reads an end of file behind what it has been given.
-    public func finishInput() {
-        state.withLock { state in
-            guard let end = state.input.finish() else { return }
-            link?.send(InitRequest.endInput(number, at: end))
+    ///
+    /// - Throws: `conflict` when that is less than what comes before `offset`.
+    public func finishInput(at offset: UInt64? = nil) throws(FastableError) {
+        try state.withLock { state throws(FastableError) in
+            try state.input.finish(at: offset)
+            sendInput(&state)
         }
+    }
+
+    /// Sends init what it has not been sent on the present connection. Within the lock, so that it comes in order. Without a connection it
+    /// waits for the next one.
+    private func sendInput(_ state: inout ExecState) {
+        guard let link, link.isInUse else { return }
+        let (pieces, end) = state.input.takeUnsent()
+        for piece in pieces { link.send(InitRequest.input(number, piece)) }
+        if let end { link.send(InitRequest.endInput(number, at: end)) }
     }
 
     /// Changes the size of the command's terminal, if it has one.
@@ -81,14 +88,15 @@ extension ExecSession {
         for waiter in waiters { waiter.resume() }
     }
 
-    /// A new connection: what init did not get is sent again. Call before anything else is sent on it.
-    func resendInput(_ held: InitReport.Held, on connection: InitConnection) {
+    /// A new connection, which is not in use yet: what init did not get is to be sent again.
+    func resendInput(_ held: InitReport.Held) {
         let waiters = state.withLock { state in
-            let (pieces, end) = state.input.reconnected(arrived: held.inputArrived, passed: held.inputPassed)
-            for piece in pieces { connection.send(InitRequest.input(number, piece)) }
-            if let end { connection.send(InitRequest.endInput(number, at: end)) }
+            state.input.reconnected(arrived: held.inputArrived, passed: held.inputPassed)
             return state.takeWriters() + state.takeWaiters()
         }
         for waiter in waiters { waiter.resume() }
     }
+
+    /// The new connection is in use.
+    func sendWaitingInput() { state.withLock { sendInput(&$0) } }
 }

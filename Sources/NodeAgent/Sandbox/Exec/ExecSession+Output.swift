@@ -47,12 +47,9 @@ extension ExecSession {
 
     /// Lets readers have what there is room for, writes it, and acknowledges it.
     private func pump(_ channel: UInt8) {
-        let (chunks, waiters) = state.withLock { state in
-            let before = state[channel].head
-            let chunks = state[channel].admit(slowest: state.slowest(channel))
-            return (chunks, state[channel].head > before ? state.takeWaiters() : [])
-        }
-        for waiter in waiters { waiter.resume() }
+        let admission = state.withLock { $0.admit(channel, now: .now) }
+        let chunks = admission.chunks
+        for waiter in admission.waiters { waiter.resume() }
         let file = channel == 1 ? stdout : stderr
         var failure: Errno?
         for chunk in chunks where failure == nil {
@@ -70,6 +67,8 @@ extension ExecSession {
         if let stored = stored ?? acknowledgeAnyway(channel) {
             link?.send(InitRequest.stored(number, channel: channel, upTo: stored))
         }
+        if let note = admission.note { link?.send(InitRequest.note(number, note)) }
+        if let moment = admission.tryAgainAt { schedulePump(at: moment) }
         // Bytes were held back until after the end.
         if isComplete, !chunks.isEmpty { recorder?.record(self) }
     }
@@ -91,6 +90,15 @@ extension ExecSession {
         link?.eventLoop.execute {
             self.pump(1)
             self.pump(2)
+        }
+    }
+
+    /// Somebody who is waited for may not come.
+    private func schedulePump(at moment: ExecFollowers.Instant) {
+        let pause = max(.zero, moment - .now) + .milliseconds(1)
+        link?.eventLoop.scheduleTask(in: TimeAmount(pause)) { [weak self] in
+            self?.pump(1)
+            self?.pump(2)
         }
     }
 

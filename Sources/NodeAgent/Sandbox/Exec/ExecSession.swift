@@ -33,20 +33,8 @@ public final class ExecSession: Sendable {
         self.number = number
         stdout = store.spool(exec, "stdout")
         stderr = store.spool(exec, "stderr")
-        let input =
-            if let held {
-                ExecInput(isOpen: held.takesInput, arrived: held.inputArrived, passed: held.inputPassed)
-            } else {
-                ExecInput(isOpen: command.map { $0.takesInput || $0.terminal != nil } ?? false)
-            }
-        state = Mutex(
-            ExecState(
-                container: container, stdout: Self.log(stored: held?.stdoutStored ?? 0, secrets),
-                stderr: Self.log(stored: held?.stderrStored ?? 0, secrets), input: input))
-    }
-
-    private static func log(stored: UInt64, _ secrets: SecretFile?) -> ExecLog {
-        ExecLog(stored: stored, redactor: secrets?.redactor(from: stored))
+        let recovered = held.map { ExecState(recovered: $0, container: container, secrets, now: .now) }
+        state = Mutex(recovered ?? ExecState(starting: command, container: container, secrets, now: .now))
     }
 
     /// An exec that has ended, from its record.
@@ -88,13 +76,16 @@ public final class ExecSession: Sendable {
         }
     }
 
-    /// Follows the exec: all kept output from the given offsets on, then the result. Any number of readers may.
-    /// `followsInput` also tells how far its input has come.
+    /// Gives all kept output from the given offsets on, or that of one channel, then the result. Any number of readers may.
+    /// One that `follows` is waited for when it vanishes. `followsInput` also tells how far its input has come.
     public func events(
-        stdoutFrom: UInt64 = 0, stderrFrom: UInt64 = 0, followsInput: Bool = false
+        stdoutFrom: UInt64 = 0, stderrFrom: UInt64 = 0, only channel: UInt8? = nil, follows: Bool = true,
+        followsInput: Bool = false
     ) -> ExecReader {
         let number = state.withLock {
-            $0.addReader(stdoutFrom: stdoutFrom, stderrFrom: stderrFrom, followsInput: followsInput)
+            $0.addReader(
+                stdoutFrom: stdoutFrom, stderrFrom: stderrFrom, only: channel, follows: follows,
+                followsInput: followsInput)
         }
         return ExecReader(session: self, number: number)
     }
@@ -138,8 +129,8 @@ extension ExecSession {
     }
 
     func removeReader(_ number: Int) {
-        let (reader, canAdmit) = state.withLock { ($0.readers.removeValue(forKey: number), $0.isHoldingBack) }
-        reader?.waiter?.resume()
+        let (waiter, canAdmit) = state.withLock { ($0.removeReader(number, now: .now), $0.isHoldingBack) }
+        waiter?.resume()
         if canAdmit { schedulePump() }
     }
 }

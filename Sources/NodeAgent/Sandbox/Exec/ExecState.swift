@@ -1,16 +1,16 @@
-import FastableCore
-import NIOCore
+package import FastableCore
+package import NIOCore
 
 /// An exec as the node sees it: two output streams, how it ended, and where each reader is. Pure; `ExecSession` performs.
-struct ExecState {
-    enum Outcome {
+package struct ExecState {
+    package enum Outcome {
         case finished(ExecResult)
         /// It did not start, or nobody knows how it ended.
         case failed(FastableError)
     }
 
     /// What a reader does next.
-    enum Step {
+    package enum Step {
         case chunk(ExecChunk)
         /// Read these bytes from the spool file, then tell how far it went.
         case file(channel: UInt8, offset: UInt64, count: Int)
@@ -19,15 +19,25 @@ struct ExecState {
         case failure(FastableError)
     }
 
-    struct Cursor {
-        var offset: UInt64
-        /// What an exec's background processes had printed when the reader came to an exec that had ended.
-        var least: UInt64 = 0
+    /// What is to be done after output has come, or room for it.
+    package struct Admission {
+        /// To be written to the spool file.
+        package var chunks: [ExecLog.Chunk] = []
+        /// Who has waited for it.
+        package var waiters: [CheckedContinuation<Void, Never>] = []
+        /// Bytes that are held back may go on then.
+        package var tryAgainAt: ExecFollowers.Instant?
+        /// To be told to init.
+        package var note: UInt32?
     }
 
     struct Reader {
         var stdout: Cursor
         var stderr: Cursor
+        /// The only stream that it wants; `nil` for both.
+        var channel: UInt8?
+        /// When it goes away before the end, it may come back.
+        var follows: Bool
         var hasStarted = false
         var hasEnded = false
         /// How much of the input it knows to be passed on; `nil` when it does not want to know.
@@ -43,6 +53,19 @@ struct ExecState {
             get { channel == 1 ? stdout : stderr }
             set { if channel == 1 { stdout = newValue } else { stderr = newValue } }
         }
+
+        func wants(_ channel: UInt8) -> Bool { self.channel.map { $0 == channel } ?? true }
+
+        var place: ExecFollowers.Place {
+            ExecFollowers.Place(
+                stdout: wants(1) ? stdout.offset : nil, stderr: wants(2) ? stderr.offset : nil)
+        }
+    }
+
+    struct Cursor {
+        var offset: UInt64
+        /// What an exec's background processes had printed when the reader came to an exec that had ended.
+        var least: UInt64 = 0
     }
 
     static let interruption = FastableError(
@@ -60,42 +83,84 @@ struct ExecState {
     var isInterrupted = false
     var readers: [Int: Reader] = [:]
     private var readerCount = 0
+    private var followers: ExecFollowers
+    /// What init keeps of them for the next daemon.
+    private var noted: UInt32
+    /// When held back output is tried again anyway.
+    private var triedAgainAt: ExecFollowers.Instant?
     /// Rises with everything that is news to a reader.
     private var version = 0
 
-    init(container: ContainerID, stdout: ExecLog, stderr: ExecLog, input: ExecInput, outcome: Outcome? = nil) {
+    package init(
+        container: ContainerID, stdout: ExecLog, stderr: ExecLog, input: ExecInput,
+        followers: ExecFollowers = ExecFollowers(overflow: .slow), note: UInt32 = 0, outcome: Outcome? = nil
+    ) {
         self.input = input
         self.container = container
         self.stdout = stdout
         self.stderr = stderr
+        self.followers = followers
         self.outcome = outcome
+        noted = note
     }
 
-    subscript(channel: UInt8) -> ExecLog {
+    package subscript(channel: UInt8) -> ExecLog {
         get { channel == 1 ? stdout : stderr }
         _modify { if channel == 1 { yield &stdout } else { yield &stderr } }
     }
 
-    var isHoldingBack: Bool { stdout.isHoldingBack || stderr.isHoldingBack }
+    package var isHoldingBack: Bool { stdout.isHoldingBack || stderr.isHoldingBack }
 
     /// Nothing about it will change any more.
     var isComplete: Bool { outcome != nil && stdout.ended && stderr.ended }
-
-    func slowest(_ channel: UInt8) -> UInt64? { readers.values.map { $0[channel].offset }.min() }
 
     /// Bytes of admitted output to keep in memory: for readers that are close behind.
     var recentBytes: Int { readers.isEmpty ? 0 : Limits.execRecentBytes }
 
     /// A reader from given offsets. One that is ahead of the bytes waits for them: after a restart of the daemon, init may
     /// still have to send again what a reader has already.
-    mutating func addReader(stdoutFrom: UInt64, stderrFrom: UInt64, followsInput: Bool) -> Int {
+    package mutating func addReader(
+        stdoutFrom: UInt64, stderrFrom: UInt64, only channel: UInt8? = nil, follows: Bool = true, followsInput: Bool
+    ) -> Int {
         readerCount += 1
         let ended = outcome != nil
-        readers[readerCount] = Reader(
+        let reader = Reader(
             stdout: Cursor(offset: stdoutFrom, least: ended ? stdout.head : 0),
-            stderr: Cursor(offset: stderrFrom, least: ended ? stderr.head : 0),
+            stderr: Cursor(offset: stderrFrom, least: ended ? stderr.head : 0), channel: channel, follows: follows,
             inputTold: followsInput ? 0 : nil)
+        readers[readerCount] = reader
+        if follows { followers.began(at: reader.place) }
         return readerCount
+    }
+
+    /// Lets a reader go; gives its waiter.
+    package mutating func removeReader(
+        _ number: Int, now: ExecFollowers.Instant
+    ) -> CheckedContinuation<Void, Never>? {
+        guard let reader = readers.removeValue(forKey: number) else { return nil }
+        if reader.follows, !reader.hasEnded, !isComplete { followers.vanished(at: reader.place, now: now) }
+        return reader.waiter
+    }
+
+    /// Lets readers have output, as far as nothing has to go for it that somebody needs.
+    package mutating func admit(_ channel: UInt8, now: ExecFollowers.Instant) -> Admission {
+        followers.expire(now: now)
+        let slowest = readers.values.filter { $0.wants(channel) }.map { $0[channel].offset }.min()
+        let before = self[channel].head
+        var admission = Admission()
+        admission.chunks = self[channel].admit(needed: followers.needed(channel, slowest: slowest))
+        if self[channel].head > before { admission.waiters = takeWaiters() }
+        if isHoldingBack, let next = followers.nextChange, triedAgainAt.map({ $0 > next || $0 <= now }) ?? true {
+            triedAgainAt = next
+            admission.tryAgainAt = next
+        }
+        // A command that prints little costs no message.
+        let note = followers.note(present: readers.values.count { $0.follows })
+        if note != noted, stdout.received + stderr.received > Limits.initRingBytes {
+            noted = note
+            admission.note = note
+        }
+        return admission
     }
 
     /// There is news: the readers that waited for it.
@@ -123,7 +188,7 @@ struct ExecState {
         return true
     }
 
-    mutating func step(_ number: Int) -> Step {
+    package mutating func step(_ number: Int) -> Step {
         guard var reader = readers[number], !reader.hasEnded else { return .end }
         reader.seen = version
         defer { readers[number] = reader }
@@ -154,9 +219,12 @@ struct ExecState {
         }
     }
 
-    private func hasAll(_ reader: Reader) -> Bool { [1, 2].allSatisfy { reader[$0].offset >= limit(reader, $0) } }
+    private func hasAll(_ reader: Reader) -> Bool {
+        [1, 2].allSatisfy { !reader.wants($0) || reader[$0].offset >= limit(reader, $0) }
+    }
 
     private func step(_ reader: inout Reader, _ channel: UInt8) -> Step? {
+        guard reader.wants(channel) else { return nil }
         let cursor = reader[channel].offset
         let limit = limit(reader, channel)
         switch self[channel].place(of: cursor, upTo: limit, count: Limits.execReadBytes) {
@@ -185,10 +253,12 @@ struct ExecState {
         }
     }
 
-    /// A read of the spool file gave `bytes`, none when the file has been removed.
-    mutating func didRead(_ number: Int, channel: UInt8, _ bytes: ByteBuffer) -> ExecChunk? {
+    /// A read of the spool file gave `bytes`, none when the file has been removed. `nil` when they were dropped meanwhile: others may
+    /// stand in their place.
+    package mutating func didRead(_ number: Int, channel: UInt8, _ bytes: ByteBuffer) -> ExecChunk? {
         guard var reader = readers[number] else { return nil }
         let from = reader[channel].offset
+        guard from >= self[channel].floor else { return nil }
         defer { readers[number] = reader }
         guard bytes.readableBytes > 0 else {
             reader[channel].offset = self[channel].written

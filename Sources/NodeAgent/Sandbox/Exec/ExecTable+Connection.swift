@@ -92,7 +92,7 @@ extension ExecTable {
             return state.greeting
         }
         guard let expected = greeting.expected, greeting.held.count == expected else { return }
-        try takeOver(greeting.held, connection)
+        try takeOver(greeting.held)
         let waiter = state.withLock { state -> CheckedContinuation<Void, any Error>? in
             guard state.phase != .closed else { return nil }
             link.use(connection)
@@ -100,12 +100,13 @@ extension ExecTable {
             defer { state.greeting = Greeting() }
             return state.greeting.waiter
         }
+        for session in registry.all { session.sendWaitingInput() }
         for held in greeting.held where registry[held.exec] == nil { release(held) }
         waiter?.resume()
     }
 
     /// Makes the registry equal to what init holds. No command can be started meanwhile: the connection is not in use.
-    private func takeOver(_ held: [InitReport.Held], _ connection: InitConnection) throws(FastableError) {
+    private func takeOver(_ held: [InitReport.Held]) throws(FastableError) {
         let numbers = Set(held.map(\.exec))
         for session in registry.all where !numbers.contains(session.number) {
             // Init did not get the request, or has released it already.
@@ -121,7 +122,7 @@ extension ExecTable {
                     throw FastableError(.invalid, "The container's init mixed up its commands.", context: held.token)
                 }
                 session.reconnected(held)
-                session.resendInput(held, on: connection)
+                session.resendInput(held)
             } else {
                 let session = ExecSession(
                     exec: exec, container: container, number: held.exec, command: nil, store: store, link: link,

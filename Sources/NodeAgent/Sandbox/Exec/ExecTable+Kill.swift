@@ -65,7 +65,7 @@ extension ExecTable {
     /// How a command ended, once it has.
     private func result(of session: ExecSession) async throws -> ExecResult? {
         let printed = session.status
-        let reader = session.events(stdoutFrom: printed.stdoutBytes, stderrFrom: printed.stderrBytes)
+        let reader = session.events(stdoutFrom: printed.stdoutBytes, stderrFrom: printed.stderrBytes, follows: false)
         defer { reader.close() }
         while let chunk = try await reader.next() {
             if case .finished(let result) = chunk { return result }

@@ -16,6 +16,8 @@ final class InitLink: Sendable {
 
     func use(_ new: InitConnection?) { connection.withLock { $0 = new } }
 
+    var isInUse: Bool { connection.withLock { $0 != nil } }
+
     /// Sends a request; without a connection it is left out, and what init holds is asked for when there is one again.
     func send(_ request: ByteBuffer) { connection.withLock { $0 }?.send(request) }
 

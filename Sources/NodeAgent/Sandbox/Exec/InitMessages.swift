@@ -56,6 +56,11 @@ enum InitRequest {
         message(FASTABLE_MESSAGE_RESIZE, stream: exec) { $0.writeMultipleIntegers(size.rows, size.columns) }
     }
 
+    /// What init is to tell again to the next daemon.
+    static func note(_ exec: UInt32, _ note: UInt32) -> ByteBuffer {
+        message(FASTABLE_MESSAGE_NOTE, stream: exec) { $0.writeInteger(note) }
+    }
+
     static func stored(_ exec: UInt32, channel: UInt8, upTo offset: UInt64) -> ByteBuffer {
         frame(FASTABLE_FRAME_WINDOW, channel: channel, stream: exec) { $0.writeInteger(offset) }
     }
@@ -98,6 +103,8 @@ enum InitReport: Sendable, Equatable {
         var inputArrived: UInt64
         var inputPassed: UInt64
         var takesInput: Bool
+        /// The last note about it, 0 without one.
+        var note: UInt32
         var token: String
     }
 
@@ -184,13 +191,14 @@ enum InitReport: Sendable, Equatable {
         guard
             let (_, stdout, stderr, arrived, passed, takesInput) = payload.readMultipleIntegers(
                 as: (UInt8, UInt64, UInt64, UInt64, UInt64, UInt8).self),
-            let size = payload.readInteger(as: UInt32.self), size <= UInt32(FASTABLE_INIT_TOKEN_BYTES),
+            let (note, size) = payload.readMultipleIntegers(as: (UInt32, UInt32).self),
+            size <= UInt32(FASTABLE_INIT_TOKEN_BYTES),
             let token = payload.readString(length: Int(size))
         else { return nil }
         return .held(
             Held(
                 exec: exec, stdoutStored: stdout, stderrStored: stderr, inputArrived: arrived, inputPassed: passed,
-                takesInput: takesInput != 0, token: token))
+                takesInput: takesInput != 0, note: note, token: token))
     }
 
     private static func readExit(_ exec: UInt32, _ payload: inout ByteBuffer) -> InitReport? {

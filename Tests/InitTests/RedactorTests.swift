@@ -171,7 +171,7 @@ import Testing
             let text = ByteBuffer(string: String(repeating: "ab", count: 8 * 1024))
             try log.receive(text, at: offset)
             offset += UInt64(text.readableBytes)
-            _ = log.admit(slowest: nil)
+            _ = log.admit(needed: nil)
             log.wrote(keepRecent: 0)
             if let end = log.acknowledgement(step: step)
                 ?? (log.mustCut(step: step) ? log.acknowledgement(step: step, mayCut: true) : nil)

@@ -170,7 +170,7 @@ public final class ExecTable: Sendable {
             }
             // Within the lock: a request must not slip onto a connection whose greeting has not seen it.
             link.send(InitRequest.open(session.number, spawn))
-            if command.overflow == .drop {
+            if spawn.command.overflow == .drop {
                 let note = ExecFollowers(overflow: .drop).note(present: 0)
                 link.send(InitRequest.note(session.number, note))
             }

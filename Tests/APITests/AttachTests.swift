@@ -76,7 +76,9 @@ import Testing
             try await client.tell(#"{"signal":"SIGINT"}"#)
             let signalled = "\(ExecControl.signal(2))\n"
             #expect(String(buffer: try await client.read(signalled.utf8.count)) == signalled)
-            try await client.send(.endOfInput)
+            try await client.send(.end(at: 17))
+            let ended = "\(ExecControl.endInput(at: 17))\n"
+            #expect(String(buffer: try await client.read(ended.utf8.count)) == ended)
             // Whoever resizes a window does not know that the input has ended.
             try await client.tell(#"{"resize":{"rows":41,"columns":132}}"#)
             #expect(String(buffer: try await client.read(4)) == "end\n")

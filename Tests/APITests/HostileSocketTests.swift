@@ -94,6 +94,8 @@ import Testing
             try await $0.send(.endOfInput)
             try await $0.write("more")
         },
+        .frame(
+            "half an offset of an end", 1002, Frame(type: .end, stream: 1, payload: ByteBuffer(repeating: 0, count: 4))),
         .frame("input of a reader", 1008, .stdin(ByteBuffer(string: "x")), query: ""),
         .frame("the end of a reader's input", 1008, .endOfInput, query: ""),
         .frame(

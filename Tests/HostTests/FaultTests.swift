@@ -16,8 +16,8 @@ import Testing
 struct FaultTests {
     private static let rounds = number("FASTABLE_FAULT_ROUNDS") ?? 1
     /// More than a node keeps of a stream.
-    private static let megabytes = number("FASTABLE_FAULT_MEGABYTES") ?? 48
-    private static let kills = max(4, megabytes / 16)
+    private static let megabytes = number("FASTABLE_FAULT_MEGABYTES") ?? 40
+    private static let kills = max(3, megabytes / 16)
 
     private static func number(_ name: String) -> Int? {
         ProcessInfo.processInfo.environment[name].flatMap { Int($0) }

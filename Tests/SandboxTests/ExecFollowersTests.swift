@@ -129,7 +129,7 @@ struct ExecStateTests {
         var awaySince: ExecFollowers.Instant?
     }
 
-    @Test(arguments: 0..<60) func nobodyWhoComesBackInTimeLosesAByte(round: Int) throws {
+    @Test(arguments: 0..<32) func nobodyWhoComesBackInTimeLosesAByte(round: Int) throws {
         let seed = UInt64.random(in: .min ... .max)
         var random = SeededGenerator(seed: seed)
         var now = ContinuousClock.now

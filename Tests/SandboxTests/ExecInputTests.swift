@@ -86,7 +86,7 @@ struct ExecInputTests {
 
         init(seed: UInt64) {
             random = SeededGenerator(seed: seed)
-            let count = random.int(0...1_500_000)
+            let count = random.int(0...1_000_000)
             var bytes = ByteBuffer()
             for number in 0..<UInt64(count / 8) { bytes.writeInteger(number) }
             writer = Writer(bytes: bytes)
@@ -184,7 +184,7 @@ struct ExecInputTests {
         }
     }
 
-    @Test(arguments: 0..<60) func itArrivesWholeAndEndsWhereItEnds(round: Int) throws {
+    @Test(arguments: 0..<24) func itArrivesWholeAndEndsWhereItEnds(round: Int) throws {
         let seed = UInt64.random(in: .min ... .max)
         var world = World(seed: seed)
         for _ in 0..<40_000 where !world.initial.hasEnded { try world.step() }

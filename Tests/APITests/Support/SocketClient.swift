@@ -180,6 +180,9 @@ struct SocketClient: Sendable {
 extension Frame {
     static func stdin(_ bytes: ByteBuffer) -> Frame { Frame(type: .data, stream: 1, payload: bytes) }
     static let endOfInput = Frame(type: .end, stream: 1)
+    static func end(at offset: UInt64) -> Frame {
+        Frame(type: .end, stream: 1, payload: ByteBuffer(integer: offset))
+    }
 }
 
 /// What has come and was not looked at yet.

@@ -72,7 +72,7 @@ def main():
                 "idle": lambda: bench_idle(api, report),
                 "project": lambda: bench_new_project(api, docker, report, options.runs),
                 "files": lambda: bench_files(api, docker, report, options.runs, scratch),
-                "trees": lambda: bench_trees(api, docker, report, scratch),
+                "trees": lambda: bench_trees(api, docker, report, scratch, max(2, options.runs // 20)),
                 "stream": lambda: bench_stream(api, docker, report),
                 "profile": lambda: bench_profile(api, report, scratch),
             }

@@ -1,7 +1,6 @@
 """Files and trees."""
 
 import os
-import shutil
 import time
 from pathlib import Path
 
@@ -46,19 +45,19 @@ def count(path):
     assert found == FILES, found
 
 
-def timed(action, clean, repeats):
-    """Each time into an empty place; the first one warms up. What the one before left on its way to the disk is not its burden."""
+def timed(action, repeats):
+    """Each time into an empty place; the first one warms up. Nothing is removed between two runs: ext4 is slow to make files where
+    many were removed in the last seconds. What a run left on its way to the disk is not the burden of the next."""
     samples = []
     for number in range(-1, repeats):
         os.sync()
         start = time.perf_counter()
         action(number)
         samples.append((time.perf_counter() - start) * 1000)
-        clean(number)
     return sorted(samples[1:])
 
 
-def bench_trees(api, docker, report, scratch, repeats=10):
+def bench_trees(api, docker, report, scratch, repeats):
     tree = Path(scratch) / "tree"
     make_tree(tree)
     cli = BIN / "fastable"
@@ -67,28 +66,24 @@ def bench_trees(api, docker, report, scratch, repeats=10):
     # The container runs, as Docker's does.
     api.exec("true", project=project)
 
-    def push(*options):
-        return timed(
-            lambda n: run(cli, "push", project, tree, "--to", f"t{n}", *options),
-            lambda n: api.tool("fs.delete", project=project, path=f"t{n}", recursive=True) if n else None, repeats)
+    def push(name, *options):
+        return timed(lambda n: run(cli, "push", project, tree, "--to", f"{name}{n}", *options), repeats)
 
-    def pull(*options):
-        back = Path(scratch) / "back"
+    def pull(name, *options):
+        samples = timed(lambda n: run(cli, "pull", project, Path(scratch) / f"{name}{n}", "--from", "plain0", *options), repeats)
+        count(Path(scratch) / f"{name}0")
+        return samples
 
-        def clean(_):
-            count(back)
-            shutil.rmtree(back)
-
-        return timed(lambda n: run(cli, "pull", project, back, "--from", "t0", *options), clean, repeats)
-
-    pushed = push()
-    packed = push("--compression", "zstd")
-    pulled = pull()
-    unpacked = pull("--compression", "zstd")
-    api.tool("projects_delete", project=project)
+    pushed = push("plain")
+    packed = push("zstd", "--compression", "zstd")
+    pulled = pull("plain")
+    unpacked = pull("zstd", "--compression", "zstd")
     there = back = None
     if docker.name:
-        there, back = docker_trees(docker, tree, scratch, repeats)
+        there = timed(lambda n: run("docker", "cp", str(tree), f"{docker.name}:/t{n}"), repeats)
+        back = timed(lambda n: run("docker", "cp", f"{docker.name}:/t0", str(Path(scratch) / f"docker{n}")), repeats)
+        count(Path(scratch) / "docker0")
+    api.tool("projects_delete", project=project)
     for name, ours, theirs in (("push", pushed, there), ("pull", pulled, back)):
         ratio = median(theirs) / median(ours) if theirs else None
         report.target(
@@ -105,17 +100,4 @@ def bench_trees(api, docker, report, scratch, repeats=10):
             ("`docker cp` out of the container", back),
         ],
         f"On this machine, over loopback, compressing makes a push {median(packed) / median(pushed):.2f} and a pull "
-        f"{median(unpacked) / median(pulled):.2f} times as long; the CLI compresses by itself only when the controller is on another one.")
-
-
-def docker_trees(docker, tree, scratch, repeats):
-    there = timed(
-        lambda n: run("docker", "cp", str(tree), f"{docker.name}:/t{n}"),
-        lambda n: docker.exec("rm", "-rf", f"/t{n}") if n else None, repeats)
-    back = Path(scratch) / "docker-back"
-
-    def clean(_):
-        count(back)
-        shutil.rmtree(back)
-
-    return there, timed(lambda n: run("docker", "cp", f"{docker.name}:/t0", str(back)), clean, repeats)
+        f"{median(unpacked) / median(pulled):.2f} times as long. The CLI compresses by itself only when the controller is elsewhere.")

@@ -135,10 +135,14 @@ import Testing
             try await raw.send(
                 "PUT \(path) HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(token)\r\nContent-Length: 99999999\r\n\r\n")
             let part = String(repeating: "x", count: 100_000)
-            for _ in 0..<20 { try await raw.send(part) }
+            func sendMore() async {
+                // A client that is slow is hung up on before it has sent it all.
+                for _ in 0..<20 { guard (try? await raw.send(part)) != nil else { return } }
+            }
+            await sendMore()
             let answer = try await raw.readAnswer()
             #expect(answer.hasPrefix("HTTP/1.1 \(status) ") && answer.lowercased().contains("connection: close"))
-            for _ in 0..<20 { try await raw.send(part) }
+            await sendMore()
             #expect(try await raw.readsEnd())
         }
     }

@@ -122,21 +122,25 @@ import Testing
         }
     }
 
+    /// However much there is to print. How much is on its way when the command stands still depends on how busy the machine is.
     @Test func aSlowReaderSlowsTheCommand() async throws {
         try await withServer { server in
-            let total = 200 * 1024 * 1024
+            let total = 16 * 1024 * 1024 * 1024
             let request = server.toolRequest(
                 "test.flood", #"{"bytes":\#(total),"chunk":262144}"#, accept: "application/vnd.fastable.frames")
             let response = try await server.client.execute(request, timeout: .seconds(60))
             var iterator = response.body.makeAsyncIterator()
             _ = try await iterator.next()
-            try await Task.sleep(for: .milliseconds(300))
-            let before = server.backend.probe.all.count
-            #expect(before < 200, "queue and socket buffers hold some megabytes at most, not \(before) quarters of one")
-            var received = 0
-            while let part = try await iterator.next() { received += part.readableBytes }
-            #expect(received > total - 1_000_000)
-            #expect(server.backend.probe.all.last == "sent \(total)")
+            func printed() -> Int { server.backend.probe.all.count }
+            try await eventually("it stands still", seconds: 30) {
+                let before = printed()
+                try await Task.sleep(for: .milliseconds(300))
+                return printed() == before
+            }
+            let before = printed()
+            #expect(server.backend.probe.all.last != "sent \(total)")
+            while printed() == before, try await iterator.next() != nil {}
+            try await eventually("it goes on") { printed() > before }
         }
     }
 

@@ -143,7 +143,7 @@ import Testing
                             "shell.exec", ["project": "shop", "cmd": "sleep 100"], world.context(principal))
                     }
                 }
-                try await eventually("all commands run") {
+                try await eventually("all commands run", seconds: 60) {
                     world.services.metrics.value(.execsRunning) == Double(Limits.requestsPerTokenInFlight)
                 }
                 let error = await expectFailure(.limit) {

@@ -40,7 +40,7 @@ private let slowness = ProcessInfo.processInfo.environment["FASTABLE_TEST_SLOWNE
 
 /// Waits until a condition holds. The test ends when it never does, since what follows would tell nothing.
 package func eventually(
-    _ what: String = "the condition holds", seconds: Int = 15, sourceLocation: SourceLocation = #_sourceLocation,
+    _ what: String = "the condition holds", seconds: Int = 40, sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
 ) async throws {
     let seconds = seconds * slowness

@@ -85,8 +85,8 @@ private struct BlockingConnection {
     func readsEnd() throws -> Bool {
         var byte: UInt8 = 0
         let count = recv(socket, &byte, 1, 0)
-        guard count >= 0 else { throw Failure(text: "recv: \(errno)") }
-        return count == 0
+        guard count >= 0 || errno == ECONNRESET else { throw Failure(text: "recv: \(errno)") }
+        return count <= 0
     }
 
     private func readByte() throws -> UInt8 {

@@ -103,7 +103,7 @@ def where_it_goes(report, samples, names):
         top[key] = top.get(key, 0) + 1
     first = sorted(top.items(), key=lambda item: -item[1])[:20]
     functions = [
-        [f"`{symbol[:100]}`", name, f"{number / total:.1%}"]
+        [f"`{symbol[:100].replace('|', '/')}`", name, f"{number / total:.1%}"]
         for ((name, _), number), symbol in zip(first, readable([symbol for (_, symbol), _ in first]))]
     return (
         f"{sentence}\n\n{report.grid(['kind of work', *columns, 'together'], rows)}\n\nThe functions with the most samples of their own:\n\n"

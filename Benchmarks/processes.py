@@ -116,6 +116,7 @@ KINDS = [
                                    r"|pthread_cond|pthread_mutex|_raw_spin_unlock_irqrestore|timerfd|hrtimer|select_task|idle|load_balance"),
     ("network in the kernel", r"tcp_|ip_|skb|sock|inet|net_|napi|nf_|__dev|loopback|unix_|netif|veth|lo_|sk_|lock_sock"),
     ("pipes and files in the kernel", r"pipe_|ext4|jbd2|filemap|folio|vfs_|generic_perform|iomap|blk_|bio_|fsnotify|rw_verify|fdget|__fget|ksys_|kiocb|xa_|xas_"),
+    ("programs' own code", r"^\$[sS]|^\[unknown\]|^NIO|^c_nio|^Py|^_Py|^fst_|^fastable_|^CNIO"),
     ("entering the kernel", r"entry_SYSCALL|syscall|do_syscall|exit_to_user|x64_sys|__libc_(read|write)|^__?(read|write|writev|sendmsg|recv)$"),
 ]
 
@@ -156,9 +157,19 @@ class Profile:
         return samples or None
 
     @staticmethod
-    def shares(samples, names):
-        """For each process that has a name, the rest together: how many samples of which kind."""
+    def shares(samples):
+        """For each process how many samples of which kind."""
         shares = collections.defaultdict(collections.Counter)
-        for pid, _, symbol in samples:
-            shares[names.get(pid, "others")][kind(symbol)] += 1
+        for name, symbol in samples:
+            shares[name][kind(symbol)] += 1
         return shares
+
+
+def readable(symbols):
+    """Names of Swift functions as they stand in the source, where the toolchain is at hand."""
+    if shutil.which("swift") is None:
+        return symbols
+    answer = subprocess.run(
+        ["swift", "demangle", "--compact", "--simplified"], input="\n".join(symbols), capture_output=True, text=True, check=False)
+    lines = answer.stdout.splitlines()
+    return lines if answer.returncode == 0 and len(lines) == len(symbols) else symbols

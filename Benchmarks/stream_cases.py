@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from api import DAEMONS, running_container
-from processes import MemoryWatch, Profile, usage
+from processes import MemoryWatch, Profile, readable, usage
 from report import NO_DOCKER, measure, median
 
 STREAM_BYTES = 500 * 1000 * 1000
@@ -89,26 +89,31 @@ def bench_profile(api, report, scratch, repeats=5):
 
 
 def where_it_goes(report, samples, names):
-    shares = Profile.shares(samples, names)
-    columns = [name for name in [*names.values(), "others"] if shares[name]]
-    total = len(samples)
-    kinds = sorted({kind for counter in shares.values() for kind in counter}, key=lambda kind: -sum(shares[name][kind] for name in columns))
-    rows = [
-        [kind] + [f"{shares[name][kind] / total:.1%}" for name in columns] + [f"{sum(shares[name][kind] for name in columns) / total:.1%}"]
-        for kind in kinds]
+    """Only of the processes that take part: what else the machine did is told as one figure."""
+    ours_only = [
+        (names.get(pid) or "the command", symbol) for pid, program, symbol in samples if pid in names or program == COMMAND[0]]
+    shares = Profile.shares(ours_only)
+    columns = [name for name in [*names.values(), "the command"] if shares[name]]
+    total = len(ours_only)
+    sums = {}
+    for name in columns:
+        for kind, number in shares[name].items():
+            sums[kind] = sums.get(kind, 0) + number
+    kinds = sorted(sums, key=lambda kind: -sums[kind])
+    rows = [[kind] + [f"{shares[name][kind] / total:.1%}" for name in columns] + [f"{sums[kind] / total:.1%}"] for kind in kinds]
     rows.append(["together"] + [f"{sum(shares[name].values()) / total:.1%}" for name in columns] + ["100%"])
-    first, second = ((kind, sum(shares[name][kind] for name in columns) / total) for kind in kinds[:2])
+    largest = " and ".join(f"{kind} ({sums[kind] / total:.0%})" for kind in kinds[:2])
     daemons = sum(sum(shares[name].values()) for name in DAEMONS) / total
     sentence = (
-        f"Shares of all busy processor time, from {total:,} samples. The largest part is {first[0]} ({first[1]:.0%}), then {second[0]} "
-        f"({second[1]:.0%}); both daemons together take {daemons:.0%}, the rest is the command, its init, the client and the kernel's own threads.")
+        f"Shares of the processor time of all that take part, from {total:,} samples. The largest parts are {largest}; both daemons "
+        f"together take {daemons:.0%}. What else ran on the machine had {1 - total / len(samples):.0%} of all samples and is left out.")
     top = {}
-    for pid, _, symbol in samples:
-        key = (names.get(pid, "others"), symbol.split("(")[0][:80])
+    for key in ours_only:
         top[key] = top.get(key, 0) + 1
+    first = sorted(top.items(), key=lambda item: -item[1])[:20]
     functions = [
-        [f"`{symbol}`", name, f"{number / total:.1%}"]
-        for (name, symbol), number in sorted(top.items(), key=lambda item: -item[1])[:20]]
+        [f"`{symbol[:100].replace('|', '/')}`", name, f"{number / total:.1%}"]
+        for ((name, _), number), symbol in zip(first, readable([symbol for (_, symbol), _ in first]))]
     return (
         f"{sentence}\n\n{report.grid(['kind of work', *columns, 'together'], rows)}\n\nThe functions with the most samples of their own:\n\n"
         + report.grid(["function", "process", "share"], functions))

@@ -16,7 +16,7 @@ struct PushCommand: AsyncParsableCommand {
             Examples:
               fastable push shop .
               fastable push shop ./site --to public --replace
-              fastable push shop . --compression zstd    (through a tunnel, which looks like this machine)
+              fastable push shop . --compression zstd    # through a tunnel
             """)
 
     @OptionGroup var common: CommonOptions

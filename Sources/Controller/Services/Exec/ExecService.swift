@@ -49,7 +49,8 @@ public final class ExecService: Sendable {
     }
 
     private func begin(
-        _ order: Order, on placed: PlacedProject, _ request: RequestID, _ attempt: OperationContext.Attempt?
+        _ order: Order, on placed: PlacedProject, isFollowed: Bool, _ request: RequestID,
+        _ attempt: OperationContext.Attempt?
     ) async throws -> Begun {
         let project = placed.project
         let handle = ExecHandle(
@@ -59,7 +60,9 @@ public final class ExecService: Sendable {
         async let recorded: Void = record(handle, mayExist: attempt?.kind == .again)
         let stream = try await placed.client.open(
             .execStart,
-            ExecStart(exec: handle.id, container: placed.project.containerSpec, command: order.command),
+            ExecStart(
+                exec: handle.id, container: placed.project.containerSpec, command: order.command,
+                isFollowed: isFollowed),
             request: request)
         let begun = Begun(handle: handle, placed: placed, stream: stream)
         do {
@@ -87,7 +90,7 @@ public final class ExecService: Sendable {
             if let found { return found }
             guard attempt.kind == .again else { throw Self.forgotten(attempt.exec) }
         }
-        let begun = try await begin(order, on: placed, request, attempt)
+        let begun = try await begin(order, on: placed, isFollowed: true, request, attempt)
         metrics.add(.execsRunning, 1)
         defer { metrics.add(.execsRunning, -1) }
         let writer = order.input.map { input in
@@ -123,7 +126,7 @@ public final class ExecService: Sendable {
             guard known.isEmpty else { return attempt.exec }
             guard attempt.kind == .again else { throw Self.forgotten(attempt.exec) }
         }
-        let begun = try await begin(order, on: placed, request, attempt)
+        let begun = try await begin(order, on: placed, isFollowed: false, request, attempt)
         let exec = begun.handle.id
         do {
             let attachment: ExecAttachment

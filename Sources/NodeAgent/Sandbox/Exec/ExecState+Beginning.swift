@@ -4,7 +4,7 @@ extension ExecState {
     /// An exec that is to be started. Who asked for that may come to follow it from its first byte on.
     init(starting command: ExecCommand?, container: ContainerID, now: ExecFollowers.Instant) {
         var followers = ExecFollowers(overflow: command?.overflow ?? .slow)
-        followers.vanished(at: ExecFollowers.Place(stdout: 0, stderr: 0), now: now)
+        followers.started(now: now)
         self.init(
             container: container, stdout: ExecLog(), stderr: ExecLog(),
             input: ExecInput(isOpen: command.map { $0.takesInput || $0.terminal != nil } ?? false),

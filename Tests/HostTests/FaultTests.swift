@@ -167,7 +167,7 @@ struct FaultTests {
 
         private func read(_ exec: String, most: Int, _ host: Installation, into bytes: inout Data) async throws {
             let response = try await host.open(
-                "/api/execs/\(exec)/output?stream=stdout&follow=true&offset=\(bytes.count)")
+                "/api/execs/\(exec)/output?stream=stdout&follow=true&follower=second&offset=\(bytes.count)")
             guard response.status == .ok else { throw FastableError(.unavailable, "\(response.status)") }
             let first = response.headers.first(name: "X-Fastable-Offset")
             try #require(first == "\(bytes.count)", "bytes were dropped")

@@ -55,7 +55,7 @@ struct ExecFollowersTests {
         var followers = followers()
         followers.vanished(at: Place(stdout: 100, stderr: nil), now: start)
         #expect(followers.needed(2, slowest: nil) == nil, "it did not follow that stream")
-        followers.began(at: Place(stdout: 98, stderr: 0))
+        followers.began(at: Place(stdout: 98, stderr: nil))
         #expect(followers.absentCount == 0)
     }
 
@@ -70,6 +70,32 @@ struct ExecFollowersTests {
         followers.expire(now: start + .seconds(60))
         #expect(followers.absentCount == 1, "it may be the one that vanished later")
         followers.began(at: Place(stdout: 104, stderr: 57))
+        #expect(followers.absentCount == 0)
+    }
+
+    @Test func aNameTellsWhoComesBack() {
+        var followers = followers()
+        followers.vanished(at: Place(stdout: 100, stderr: 0), name: "a", now: start)
+        followers.vanished(at: Place(stdout: 103, stderr: 0), name: "b", now: start)
+        followers.vanished(at: Place(stdout: 104, stderr: 0), now: start)
+        followers.began(at: Place(stdout: 100, stderr: 0), name: "c")
+        #expect(followers.absentCount == 3)
+        // Wherever it goes on.
+        followers.began(at: Place(stdout: 0, stderr: nil), name: "a")
+        #expect(followers.needed(1, slowest: nil) == 93)
+        followers.began(at: Place(stdout: 100, stderr: 0))
+        #expect(followers.needed(1, slowest: nil) == 93 && followers.absentCount == 1, "b will come under its name")
+        followers.vanished(at: Place(stdout: 200, stderr: 0), name: "b", now: start)
+        #expect(followers.needed(1, slowest: nil) == 190 && followers.absentCount == 1)
+    }
+
+    @Test func whoseOldConnectionIsStillThereTakesNobodysPlace() {
+        var followers = followers()
+        followers.started(now: start)
+        followers.began(at: Place(stdout: 0, stderr: 0), name: "a", isKnown: true)
+        #expect(followers.absentCount == 1)
+        // One that follows one stream only may be the one for whom the exec was started.
+        followers.began(at: Place(stdout: 0, stderr: nil), name: "b")
         #expect(followers.absentCount == 0)
     }
 
@@ -121,6 +147,7 @@ struct ExecStateTests {
 
     /// One follower as it sees itself.
     private struct Follower {
+        var name: String?
         var received: UInt64 = 0
         /// Its number at the node, while it is connected.
         var number: Int?
@@ -136,10 +163,10 @@ struct ExecStateTests {
         var printed: UInt64 = 0
         var acknowledged: UInt64 = 0
         var note: UInt32 = 0
-        var followers = (0..<random.int(1...3)).map { _ in Follower() }
+        var followers = (0..<random.int(1...3)).map { Follower(name: random.chance(50) ? "\($0)" : nil) }
         var beginning = ExecFollowers(overflow: .slow, slackBytes: Self.slack)
         // Nobody is lost before it has come for the first time.
-        for _ in followers { beginning.vanished(at: .init(stdout: 0, stderr: 0), now: now) }
+        for _ in followers { beginning.started(now: now) }
         for index in followers.indices { followers[index].awaySince = now }
         var state = Self.state(ExecLog(capacity: Self.kept), beginning, note: 0)
         for _ in 0..<3000 {
@@ -161,7 +188,14 @@ struct ExecStateTests {
                 followers[index].awaySince = now
             case 17, 18:
                 let index = random.int(0...followers.count - 1)
-                Self.comeBack(&state, &followers[index])
+                if random.chance(20), followers[index].name != nil, let old = followers[index].number {
+                    // It comes back before its old connection is noticed to be gone.
+                    followers[index].number = nil
+                    Self.comeBack(&state, &followers[index])
+                    _ = state.removeReader(old, now: now)
+                } else {
+                    Self.comeBack(&state, &followers[index])
+                }
             default:
                 guard random.chance(10) else { break }
                 // The daemon is killed: what it had not acknowledged comes again.
@@ -205,7 +239,10 @@ struct ExecStateTests {
         guard follower.number == nil else { return }
         follower.onItsWay = 0
         follower.awaySince = nil
-        follower.number = state.addReader(stdoutFrom: follower.received, stderrFrom: 0, followsInput: false)
+        follower.number =
+            state.addReader(
+                stdoutFrom: follower.received, stderrFrom: 0, name: follower.name, followsInput: false
+            ).number
     }
 
     private static func read(_ state: inout ExecState, _ follower: inout Follower, _ seed: UInt64) {
@@ -233,7 +270,7 @@ struct ExecStateTests {
     @Test func dropNeverHoldsBackAndTellsTheGap() throws {
         var state = Self.state(
             ExecLog(capacity: 1000), ExecFollowers(overflow: .drop, slackBytes: 100), note: 1)
-        let reader = state.addReader(stdoutFrom: 0, stderrFrom: 0, followsInput: false)
+        let reader = state.addReader(stdoutFrom: 0, stderrFrom: 0, followsInput: false).number
         guard case .chunk(.started) = state.step(reader) else { throw Unexpected() }
         try state[1].receive(ByteBuffer(repeating: 1, count: 800), at: 0)
         _ = state.admit(1, now: .now)
@@ -250,7 +287,7 @@ struct ExecStateTests {
     @Test func aReaderThatOnlyLooksIsNotWaitedFor() throws {
         let now = ContinuousClock.now
         var state = Self.state(ExecLog(capacity: 1000), ExecFollowers(overflow: .slow, slackBytes: 100), note: 0)
-        let reader = state.addReader(stdoutFrom: 0, stderrFrom: 0, follows: false, followsInput: false)
+        let reader = state.addReader(stdoutFrom: 0, stderrFrom: 0, follows: false, followsInput: false).number
         try state[1].receive(ByteBuffer(repeating: 1, count: 900), at: 0)
         _ = state.admit(1, now: now)
         try state[1].receive(ByteBuffer(repeating: 1, count: 900), at: 900)
@@ -259,10 +296,26 @@ struct ExecStateTests {
         #expect(state.admit(1, now: now).chunks.count == 1)
     }
 
+    @Test func theNextConnectionOfAFollowerReplacesItsLast() throws {
+        let now = ContinuousClock.now
+        var state = Self.state(ExecLog(capacity: 1000), ExecFollowers(overflow: .slow, slackBytes: 100), note: 0)
+        let old = state.addReader(stdoutFrom: 0, stderrFrom: 0, name: "a", followsInput: false).number
+        try state[1].receive(ByteBuffer(repeating: 1, count: 900), at: 0)
+        _ = state.admit(1, now: now)
+        let new = state.addReader(stdoutFrom: 900, stderrFrom: 0, name: "a", followsInput: false).number
+        guard case .failure(let error) = state.step(old), case .chunk(.started) = state.step(new) else {
+            throw Unexpected()
+        }
+        #expect(error.code == .conflict)
+        _ = state.removeReader(old, now: now)
+        try state[1].receive(ByteBuffer(repeating: 1, count: 800), at: 900)
+        #expect(state.admit(1, now: now).chunks.count == 1, "nobody is waited for")
+    }
+
     @Test func theGraceEndsByItself() throws {
         let now = ContinuousClock.now
         var state = Self.state(ExecLog(capacity: 1000), ExecFollowers(overflow: .slow, slackBytes: 100), note: 0)
-        let reader = state.addReader(stdoutFrom: 0, stderrFrom: 0, followsInput: false)
+        let reader = state.addReader(stdoutFrom: 0, stderrFrom: 0, followsInput: false).number
         _ = state.removeReader(reader, now: now)
         try state[1].receive(ByteBuffer(repeating: 1, count: 900), at: 0)
         #expect(state.admit(1, now: now).tryAgainAt == nil)
@@ -275,7 +328,7 @@ struct ExecStateTests {
 
     @Test func oneStreamDoesNotWaitForAReaderOfTheOther() throws {
         var state = Self.state(ExecLog(capacity: 1000), ExecFollowers(overflow: .slow, slackBytes: 100), note: 0)
-        let reader = state.addReader(stdoutFrom: 0, stderrFrom: 0, only: 2, followsInput: false)
+        let reader = state.addReader(stdoutFrom: 0, stderrFrom: 0, only: 2, followsInput: false).number
         for offset: UInt64 in [0, 900, 1800] {
             try state[1].receive(ByteBuffer(repeating: 1, count: 900), at: offset)
             #expect(state.admit(1, now: .now).chunks.count == 1)

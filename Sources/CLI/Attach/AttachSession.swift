@@ -22,6 +22,8 @@ final class AttachSession: Sendable {
     private let exec: String
     private let options: Options
     private let log: InputLog
+    /// So that a new connection takes the place of the last one, also before that is noticed to be lost.
+    private let name = UUID().uuidString.lowercased()
 
     init(client: Client, exec: String, options: Options) {
         self.client = client
@@ -63,7 +65,7 @@ final class AttachSession: Sendable {
     }
 
     private func converse(_ progress: inout Progress) async throws -> Int32 {
-        var path = "/api/execs/\(exec)/attach?stdout=\(progress.stdout)&stderr=\(progress.stderr)"
+        var path = "/api/execs/\(exec)/attach?stdout=\(progress.stdout)&stderr=\(progress.stderr)&follower=\(name)"
         if options.sendsInput { path += "&stdin=\(log.offset.map(String.init) ?? "append")" }
         let socket = try await AttachSocket.connect(client, path: path)
         let news = log.connect()

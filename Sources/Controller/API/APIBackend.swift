@@ -25,13 +25,14 @@ public protocol APIBackend: Sendable {
 
     func execStatus(_ exec: ExecID, context: OperationContext) async throws -> ExecReport
     func execOutput(
-        _ exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, context: OperationContext
+        _ exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, follower: String?,
+        context: OperationContext
     ) async throws -> ExecBytes
 
     /// Follows a command, or `only` one stream of it, and writes to it when `input` says from where.
     func execAttach(
         _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, only stream: ExecStreamName?,
-        context: OperationContext
+        follower: String?, context: OperationContext
     ) async throws -> ExecAttachment
 
     /// `project` is a name or an id, here and below.

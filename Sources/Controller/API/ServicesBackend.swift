@@ -22,18 +22,19 @@ extension ControllerServices: APIBackend {
     }
 
     public func execOutput(
-        _ exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, context: OperationContext
+        _ exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, follower: String?,
+        context: OperationContext
     ) async throws -> ExecBytes {
         let output = try await execs.output(
-            of: exec, stream: stream, offset: offset, follow: follow, context: context)
+            of: exec, stream: stream, offset: offset, follow: follow, follower: follower, context: context)
         return ExecBytes(firstOffset: output.firstOffset, bytes: UnbrokenOutput(output: output))
     }
 
     public func execAttach(
         _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, only stream: ExecStreamName?,
-        context: OperationContext
+        follower: String?, context: OperationContext
     ) async throws -> ExecAttachment {
-        try await execs.attach(exec, from: offsets, input: input, only: stream, context: context)
+        try await execs.attach(exec, from: offsets, input: input, only: stream, follower: follower, context: context)
     }
 
     public func download(

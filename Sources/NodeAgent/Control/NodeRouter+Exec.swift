@@ -18,7 +18,8 @@ extension NodeRouter {
             exec: start.exec, container: container.id, command: command, user: account.user, ended: ended)
         let takesInput = command.takesInput || command.terminal != nil
         try await follow(
-            session, session.events(followsInput: takesInput), call, input: takesInput ? .at(0) : nil)
+            session, session.events(follows: start.isFollowed, followsInput: takesInput), call,
+            input: takesInput ? .at(0) : nil)
     }
 
     /// What every program expects to find, under what image, project and command set. Toolchains that `mise` installs live in
@@ -33,7 +34,7 @@ extension NodeRouter {
         let session = try await sandboxes.exec(attach.exec, of: attach.project)
         let reader = session.events(
             stdoutFrom: attach.stdoutOffset, stderrFrom: attach.stderrOffset, only: attach.channel,
-            follows: attach.follow && attach.comesAgain, followsInput: attach.input != nil)
+            follows: attach.follow && attach.comesAgain, name: attach.follower, followsInput: attach.input != nil)
         try await follow(session, reader, call, waits: attach.follow, input: attach.input)
     }
 

@@ -63,7 +63,10 @@ public struct ExecStart: Codable, Sendable {
     public var exec: ExecID
     public var container: ContainerSpec
     public var command: ExecCommand
-    public init(exec: ExecID, container: ContainerSpec, command: ExecCommand) {
+    /// Who starts it stays to follow it.
+    public var isFollowed: Bool
+    public init(exec: ExecID, container: ContainerSpec, command: ExecCommand, isFollowed: Bool = true) {
+        self.isFollowed = isFollowed
         self.exec = exec
         self.container = container
         self.command = command
@@ -148,11 +151,15 @@ public struct ExecAttach: Codable, Sendable {
     public var input: ExecInputStart?
     /// When it goes away before the command's end, what it has not got is kept for a while.
     public var comesAgain: Bool
+    /// The name under which it comes again. It takes the place of a follower that has it already: its old connection.
+    public var follower: String?
 
     public init(
         project: ProjectID, exec: ExecID, stdoutOffset: UInt64 = 0, stderrOffset: UInt64 = 0, follow: Bool = true,
-        channel: UInt8? = nil, input: ExecInputStart? = nil, comesAgain: Bool = true
+        channel: UInt8? = nil, input: ExecInputStart? = nil, comesAgain: Bool = true,
+        follower: String? = nil
     ) {
+        self.follower = follower
         self.comesAgain = comesAgain
         self.input = input
         self.project = project

@@ -63,7 +63,8 @@ final class TestBackend: APIBackend {
     }
 
     func execOutput(
-        _ exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, context: OperationContext
+        _ exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, follower: String?,
+        context: OperationContext
     ) async throws -> ExecBytes {
         guard exec == Self.exec else { throw FastableError.missing(.exec, exec.description) }
         probe.note("\(stream.rawValue) \(offset) \(follow)")
@@ -75,7 +76,7 @@ final class TestBackend: APIBackend {
 
     func execAttach(
         _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, only stream: ExecStreamName?,
-        context: OperationContext
+        follower: String?, context: OperationContext
     ) async throws -> ExecAttachment {
         try Access.authorize(context.principal, .exec)
         guard exec == Self.exec else { throw FastableError.missing(.exec, exec.description) }

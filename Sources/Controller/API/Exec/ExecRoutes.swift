@@ -31,10 +31,11 @@ struct ExecRoutes: Sendable {
 
     /// One stream, byte for byte. Where bytes are missing it fails and tells where to go on.
     private func bytes(_ request: APIRequest, _ principal: Principal) async throws -> Reply {
-        let query = try request.queryParameters(["stream", "offset", "follow"])
+        let query = try request.queryParameters(["stream", "offset", "follow", "follower"])
         let output = try await backend.execOutput(
             try exec(request), stream: try stream(query) ?? .stdout, offset: try query.offset("offset"),
-            follow: try query.flag("follow"), context: request.context(principal, door: .rest))
+            follow: try query.flag("follow"), follower: try follower(query),
+            context: request.context(principal, door: .rest))
         var reply = BytePump.reply(output.bytes, type: Self.byteType, for: request)
         reply.headers[.streamOffset] = "\(output.firstOffset)"
         return reply
@@ -42,7 +43,7 @@ struct ExecRoutes: Sendable {
 
     /// Both streams, or the one that is named, as server-sent events to the command's end.
     private func events(_ request: APIRequest, _ principal: Principal) async throws -> Reply {
-        let query = try request.queryParameters(["stream", "offset", "follow", "stdout", "stderr"])
+        let query = try request.queryParameters(["stream", "offset", "follow", "follower", "stdout", "stderr"])
         let follows = try query.flag("follow")
         guard follows || query["follow"] == nil else {
             throw FastableError(
@@ -67,7 +68,7 @@ struct ExecRoutes: Sendable {
             offsets = last.offsets
         }
         let attachment = try await backend.execAttach(
-            try exec(request), from: offsets, input: nil, only: stream,
+            try exec(request), from: offsets, input: nil, only: stream, follower: try follower(query),
             context: request.context(principal, door: .rest))
         return ExecEventStream.reply(attachment, for: request)
     }
@@ -76,12 +77,12 @@ struct ExecRoutes: Sendable {
         guard let handshake = try WebSocketHandshake(request, subprotocol: AttachSession.subprotocol) else {
             return ErrorResponse.upgradeRequired(requestID: request.id)
         }
-        let query = try request.queryParameters(["stdout", "stderr", "stdin"])
+        let query = try request.queryParameters(["stdout", "stderr", "stdin", "follower"])
         let input = try input(query)
         let context = request.context(principal, door: .rest)
         let exec = try exec(request)
         let attachment = try await backend.execAttach(
-            exec, from: try offsets(query), input: input, only: nil, context: context)
+            exec, from: try offsets(query), input: input, only: nil, follower: try follower(query), context: context)
         let session = AttachSession(attachment: attachment, input: input, request: request) { signal in
             let wish: JSONValue = ["execId": .string(exec.description), "signal": .string(signal.rawValue)]
             _ = try await backend.run("shell.kill", input: try JSON.encode(wish), context: context)
@@ -102,6 +103,17 @@ struct ExecRoutes: Sendable {
 
     private func offsets(_ query: QueryParameters) throws -> ExecOffsets {
         ExecOffsets(stdout: try query.offset("stdout"), stderr: try query.offset("stderr"))
+    }
+
+    /// The name that a follower gives itself, to be known when it comes again.
+    private func follower(_ query: QueryParameters) throws -> String? {
+        guard let name = query["follower"] else { return nil }
+        guard (1...Limits.nameBytes).contains(name.utf8.count) else {
+            throw FastableError(
+                .invalid, "The query parameter ‘follower’ must have 1 to \(Limits.nameBytes) bytes.",
+                details: ["field": "follower"])
+        }
+        return name
     }
 
     private func input(_ query: QueryParameters) throws -> ExecInputStart? {

@@ -4,6 +4,11 @@ import FastableCore
 enum OpenAPIExecs {
     private static let exec = OpenAPIRoutes.parameter("exec", "The id of the command.")
 
+    private static let follower = OpenAPIRoutes.query(
+        "follower",
+        "A name of the follower's own choice, the same on each of its connections: a new one takes the place of the last."
+    )
+
     static var output: JSONValue {
         let get = OpenAPIRoutes.get("exec_output", outputSummary, answer: .bytes, tag: "bytes")
         let answer = get["responses"]?["200"] ?? .null
@@ -25,6 +30,7 @@ enum OpenAPIExecs {
                         type: "boolean"),
                     OpenAPIRoutes.query("stdout", "Events: where to begin in stdout.", type: "integer"),
                     OpenAPIRoutes.query("stderr", "Events: where to begin in stderr.", type: "integer"),
+                    follower,
                     OpenAPIRoutes.header("Last-Event-ID"),
                 ]),
         ]
@@ -45,6 +51,7 @@ enum OpenAPIExecs {
                     OpenAPIRoutes.query(
                         "stdin",
                         "The offset of the first byte that is sent, or `append`. Without it, sending is refused."),
+                    follower,
                     OpenAPIRoutes.header("Sec-WebSocket-Protocol"),
                 ]),
         ]

@@ -40,14 +40,15 @@ extension ExecService {
     /// The bytes of one output stream from `offset` on. With `follow` it ends when the command has ended, without it after
     /// what is there now. Errors as `status`.
     public func output(
-        of exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, context: OperationContext
+        of exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, follower: String? = nil,
+        context: OperationContext
     ) async throws -> ExecOutput {
         try await pass("shell.output", exec, isMutating: false, context) { handle, client in
             let place = follow ? try attachments.take(context.principal.token) : nil
             let attach = ExecAttach(
                 project: handle.project, exec: exec, stdoutOffset: stream == .stdout ? offset : 0,
                 stderrOffset: stream == .stderr ? offset : 0, follow: follow,
-                channel: stream.channel)
+                channel: stream.channel, follower: follow ? Self.name(follower, context) : nil)
             var events = ExecEvents(try await client.open(.execAttach, attach, request: context.requestID))
             guard case .started(let offsets)? = try await events.next() else {
                 throw FastableError(.internal, "The node sent output before it told where it begins.")
@@ -59,20 +60,26 @@ extension ExecService {
     }
 
     /// Follows the command from `offsets` on. With `input` the follower may also write: from `offsets.input` on, or behind what
-    /// others wrote. With `only` it gets one of the output streams. Errors as `status`.
+    /// others wrote. With `only` it gets one of the output streams. A follower with a name takes the place of the one that the same token
+    /// had under it. Errors as `status`.
     public func attach(
         _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, only stream: ExecStreamName? = nil,
-        context: OperationContext
+        follower: String? = nil, context: OperationContext
     ) async throws -> ExecAttachment {
         try await pass("shell.attach", exec, isMutating: input != nil, context) { handle, client in
             let place = try attachments.take(context.principal.token)
             let attach = ExecAttach(
                 project: handle.project, exec: exec, stdoutOffset: offsets.stdout, stderrOffset: offsets.stderr,
-                channel: stream?.channel, input: input)
+                channel: stream?.channel, input: input, follower: Self.name(follower, context))
             return try await ExecAttachment(
                 exec: exec, stream: try await client.open(.execAttach, attach, request: context.requestID), place: place
             )
         }
+    }
+
+    /// Nobody takes the place of another token's follower.
+    private static func name(_ follower: String?, _ context: OperationContext) -> String? {
+        follower.map { "\(context.principal.token) \($0)" }
     }
 
     /// Sends a signal to the command; 9 ends it with all its descendants. With a grace, everything that is left after it is

@@ -52,13 +52,15 @@ public final class ExecService: Sendable {
     }
 
     private func begin(
-        _ order: Order, on placed: PlacedProject, _ request: RequestID, _ attempt: OperationContext.Attempt?
+        _ order: Order, on placed: PlacedProject, isFollowed: Bool, _ request: RequestID,
+        _ attempt: OperationContext.Attempt?
     ) async throws -> Begun {
         let project = placed.project
         let handle = ExecHandle(
             id: attempt?.exec ?? ExecID(), workspace: project.workspace, project: project.id, node: placed.client.node,
             startedAt: .nowMilliseconds, command: order.line)
-        let start = ExecStart(exec: handle.id, container: placed.project.containerSpec, command: order.command)
+        let start = ExecStart(
+            exec: handle.id, container: placed.project.containerSpec, command: order.command, isFollowed: isFollowed)
         if let attempt {
             // Who cancels it by its key must find it before it can start.
             try await record(handle, mayExist: attempt.kind == .again)
@@ -97,7 +99,7 @@ public final class ExecService: Sendable {
             if let found { return found }
             guard attempt.kind == .again else { throw Self.forgotten(attempt.exec) }
         }
-        let begun = try await begin(order, on: placed, request, attempt)
+        let begun = try await begin(order, on: placed, isFollowed: true, request, attempt)
         metrics.add(.execsRunning, 1)
         defer { metrics.add(.execsRunning, -1) }
         let writer = order.input.map { input in
@@ -133,7 +135,7 @@ public final class ExecService: Sendable {
             guard known.isEmpty else { return attempt.exec }
             guard attempt.kind == .again else { throw Self.forgotten(attempt.exec) }
         }
-        let begun = try await begin(order, on: placed, request, attempt)
+        let begun = try await begin(order, on: placed, isFollowed: false, request, attempt)
         let exec = begun.handle.id
         do {
             let attachment: ExecAttachment

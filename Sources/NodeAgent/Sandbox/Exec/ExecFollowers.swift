@@ -31,22 +31,35 @@ package struct ExecFollowers {
         }
     }
 
+    /// Who is away.
+    private enum Who: Equatable {
+        /// It gave itself a name, and comes back under it.
+        case named(String)
+        case nameless
+        /// It follows one stream or both, and may have a name: it was there before this daemon, or has not come yet.
+        case unknown
+    }
+
     /// A follower that is away. It comes back between `lowest` and `highest`.
     private struct Absence {
+        var who: Who
         var lowest: Place
         var highest: Place
         var until: Instant
 
         func joined(with other: Absence) -> Absence {
             Absence(
-                lowest: lowest.merged(with: other.lowest, min), highest: highest.merged(with: other.highest, max),
-                until: max(until, other.until))
+                who: who == other.who ? who : .unknown, lowest: lowest.merged(with: other.lowest, min),
+                highest: highest.merged(with: other.highest, max), until: max(until, other.until))
         }
 
         func mayBe(_ place: Place) -> Bool {
             [UInt8(1), 2].allSatisfy { channel in
-                guard let lowest = lowest[channel], let highest = highest[channel] else { return true }
-                return place[channel].map { (lowest...highest).contains($0) } ?? false
+                switch (lowest[channel], highest[channel], place[channel]) {
+                case (let lowest?, let highest?, let offset?): (lowest...highest).contains(offset)
+                case (nil, nil, nil): true
+                default: who == .unknown
+                }
             }
         }
     }
@@ -82,18 +95,39 @@ package struct ExecFollowers {
 
     // MARK: events
 
-    /// One that had come to `place` is gone.
-    package mutating func vanished(at place: Place, now: Instant) {
-        add(Absence(lowest: place.map(behind), highest: place, until: now + grace))
+    /// The exec begins: who asked for it may come to follow it from its first byte on.
+    package mutating func started(now: Instant) {
+        let place = Place(stdout: 0, stderr: 0)
+        add(Absence(who: .unknown, lowest: place, highest: place, until: now + grace))
     }
 
-    /// One begins at `place`. It takes the place of one that is away and could be it. When it could be several, nobody knows which of
-    /// them are still away: what any of them needs stays needed.
-    package mutating func began(at place: Place) {
-        let candidates = absences.indices.filter { absences[$0].mayBe(place) }
+    /// One that had come to `place` is gone.
+    package mutating func vanished(at place: Place, name: String? = nil, now: Instant) {
+        if let name { absences.removeAll { $0.who == .named(name) } }
+        add(
+            Absence(
+                who: name.map { .named($0) } ?? .nameless, lowest: place.map(behind), highest: place,
+                until: now + grace))
+    }
+
+    /// One begins at `place`. A name says which one of those that are away it is, also when its old connection is still there
+    /// (`isKnown`). One without a name takes the place of one that it could be. When it could be several, nobody knows which of them are
+    /// still away: what any of them needs stays needed.
+    package mutating func began(at place: Place, name: String? = nil, isKnown: Bool = false) {
+        if let name {
+            let count = absences.count
+            absences.removeAll { $0.who == .named(name) }
+            if isKnown || absences.count < count { return }
+        }
+        let candidates = absences.indices.filter { index in
+            switch absences[index].who {
+            case .named: false
+            case .nameless: name == nil && absences[index].mayBe(place)
+            case .unknown: absences[index].mayBe(place)
+            }
+        }
         guard let taken = candidates.last else { return }
-        let any = candidates.dropFirst().reduce(absences[taken]) { $0.joined(with: absences[$1]) }
-            .joined(with: absences[candidates[0]])
+        let any = candidates.dropLast().reduce(absences[taken]) { $0.joined(with: absences[$1]) }
         for index in candidates { absences[index] = any }
         absences.remove(at: taken)
     }
@@ -102,7 +136,7 @@ package struct ExecFollowers {
     /// kept from `floor` on is all that they can get. They may be ahead of `head`: init still has to send some of it again.
     package mutating func recovered(_ count: Int, floor: Place, head: Place, now: Instant) {
         let absence = Absence(
-            lowest: floor, highest: head.map { $0 + UInt64(Limits.initRingBytes) }, until: now + grace)
+            who: .unknown, lowest: floor, highest: head.map { $0 + UInt64(Limits.initRingBytes) }, until: now + grace)
         for _ in 0..<max(1, min(count, Limits.execReadersAwaited)) { add(absence) }
     }
 

@@ -77,16 +77,18 @@ public final class ExecSession: Sendable {
     }
 
     /// Gives all kept output from the given offsets on, or that of one channel, then the result. Any number of readers may.
-    /// One that `follows` is waited for when it vanishes. `followsInput` also tells how far its input has come.
+    /// One that `follows` is waited for when it vanishes; under a `name` it takes the place of the one before with that name.
+    /// `followsInput` also tells how far its input has come.
     public func events(
         stdoutFrom: UInt64 = 0, stderrFrom: UInt64 = 0, only channel: UInt8? = nil, follows: Bool = true,
-        followsInput: Bool = false
+        name: String? = nil, followsInput: Bool = false
     ) -> ExecReader {
-        let number = state.withLock {
+        let (number, replaced) = state.withLock {
             $0.addReader(
-                stdoutFrom: stdoutFrom, stderrFrom: stderrFrom, only: channel, follows: follows,
+                stdoutFrom: stdoutFrom, stderrFrom: stderrFrom, only: channel, follows: follows, name: name,
                 followsInput: followsInput)
         }
+        replaced?.resume()
         return ExecReader(session: self, number: number)
     }
 }

@@ -6,7 +6,7 @@ extension ExecState {
         starting command: ExecCommand?, container: ContainerID, _ secrets: SecretFile?, now: ExecFollowers.Instant
     ) {
         var followers = ExecFollowers(overflow: command?.overflow ?? .slow)
-        followers.vanished(at: ExecFollowers.Place(stdout: 0, stderr: 0), now: now)
+        followers.started(now: now)
         self.init(
             container: container, stdout: Self.log(secrets), stderr: Self.log(secrets),
             input: ExecInput(isOpen: command.map { $0.takesInput || $0.terminal != nil } ?? false),

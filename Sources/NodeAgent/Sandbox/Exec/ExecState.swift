@@ -36,8 +36,9 @@ package struct ExecState {
         var stderr: Cursor
         /// The only stream that it wants; `nil` for both.
         var channel: UInt8?
-        /// When it goes away before the end, it may come back.
+        /// When it goes away before the end, it may come back, perhaps under a name.
         var follows: Bool
+        var name: String?
         var hasStarted = false
         var hasEnded = false
         /// How much of the input it knows to be passed on; `nil` when it does not want to know.
@@ -71,6 +72,9 @@ package struct ExecState {
     static let interruption = FastableError(
         .unavailable, "The node stops. The command goes on; follow it again in a moment.", retryAfterSeconds: 2)
 
+    private static let replacement = FastableError(
+        .conflict, "Another follower with the same name has taken this one's place.")
+
     let container: ContainerID
     var stdout: ExecLog
     var stderr: ExecLog
@@ -83,6 +87,8 @@ package struct ExecState {
     var isInterrupted = false
     var readers: [Int: Reader] = [:]
     private var readerCount = 0
+    /// Readers whose name another one has now, and that do not know it yet.
+    private var replaced: Set<Int> = []
     private var followers: ExecFollowers
     /// What init keeps of them for the next daemon.
     private var noted: UInt32
@@ -118,27 +124,34 @@ package struct ExecState {
     var recentBytes: Int { readers.isEmpty ? 0 : Limits.execRecentBytes }
 
     /// A reader from given offsets. One that is ahead of the bytes waits for them: after a restart of the daemon, init may
-    /// still have to send again what a reader has already.
+    /// still have to send again what a reader has already. One that has the same name is replaced.
     package mutating func addReader(
-        stdoutFrom: UInt64, stderrFrom: UInt64, only channel: UInt8? = nil, follows: Bool = true, followsInput: Bool
-    ) -> Int {
+        stdoutFrom: UInt64, stderrFrom: UInt64, only channel: UInt8? = nil, follows: Bool = true, name: String? = nil,
+        followsInput: Bool
+    ) -> (number: Int, replacedWaiter: CheckedContinuation<Void, Never>?) {
         readerCount += 1
         let ended = outcome != nil
         let reader = Reader(
             stdout: Cursor(offset: stdoutFrom, least: ended ? stdout.head : 0),
             stderr: Cursor(offset: stderrFrom, least: ended ? stderr.head : 0), channel: channel, follows: follows,
-            inputTold: followsInput ? 0 : nil)
+            name: name, inputTold: followsInput ? 0 : nil)
+        let old = name.flatMap { name in readers.first { $0.value.name == name }?.key }
+        let replaced = old.flatMap { readers.removeValue(forKey: $0) }
+        if let old { self.replaced.insert(old) }
         readers[readerCount] = reader
-        if follows { followers.began(at: reader.place) }
-        return readerCount
+        if follows { followers.began(at: reader.place, name: name, isKnown: replaced != nil) }
+        return (readerCount, replaced?.waiter)
     }
 
     /// Lets a reader go; gives its waiter.
     package mutating func removeReader(
         _ number: Int, now: ExecFollowers.Instant
     ) -> CheckedContinuation<Void, Never>? {
+        replaced.remove(number)
         guard let reader = readers.removeValue(forKey: number) else { return nil }
-        if reader.follows, !reader.hasEnded, !isComplete { followers.vanished(at: reader.place, now: now) }
+        if reader.follows, !reader.hasEnded, !isComplete {
+            followers.vanished(at: reader.place, name: reader.name, now: now)
+        }
         return reader.waiter
     }
 
@@ -189,6 +202,7 @@ package struct ExecState {
     }
 
     package mutating func step(_ number: Int) -> Step {
+        guard !replaced.contains(number) else { return .failure(Self.replacement) }
         guard var reader = readers[number], !reader.hasEnded else { return .end }
         reader.seen = version
         defer { readers[number] = reader }

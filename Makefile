@@ -1,6 +1,6 @@
 # Fastable. The two commands of the README: `make up` and `make test`. `make help` lists the rest.
 
-.PHONY: help up down clean-data build image test test-faults lint format bench
+.PHONY: help up down clean-data build image test test-faults fuzz lint format bench
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -27,11 +27,14 @@ test: ## run the whole test suite
 test-faults: ## bytes through everything while daemons are killed, again and again
 	@FASTABLE_FAULT_ROUNDS=$${FASTABLE_FAULT_ROUNDS:-20} FASTABLE_FAULT_MEGABYTES=$${FASTABLE_FAULT_MEGABYTES:-12} scripts/test.sh --filter '^HostTests\.FaultTests'
 
+fuzz: ## search for hostile bytes that break something, ten minutes a target (FUZZ=tar for one)
+	@scripts/fuzz.sh
+
 lint: ## check formatting and the scripts
 	@scripts/lint.sh
 
 format: ## format the sources
-	@swift format --in-place --recursive --parallel --configuration .swift-format Sources Tests Package.swift
+	@swift format --in-place --recursive --parallel --configuration .swift-format Sources Tests Fuzz/Driver Fuzz/Package.swift Package.swift
 
 bench: ## measure, side by side with what you would use instead
 	@Benchmarks/run.sh

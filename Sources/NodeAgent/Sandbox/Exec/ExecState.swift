@@ -1,16 +1,16 @@
-import FastableCore
-import NIOCore
+package import FastableCore
+package import NIOCore
 
 /// An exec as the node sees it: two output streams, how it ended, and where each reader is. Pure; `ExecSession` performs.
-struct ExecState {
-    enum Outcome {
+package struct ExecState {
+    package enum Outcome {
         case finished(ExecResult)
         /// It did not start, or nobody knows how it ended.
         case failed(FastableError)
     }
 
     /// What a reader does next.
-    enum Step {
+    package enum Step {
         case chunk(ExecChunk)
         /// Read these bytes from the spool file, then tell how far it went.
         case file(channel: UInt8, offset: UInt64, count: Int)
@@ -25,7 +25,7 @@ struct ExecState {
         var least: UInt64 = 0
     }
 
-    struct Reader {
+    package struct Reader {
         var stdout: Cursor
         var stderr: Cursor
         var hasStarted = false
@@ -49,21 +49,21 @@ struct ExecState {
         .unavailable, "The node stops. The command goes on; follow it again in a moment.", retryAfterSeconds: 2)
 
     let container: ContainerID
-    var stdout: ExecLog
-    var stderr: ExecLog
-    var input: ExecInput
+    package var stdout: ExecLog
+    package var stderr: ExecLog
+    package var input: ExecInput
     /// Who has input for which there is no room at the moment.
     var writers: [Int: CheckedContinuation<Void, Never>] = [:]
     var writerCount = 0
-    var outcome: Outcome?
+    package var outcome: Outcome?
     /// This daemon will not hear of it again.
     var isInterrupted = false
-    var readers: [Int: Reader] = [:]
+    package var readers: [Int: Reader] = [:]
     private var readerCount = 0
     /// Rises with everything that is news to a reader.
     private var version = 0
 
-    init(container: ContainerID, stdout: ExecLog, stderr: ExecLog, input: ExecInput, outcome: Outcome? = nil) {
+    package init(container: ContainerID, stdout: ExecLog, stderr: ExecLog, input: ExecInput, outcome: Outcome? = nil) {
         self.input = input
         self.container = container
         self.stdout = stdout
@@ -71,7 +71,7 @@ struct ExecState {
         self.outcome = outcome
     }
 
-    subscript(channel: UInt8) -> ExecLog {
+    package subscript(channel: UInt8) -> ExecLog {
         get { channel == 1 ? stdout : stderr }
         _modify { if channel == 1 { yield &stdout } else { yield &stderr } }
     }
@@ -81,14 +81,14 @@ struct ExecState {
     /// Nothing about it will change any more.
     var isComplete: Bool { outcome != nil && stdout.ended && stderr.ended }
 
-    func slowest(_ channel: UInt8) -> UInt64? { readers.values.map { $0[channel].offset }.min() }
+    package func slowest(_ channel: UInt8) -> UInt64? { readers.values.map { $0[channel].offset }.min() }
 
     /// Bytes of admitted output to keep in memory: for readers that are close behind.
     var recentBytes: Int { readers.isEmpty ? 0 : Limits.execRecentBytes }
 
     /// A reader from given offsets. One that is ahead of the bytes waits for them: after a restart of the daemon, init may
     /// still have to send again what a reader has already.
-    mutating func addReader(stdoutFrom: UInt64, stderrFrom: UInt64, followsInput: Bool) -> Int {
+    package mutating func addReader(stdoutFrom: UInt64, stderrFrom: UInt64, followsInput: Bool) -> Int {
         readerCount += 1
         let ended = outcome != nil
         readers[readerCount] = Reader(
@@ -123,7 +123,7 @@ struct ExecState {
         return true
     }
 
-    mutating func step(_ number: Int) -> Step {
+    package mutating func step(_ number: Int) -> Step {
         guard var reader = readers[number], !reader.hasEnded else { return .end }
         reader.seen = version
         defer { readers[number] = reader }
@@ -184,7 +184,7 @@ struct ExecState {
     }
 
     /// A read of the spool file gave `bytes`, none when the file has been removed.
-    mutating func didRead(_ number: Int, channel: UInt8, _ bytes: ByteBuffer) -> ExecChunk? {
+    package mutating func didRead(_ number: Int, channel: UInt8, _ bytes: ByteBuffer) -> ExecChunk? {
         guard var reader = readers[number] else { return nil }
         let from = reader[channel].offset
         defer { readers[number] = reader }

@@ -5,17 +5,6 @@ public import NIOCore
 public import NodeLinux
 import Synchronization
 
-/// Whom a command runs as, in the container's own numbers.
-public struct ExecUser: Sendable, Equatable {
-    public var uid: UInt32
-    public var gid: UInt32
-
-    public init(uid: UInt32, gid: UInt32) {
-        self.uid = uid
-        self.gid = gid
-    }
-}
-
 /// The execs of one container: starts them through its init, keeps their output and results on disk, finds them again
 /// after a restart of the daemon.
 public final class ExecTable: Sendable {

@@ -1,11 +1,11 @@
 import CLinux
-import FastableCore
+package import FastableCore
 
 extension InitRequest.Spawn {
     /// Checks what init and the kernel would refuse, so that the answer can name the field.
     ///
     /// - Throws: `unprocessable`, or `limit` when the command is too large.
-    init(exec: ExecID, command: ExecCommand, user: ExecUser) throws(FastableError) {
+    package init(exec: ExecID, command: ExecCommand, user: ExecUser) throws(FastableError) {
         try Self.check(!command.arguments.isEmpty, "cmd", "Give at least the program to run.")
         try Self.check(command.workingDirectory.utf8.first == UInt8(ascii: "/"), "cwd", "Give an absolute path.")
         try Self.check(command.timeoutMilliseconds > 0, "timeoutSec", "Give a positive number.")

@@ -1,6 +1,6 @@
 # Fastable. The two commands of the README: `make up` and `make test`. `make help` lists the rest.
 
-.PHONY: help up down clean-data build image test test-faults test-large test-vm lint format bench
+.PHONY: help up down clean-data build image test test-faults test-large test-vm fuzz lint format bench
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,11 +33,14 @@ test-vm: ## the host's tests in a virtual machine with systemd and cgroup v2
 test-large: ## files and trees of 10 GB through both daemons, whose memory must not grow
 	@FASTABLE_LARGE_GIGABYTES=$${FASTABLE_LARGE_GIGABYTES:-10} scripts/test.sh --filter '^HostTests\.LargeStreamTests'
 
+fuzz: ## search for hostile bytes that break something, ten minutes a target (FUZZ=tar for one)
+	@scripts/fuzz.sh
+
 lint: ## check formatting and the scripts
 	@scripts/lint.sh
 
 format: ## format the sources
-	@swift format --in-place --recursive --parallel --configuration .swift-format Sources Tests Package.swift
+	@swift format --in-place --recursive --parallel --configuration .swift-format Sources Tests Fuzz/Driver Fuzz/Package.swift Package.swift
 
 bench: ## measure, side by side with what you would use instead
 	@Benchmarks/run.sh

@@ -5,7 +5,7 @@
 need_toolchain
 install_packages "$repository/scripts/packages-lint.list"
 cd "$repository"
-swift format lint --strict --recursive --parallel --configuration .swift-format Sources Tests Package.swift
+swift format lint --strict --recursive --parallel --configuration .swift-format Sources Tests Fuzz/Driver Fuzz/Package.swift Package.swift
 shellcheck scripts/*.sh images/vibn-dev/build.sh .ci/run Benchmarks/*.sh
 python3 -m compileall -q Tests/Python Benchmarks
 echo "lint: clean"

@@ -30,9 +30,10 @@ extension Init {
                 let length = UInt64(request.timeoutMilliseconds) * 1_000_000
                 exec.pointee.deadline = exec.pointee.startedMonotonic &+ length
             }
-            exec.pointee.input.pointee = InputStream(pipe: ours.input, isTerminal: request.hasTerminal)
-            exec.pointee.output.pointee = OutputStream(pipe: ours.output, isTerminal: request.hasTerminal)
-            exec.pointee.error.pointee = OutputStream(pipe: ours.error, isTerminal: false)
+            let (epoll, isTerminal) = (files.epoll, request.hasTerminal)
+            exec.pointee.input.pointee = InputStream(pipe: ours.input, isTerminal: isTerminal, watchedBy: epoll)
+            exec.pointee.output.pointee = OutputStream(pipe: ours.output, isTerminal: isTerminal, watchedBy: epoll)
+            exec.pointee.error.pointee = OutputStream(pipe: ours.error, isTerminal: false, watchedBy: epoll)
             watch(slot, .output, exec.pointee.output)
             if ours.error >= 0 { watch(slot, .error, exec.pointee.error) }
         }
@@ -103,10 +104,19 @@ extension Init {
         let events = fastable_cgroup_open_events(cgroup, exec.pointee.number)
         guard events >= 0 else { return true }
         exec.pointee.emptyWatch = events
-        let tag = Source.empty.tag(slot: slot, number: exec.pointee.number)
-        if fastable_watch(files.epoll, events, FASTABLE_EVENT_PRIORITY, tag) != 0 { retrySoon() }
-        checkEmpty(slot)
+        watchEmpty(slot)
         return exec.pointee.emptyWatch < 0
+    }
+
+    /// What could not be watched for lack of memory is looked at again soon.
+    func watchEmpty(_ slot: Int) {
+        let exec = execs[slot]
+        guard exec.pointee.emptyWatch >= 0, !exec.pointee.isEmptyWatched else { return }
+        let tag = Source.empty.tag(slot: slot, number: exec.pointee.number)
+        let result = fastable_watch(files.epoll, exec.pointee.emptyWatch, FASTABLE_EVENT_PRIORITY, tag)
+        exec.pointee.isEmptyWatched = result == 0
+        if result != 0 { retrySoon() }
+        checkEmpty(slot)
     }
 
     func checkEmpty(_ slot: Int) {

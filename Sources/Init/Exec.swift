@@ -30,6 +30,7 @@ struct Exec {
     var reported = false
     /// Watched while a kill waits for the last process: `cgroup.events`.
     var emptyWatch: CInt = -1
+    var isEmptyWatched = false
     var receipts = (UInt32(0), UInt32(0), UInt32(0), UInt32(0))
     var receiptCount = 0
 
@@ -105,6 +106,7 @@ struct Exec {
         guard emptyWatch >= 0 else { return }
         _ = fastable_close(emptyWatch)
         emptyWatch = -1
+        isEmptyWatched = false
     }
 
     mutating func free() {

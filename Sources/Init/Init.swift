@@ -67,15 +67,18 @@ final class Init {
     }
 
     func run() -> Never {
-        while true {
-            let count = fastable_wait(files.epoll, events, CInt(Self.eventCapacity), timeout())
-            for index in 0..<max(0, Int(count)) { handle(events[index]) }
-            if reapAgain { reap() }
-            let now = fastable_monotonic()
-            endOverdue(now)
-            if retryAt <= now { retry() }
-            talk()
-        }
+        while true { step() }
+    }
+
+    /// One turn of the loop.
+    func step() {
+        let count = fastable_wait(files.epoll, events, CInt(Self.eventCapacity), timeout())
+        for index in 0..<max(0, Int(count)) { handle(events[index]) }
+        if reapAgain { reap() }
+        let now = fastable_monotonic()
+        endOverdue(now)
+        if retryAt <= now { retry() }
+        talk()
     }
 
     /// Milliseconds until something is due without an event, rounded up.
@@ -166,6 +169,7 @@ final class Init {
         for slot in 0..<execs.end where execs[slot].pointee.isUsed {
             resume(slot)
             resumeInput(slot)
+            watchEmpty(slot)
         }
         if hasLeftovers { sweep() }
     }

@@ -20,11 +20,17 @@ struct InputStream {
 
     private static let endOfTransmission: UInt8 = 4
 
-    init() { isTerminal = false }
+    private let epoll: CInt
 
-    init(pipe: CInt, isTerminal: Bool) {
+    init() {
+        isTerminal = false
+        epoll = -1
+    }
+
+    init(pipe: CInt, isTerminal: Bool, watchedBy epoll: CInt) {
         self.pipe = pipe
         self.isTerminal = isTerminal
+        self.epoll = epoll
     }
 
     var isOpen: Bool { pipe >= 0 }
@@ -118,6 +124,8 @@ struct InputStream {
     }
 
     mutating func close() {
+        // A terminal is one file with its output's descriptor: while that is open, its watch would stay and never rest.
+        if isWatched { _ = fastable_unwatch(epoll, pipe) }
         if pipe >= 0 { _ = fastable_close(pipe) }
         pipe = -1
         isBlocked = false

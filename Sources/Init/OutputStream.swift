@@ -17,6 +17,7 @@ struct OutputStream {
     /// A terminal tells only when it runs dry how much it held.
     private var settlesWhenDry = false
     let isTerminal: Bool
+    private let epoll: CInt
     /// No terminal holds more than this.
     private static let terminalBytes: UInt64 = 128 * 1024
     /// The exit was reported once: what background processes write from now on may be read.
@@ -25,11 +26,15 @@ struct OutputStream {
     /// Not watched at the moment, because there is no room for more.
     var paused = false
 
-    init() { isTerminal = false }
+    init() {
+        isTerminal = false
+        epoll = -1
+    }
 
-    init(pipe: CInt, isTerminal: Bool) {
+    init(pipe: CInt, isTerminal: Bool, watchedBy epoll: CInt) {
         self.pipe = pipe
         self.isTerminal = isTerminal
+        self.epoll = epoll
     }
 
     var ended: Bool { pipe < 0 }
@@ -84,6 +89,8 @@ struct OutputStream {
 
     mutating func close() {
         guard pipe >= 0 else { return }
+        // A terminal is one file with its input's descriptor: while that is open, its watch would stay and never rest.
+        if isTerminal { _ = fastable_unwatch(epoll, pipe) }
         _ = fastable_close(pipe)
         pipe = -1
         guard settlesWhenDry else { return }

@@ -201,6 +201,21 @@ struct TerminalTests {
         }
     }
 
+    /// A command may let go of its terminal and run on; what init still watches of that must not keep it busy.
+    @Test func aTerminalThatNobodyHoldsCostsNothing() async throws {
+        try await InitProcess.withTable { table, process in
+            let script = "echo ready; exec sleep 60 <&- >&- 2>&-"
+            let session = try await table.start(["/bin/bash", "-c", script], terminal: Self.size)
+            let reader = session.events()
+            while let chunk = try await reader.next() { if case .data = chunk { break } }
+            let before = try process.processorTicks()
+            try await Task.sleep(for: .milliseconds(500))
+            #expect(try process.processorTicks() - before <= 5, "it must not spin")
+            session.signal(SIGKILL)
+            #expect(try await reader.finish().result.signal == "SIGKILL")
+        }
+    }
+
     /// More output than a terminal holds, also while a process in the background keeps the terminal open.
     @Test(arguments: [false, true]) func noOutputIsLost(holdsOpen: Bool) async throws {
         try await InitProcess.withTable { table, _ in

@@ -134,6 +134,38 @@ extension MuxStateMachine {
         #expect(!pair.dialer.hasOutput)
     }
 
+    /// A command may print single bytes to both of its outputs while its reader is away: other streams have no part in that.
+    @Test func aReaderThatIsTooFarBehindLosesItsStreamOnly() throws {
+        var pair = MachinePair()
+        let slow = try pair.open()
+        let other = try pair.open()
+        for index in 0..<100 {
+            _ = pair.dialer.send(.data(channel: UInt8(1 + index % 2), pattern(1, from: index)), on: slow, ticket: nil)
+            pair.deliver()
+        }
+        #expect(pair.listener.ended == nil && pair.dialer.ended == nil)
+        let received = pair.listener.events(slow)
+        #expect(received.count == MuxSettings.small.queuedEvents, "what has come stays readable")
+        #expect(
+            received.first == .data(channel: 1, pattern(1)) && received.last == .data(channel: 2, pattern(1, from: 63)))
+        guard case .failed(let error) = pair.listener.take(slow) else { return fail("the gap is not told") }
+        #expect(error.code == .unavailable)
+        guard case .failed = pair.dialer.send(.data(channel: 1, text("x")), on: slow, ticket: nil) else {
+            return fail("the sender does not know")
+        }
+        _ = pair.dialer.send(.message(text("well")), on: other, ticket: nil)
+        pair.deliver()
+        #expect(pair.listener.events(other) == [.message(text("well"))])
+    }
+
+    @Test func streamsThatNobodyHoldsGoWithTheLink() throws {
+        var pair = MachinePair()
+        let id = try pair.open()
+        pair.listener.release(id)
+        _ = pair.listener.linkLost("the network is gone")
+        #expect(pair.listener.streamCount == 0)
+    }
+
     @Test func streamsTakeTurns() throws {
         var pair = MachinePair()
         let bulk = try pair.open()

@@ -1,15 +1,26 @@
 /// One file, directory or link of a tar archive.
-struct TarEntry: Equatable {
-    enum Kind: Equatable { case file, directory, symlink, hardLink }
+package struct TarEntry: Equatable {
+    package enum Kind: Equatable { case file, directory, symlink, hardLink }
 
-    var path: [UInt8]
-    var kind: Kind
-    var size: Int64 = 0
+    package var path: [UInt8]
+    package var kind: Kind
+    package var size: Int64
     /// Permission bits; set-id and sticky bits as they stand in the archive.
-    var mode: UInt32 = 0o644
+    package var mode: UInt32
     /// Seconds since 1970.
-    var modified: Int64 = 0
-    var linkTarget: [UInt8] = []
+    package var modified: Int64
+    package var linkTarget: [UInt8]
+
+    package init(
+        path: [UInt8], kind: Kind, size: Int64 = 0, mode: UInt32 = 0o644, modified: Int64 = 0, linkTarget: [UInt8] = []
+    ) {
+        self.path = path
+        self.kind = kind
+        self.size = size
+        self.mode = mode
+        self.modified = modified
+        self.linkTarget = linkTarget
+    }
 }
 
 /// The 512 bytes before each entry: POSIX ustar, as GNU tar and others write it.

@@ -1,8 +1,8 @@
 import FastableCore
 
 /// Reads a tar archive (ustar, pax, GNU long names) that arrives in pieces of any size. Pure; its input is hostile.
-struct TarReader {
-    enum Event {
+package struct TarReader {
+    package enum Event {
         case entry(TarEntry)
         /// Content of the last entry.
         case data(ArraySlice<UInt8>)
@@ -34,8 +34,10 @@ struct TarReader {
     private var padding = 0
     private var isFirst = true
 
+    package init() {}
+
     /// Whether the archive is complete: its end was seen, or it stopped between two entries.
-    var isComplete: Bool {
+    package var isComplete: Bool {
         switch state {
         case .end: true
         case .header: buffer.isEmpty && !isFirst
@@ -45,7 +47,7 @@ struct TarReader {
 
     /// - Throws: `invalid` when it is not an archive or damaged, `unprocessable` for kinds of entries that are refused, and whatever
     ///   `handle` throws.
-    mutating func feed(_ bytes: ArraySlice<UInt8>, _ handle: (Event) throws -> Void) throws {
+    package mutating func feed(_ bytes: ArraySlice<UInt8>, _ handle: (Event) throws -> Void) throws {
         var bytes = bytes
         while !bytes.isEmpty {
             switch state {

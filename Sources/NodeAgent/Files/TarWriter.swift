@@ -1,7 +1,7 @@
 /// Writes a tar archive: POSIX ustar, with pax headers where a field is too short.
-struct TarWriter {
+package struct TarWriter {
     /// The header of an entry; the content and `padding` follow.
-    static func header(of entry: TarEntry) -> [UInt8] {
+    package static func header(of entry: TarEntry) -> [UInt8] {
         var path = entry.path
         if entry.kind == .directory { path.append(UInt8(ascii: "/")) }
         var records: [UInt8] = []
@@ -18,11 +18,11 @@ struct TarWriter {
         return extended.bytes + records + padding(after: Int64(records.count)) + header.bytes
     }
 
-    static func padding(after size: Int64) -> [UInt8] {
+    package static func padding(after size: Int64) -> [UInt8] {
         [UInt8](repeating: 0, count: Int((512 - size % 512) % 512))
     }
 
-    static let end = [UInt8](repeating: 0, count: 1024)
+    package static let end = [UInt8](repeating: 0, count: 1024)
 
     private static func type(of kind: TarEntry.Kind) -> UInt8 {
         switch kind {

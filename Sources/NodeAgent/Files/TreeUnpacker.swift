@@ -1,13 +1,13 @@
 import CLinux
 import FastableCore
 import Glibc
-import NodeLinux
+package import NodeLinux
 
 /// Unpacks a hostile archive below a directory, and nowhere else.
 ///
 /// Every name is resolved by the kernel below that directory. Files come into being whole; owners are the container's root; set-id
 /// and sticky bits are dropped; a hard link can only be to a file that this archive brought.
-struct TreeUnpacker: ~Copyable {
+package struct TreeUnpacker: ~Copyable {
     private let top: RootedDirectory
     private let owner: UInt32
     private var reader = TarReader()
@@ -17,12 +17,12 @@ struct TreeUnpacker: ~Copyable {
     private var entries = 0
     private(set) var result = TreeResult(files: 0, sizeBytes: 0)
 
-    init(top: RootedDirectory, owner: UInt32) {
+    package init(top: RootedDirectory, owner: UInt32) {
         self.top = top
         self.owner = owner
     }
 
-    mutating func feed(_ bytes: ArraySlice<UInt8>) throws {
+    package mutating func feed(_ bytes: ArraySlice<UInt8>) throws {
         // The reader is taken out so that its events may change this value.
         var reader = reader
         defer { self.reader = reader }

@@ -20,7 +20,8 @@ public enum Limits {
     public static let linkSilenceSeconds = 15
     /// Bytes of one link that senders may hand over before they wait for the network.
     public static let linkSendBufferBytes = 1024 * 1024
-    /// Events of one stream that wait for its reader. Small data is joined, so that only a hostile peer gets here.
+    /// Events of one stream that wait for its reader. Small data of one channel is joined; a stream that gets here all the same
+    /// is reset, with what has arrived still readable.
     public static let streamQueuedEvents = 65_536
     /// Answers (pong, credit, refusal) that wait for the network. A peer that asks and never reads gets here.
     public static let linkQueuedControlFrames = 16_384
@@ -69,6 +70,8 @@ public enum Limits {
     public static let terminalRowsOrColumns = 1...1000
     /// Bytes of one output stream that `fastable-init` holds until the node has stored them.
     public static let initRingBytes = 256 * 1024
+    /// Further than any stream of a command gets. A container that tells of more is not believed.
+    public static let execStreamBytes: UInt64 = 1 << 62
     /// Bytes of one output stream that the node keeps per exec; older bytes are dropped once nobody needs them.
     public static let execOutputKeptBytes = 32 * 1024 * 1024
     /// So much of it is kept behind the place that a reader has come to: when it vanishes, what was on its way to it is lost. That is

@@ -74,12 +74,16 @@ extension MuxStateMachine {
 
     /// Ends both directions: what waits is dropped, the peer is told why.
     package mutating func reset(_ id: UInt32, _ error: FastableError) -> [MuxAction] {
+        end(stream: id, error, dropsReceived: true)
+    }
+
+    mutating func end(stream id: UInt32, _ error: FastableError, dropsReceived: Bool) -> [MuxAction] {
         guard let stream = streams[id], stream.failure == nil, !stream.isReleased else { return [] }
         let isComplete = stream.localEnd == .sent && stream.remoteEnd
         let tickets = dropPending(id)
         _ = withStream(id) { stream in
             stream.failure = error
-            stream.inbound.removeAll()
+            if dropsReceived { stream.inbound.removeAll() }
             if stream.isAnnounced, !isComplete { stream.enqueue(.reset(MuxErrorText.encode(error)), ticket: nil) }
         }
         schedule(id)

@@ -40,7 +40,15 @@ extension MuxStateMachine {
         case .queued: [.wakeReader(stream: frame.stream)]
         case .ignored: []
         case .violation(let what): violation(what)
+        // An honest peer gets here too, with a command that prints single bytes: it costs nobody else the link.
+        case .overflow: end(stream: frame.stream, Self.readerTooSlow, dropsReceived: false)
         }
+    }
+
+    private static var readerTooSlow: FastableError {
+        FastableError(
+            .unavailable, "Too many small pieces wait for their reader. Go on from the last byte that you have.",
+            retryAfterSeconds: 1)
     }
 
     /// The stream is not in the table: its last frames may still have been on their way when it was closed.

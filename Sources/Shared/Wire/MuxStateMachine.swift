@@ -146,7 +146,8 @@ extension MuxStateMachine {
                 return stream.dropPending().tickets
             }
             for ticket in dropped ?? [] { actions.append(.failSender(ticket: ticket, reason.error)) }
-            actions.append(.wakeReader(stream: id))
+            // What nobody holds any more was only there for what it still had to send.
+            if streams[id]?.isReleased == true { remove(id) } else { actions.append(.wakeReader(stream: id)) }
         }
         actions.append(.close)
         return actions

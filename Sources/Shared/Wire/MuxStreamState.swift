@@ -171,7 +171,11 @@ extension MuxStreamState {
 // MARK: receiving
 
 extension MuxStreamState {
-    enum Receipt { case queued, ignored, violation(String) }
+    enum Receipt {
+        case queued, ignored, violation(String)
+        /// The program reads too slowly for pieces that are this small.
+        case overflow
+    }
 
     /// Data or a message from the peer.
     mutating func receive(_ event: MuxStream.Event, byteCount: Int, settings: MuxSettings) -> Receipt {
@@ -182,7 +186,7 @@ extension MuxStreamState {
         receiveWindow -= byteCount
         guard byteCount > 0 else { return .ignored }
         if join(event) { return .ignored }
-        guard inbound.count < settings.queuedEvents else { return .violation("too many small frames on stream \(id)") }
+        guard inbound.count < settings.queuedEvents else { return .overflow }
         inbound.append(event.detached(below: Self.smallBytes))
         return .queued
     }

@@ -13,6 +13,11 @@ package struct ExecInput {
     package struct Piece: Equatable {
         package var offset: UInt64
         package var bytes: ByteBuffer
+
+        package init(offset: UInt64, bytes: ByteBuffer) {
+            self.offset = offset
+            self.bytes = bytes
+        }
     }
 
     /// What became of bytes that a writer offered.

@@ -31,7 +31,7 @@ package struct ExecState {
         package var note: UInt32?
     }
 
-    struct Reader {
+    package struct Reader {
         var stdout: Cursor
         var stderr: Cursor
         /// The only stream that it wants; `nil` for both.
@@ -76,16 +76,16 @@ package struct ExecState {
         .conflict, "Another follower with the same name has taken this one's place.")
 
     let container: ContainerID
-    var stdout: ExecLog
-    var stderr: ExecLog
-    var input: ExecInput
+    package var stdout: ExecLog
+    package var stderr: ExecLog
+    package var input: ExecInput
     /// Who has input for which there is no room at the moment.
     var writers: [Int: CheckedContinuation<Void, Never>] = [:]
     var writerCount = 0
-    var outcome: Outcome?
+    package var outcome: Outcome?
     /// This daemon will not hear of it again.
     var isInterrupted = false
-    var readers: [Int: Reader] = [:]
+    package var readers: [Int: Reader] = [:]
     private var readerCount = 0
     /// Readers whose name another one has now, and that do not know it yet.
     private var replaced: Set<Int> = []

@@ -1,23 +1,23 @@
 import CLinux
-import FastableCore
-import FastableWire
-import NIOCore
+package import FastableCore
+package import FastableWire
+package import NIOCore
 
 /// What the node asks of `fastable-init`, as bytes for its socket. The layout stands in `init_protocol.h`.
-enum InitRequest {
+package enum InitRequest {
     /// Whom a program runs as, where, and for how long.
-    struct Spawn {
+    package struct Spawn {
         var user: ExecUser
         var timeoutMilliseconds: UInt32
         var token: String
         var command: ExecCommand
     }
 
-    static func hello() -> ByteBuffer {
+    package static func hello() -> ByteBuffer {
         message(FASTABLE_MESSAGE_HELLO, stream: 0) { $0.writeInteger(FASTABLE_INIT_VERSION) }
     }
 
-    static func open(_ exec: UInt32, _ spawn: Spawn) -> ByteBuffer {
+    package static func open(_ exec: UInt32, _ spawn: Spawn) -> ByteBuffer {
         frame(FASTABLE_FRAME_OPEN, stream: exec) { payload in
             payload.writeMultipleIntegers(
                 flags(of: spawn), spawn.user.uid, spawn.user.gid, spawn.timeoutMilliseconds)
@@ -41,35 +41,37 @@ enum InitRequest {
             | (spawn.user.groups.isEmpty ? 0 : FASTABLE_OPEN_GROUPS)
     }
 
-    static func input(_ exec: UInt32, _ piece: ExecInput.Piece) -> ByteBuffer {
+    package static func input(_ exec: UInt32, _ piece: ExecInput.Piece) -> ByteBuffer {
         frame(FASTABLE_FRAME_DATA, stream: exec) { payload in
             payload.writeInteger(piece.offset)
             payload.writeImmutableBuffer(piece.bytes)
         }
     }
 
-    static func endInput(_ exec: UInt32, at offset: UInt64) -> ByteBuffer {
+    package static func endInput(_ exec: UInt32, at offset: UInt64) -> ByteBuffer {
         frame(FASTABLE_FRAME_END, stream: exec) { $0.writeInteger(offset) }
     }
 
-    static func resize(_ exec: UInt32, _ size: TerminalSize) -> ByteBuffer {
+    package static func resize(_ exec: UInt32, _ size: TerminalSize) -> ByteBuffer {
         message(FASTABLE_MESSAGE_RESIZE, stream: exec) { $0.writeMultipleIntegers(size.rows, size.columns) }
     }
 
     /// What init is to tell again to the next daemon.
-    static func note(_ exec: UInt32, _ note: UInt32) -> ByteBuffer {
+    package static func note(_ exec: UInt32, _ note: UInt32) -> ByteBuffer {
         message(FASTABLE_MESSAGE_NOTE, stream: exec) { $0.writeInteger(note) }
     }
 
-    static func stored(_ exec: UInt32, channel: UInt8, upTo offset: UInt64) -> ByteBuffer {
+    package static func stored(_ exec: UInt32, channel: UInt8, upTo offset: UInt64) -> ByteBuffer {
         frame(FASTABLE_FRAME_WINDOW, channel: channel, stream: exec) { $0.writeInteger(offset) }
     }
 
-    static func kill(_ exec: UInt32, receipt: UInt32, signal: UInt32) -> ByteBuffer {
+    package static func kill(_ exec: UInt32, receipt: UInt32, signal: UInt32) -> ByteBuffer {
         message(FASTABLE_MESSAGE_KILL, stream: exec) { $0.writeMultipleIntegers(receipt, signal) }
     }
 
-    static func release(_ exec: UInt32) -> ByteBuffer { message(FASTABLE_MESSAGE_RELEASE, stream: exec) { _ in } }
+    package static func release(_ exec: UInt32) -> ByteBuffer {
+        message(FASTABLE_MESSAGE_RELEASE, stream: exec) { _ in }
+    }
 
     private static func message(_ kind: UInt8, stream: UInt32, _ write: (inout ByteBuffer) -> Void) -> ByteBuffer {
         frame(FASTABLE_FRAME_MESSAGE, stream: stream) { payload in
@@ -94,28 +96,28 @@ enum InitRequest {
 }
 
 /// What `fastable-init` tells the node. Init lives in a container: every field is checked.
-enum InitReport: Sendable, Equatable {
+package enum InitReport: Sendable, Equatable {
     /// An exec that init holds when the node connects.
-    struct Held: Sendable, Equatable {
-        var exec: UInt32
-        var stdoutStored: UInt64
-        var stderrStored: UInt64
-        var inputArrived: UInt64
-        var inputPassed: UInt64
-        var takesInput: Bool
+    package struct Held: Sendable, Equatable {
+        package var exec: UInt32
+        package var stdoutStored: UInt64
+        package var stderrStored: UInt64
+        package var inputArrived: UInt64
+        package var inputPassed: UInt64
+        package var takesInput: Bool
         /// The last note about it, 0 without one.
-        var note: UInt32
-        var token: String
+        package var note: UInt32
+        package var token: String
     }
 
-    struct Exit: Sendable, Equatable {
-        var bySignal: Bool
-        var value: Int32
-        var timedOut: Bool
-        var startedNanoseconds: UInt64
-        var durationNanoseconds: UInt64
-        var stdoutBytes: UInt64
-        var stderrBytes: UInt64
+    package struct Exit: Sendable, Equatable {
+        package var bySignal: Bool
+        package var value: Int32
+        package var timedOut: Bool
+        package var startedNanoseconds: UInt64
+        package var durationNanoseconds: UInt64
+        package var stdoutBytes: UInt64
+        package var stderrBytes: UInt64
     }
 
     case welcome(cgroupError: Int32, held: Int)
@@ -130,7 +132,7 @@ enum InitReport: Sendable, Equatable {
     case pong
 
     /// Throws `invalid` when the frame does not follow the protocol.
-    init(_ frame: Frame) throws(FastableError) {
+    package init(_ frame: Frame) throws(FastableError) {
         guard let report = Self.read(frame) else {
             throw FastableError(
                 .invalid, "The container's init sent a message that does not follow the protocol.",
@@ -143,13 +145,16 @@ enum InitReport: Sendable, Equatable {
         var payload = frame.payload
         switch frame.type {
         case .data:
-            guard isOutput(frame.channel), let offset = payload.readInteger(as: UInt64.self) else { return nil }
-            let (_, overflows) = offset.addingReportingOverflow(UInt64(payload.readableBytes))
-            return overflows ? nil : .data(exec: frame.stream, channel: frame.channel, offset: offset, payload)
+            guard isOutput(frame.channel), let offset = payload.readInteger(as: UInt64.self), isPossible(offset) else {
+                return nil
+            }
+            return .data(exec: frame.stream, channel: frame.channel, offset: offset, payload)
         case .end:
             return isOutput(frame.channel) ? .end(exec: frame.stream, channel: frame.channel) : nil
         case .window:
-            guard frame.channel == 0, let offset = payload.readInteger(as: UInt64.self) else { return nil }
+            guard frame.channel == 0, let offset = payload.readInteger(as: UInt64.self), isPossible(offset) else {
+                return nil
+            }
             return .inputPassed(exec: frame.stream, upTo: offset)
         case .message:
             guard let kind = payload.readInteger(as: UInt8.self) else { return nil }
@@ -160,6 +165,9 @@ enum InitReport: Sendable, Equatable {
             return nil
         }
     }
+
+    /// No command gets further; what is added to such an offset is far from the end of the numbers.
+    private static func isPossible(_ offsets: UInt64...) -> Bool { offsets.allSatisfy { $0 <= Limits.execStreamBytes } }
 
     private static func isOutput(_ channel: UInt8) -> Bool { channel == 1 || channel == 2 }
 
@@ -191,6 +199,8 @@ enum InitReport: Sendable, Equatable {
         guard
             let (_, stdout, stderr, arrived, passed, takesInput) = payload.readMultipleIntegers(
                 as: (UInt8, UInt64, UInt64, UInt64, UInt64, UInt8).self),
+            isPossible(stdout, stderr, arrived), passed <= arrived,
+            arrived - passed <= UInt64(FASTABLE_INIT_RING_BYTES),
             let (note, size) = payload.readMultipleIntegers(as: (UInt32, UInt32).self),
             size <= UInt32(FASTABLE_INIT_TOKEN_BYTES),
             let token = payload.readString(length: Int(size))
@@ -204,7 +214,8 @@ enum InitReport: Sendable, Equatable {
     private static func readExit(_ exec: UInt32, _ payload: inout ByteBuffer) -> InitReport? {
         guard let (signal, value, timedOut) = payload.readMultipleIntegers(as: (UInt8, UInt32, UInt8).self),
             let (started, duration, stdout, stderr) = payload.readMultipleIntegers(
-                as: (UInt64, UInt64, UInt64, UInt64).self)
+                as: (UInt64, UInt64, UInt64, UInt64).self),
+            isPossible(stdout, stderr)
         else { return nil }
         let exit = Exit(
             bySignal: signal != 0, value: Int32(clamping: value), timedOut: timedOut != 0, startedNanoseconds: started,

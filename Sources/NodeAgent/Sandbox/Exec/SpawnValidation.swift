@@ -1,11 +1,11 @@
 import CLinux
-import FastableCore
+package import FastableCore
 
 extension InitRequest.Spawn {
     /// Checks what init and the kernel would refuse, so that the answer can name the field.
     ///
     /// - Throws: `unprocessable`, or `limit` when the command is too large.
-    init(exec: ExecID, command: ExecCommand, user: ExecUser) throws(FastableError) {
+    package init(exec: ExecID, command: ExecCommand, user: ExecUser) throws(FastableError) {
         var command = command
         if let secrets = command.secrets {
             try secrets.validate(field: "secretEnv")

@@ -104,7 +104,9 @@ private struct ReportedNode {
             sessions[number]?.cursors[reader] = nil
             sessions[number]?.state.readers[reader] = nil
         case 8: try write(number, &script)
-        case 9: _ = sessions[number]?.state.input.finish()
+        case 9:
+            let end: UInt64? = script.flag() ? UInt64(script.byte()) : nil
+            try? sessions[number]?.state.input.finish(at: end)
         // The connection is lost; what had come of a frame is gone.
         default: decoder = FrameStreamDecoder()
         }
@@ -238,7 +240,7 @@ private struct ReportedNode {
         guard var session = sessions[number] else { return }
         let offset = script.flag() ? script.integer(UInt64.self) : nil
         let bytes = ByteBuffer(repeating: 1, count: Int(script.integer(UInt16.self)) * 3)
-        if case .full(_, let rest)? = try? session.state.input.accept(bytes, at: offset) {
+        if case .full(let rest)? = try? session.state.input.accept(bytes, at: offset) {
             try require(rest.readableBytes > 0, "full without a rest")
         }
         sessions[number] = session

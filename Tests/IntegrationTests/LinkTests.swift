@@ -56,10 +56,6 @@ struct LinkTests {
                     let refused = try await controller.post("shell.exec", input, headers: ["idempotency-key": bad])
                     #expect(refused.status == 400 && refused.body["code"] == "invalid", "\(bad)")
                 }
-                let frames = try await controller.post(
-                    "shell.exec", input,
-                    headers: ["idempotency-key": "a-2", "accept": "application/vnd.fastable.frames"])
-                #expect(frames.status == 422)
                 #expect(work.methods.filter { $0 == .execStart }.count == 1)
             }
         }

@@ -39,7 +39,8 @@ enum ReportTarget {
         func held(_ offset: UInt64, exec: UInt32 = 1) -> [UInt8] {
             message(
                 FASTABLE_MESSAGE_HELD, exec: exec,
-                bigEndian(UInt8(2), offset, offset, offset, offset, UInt8(1), UInt32(0), UInt32(4)) + Array("exec".utf8))
+                bigEndian(UInt8(2), offset, offset, offset, offset, UInt8(1), UInt32(0), UInt32(4)) + Array("exec".utf8)
+            )
         }
         let welcome = message(FASTABLE_MESSAGE_WELCOME, exec: 0, bigEndian(UInt32(1), UInt32(0), UInt32(1)))
         let exited = message(

@@ -18,6 +18,9 @@ let embeddedSettings: [SwiftSetting] = [
     .unsafeFlags(["-wmo"]),
 ]
 
+/// For what compares bytes one by one: without optimization the kept corpus takes minutes.
+let optimizedSettings = swiftSettings + [.unsafeFlags(["-O"])]
+
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
@@ -42,9 +45,10 @@ let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swif
 
 /// One module of ours: `name` for `import`, `path` so that the folders tell the design.
 func module(
-    _ name: String, _ path: String, _ dependencies: [Target.Dependency], excluding: [String] = []
+    _ name: String, _ path: String, _ dependencies: [Target.Dependency], excluding: [String] = [],
+    settings: [SwiftSetting] = swiftSettings
 ) -> Target {
-    .target(name: name, dependencies: dependencies, path: path, exclude: excluding, swiftSettings: swiftSettings)
+    .target(name: name, dependencies: dependencies, path: path, exclude: excluding, swiftSettings: settings)
 }
 
 func program(_ name: String, _ path: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -166,13 +170,15 @@ let package = Package(
         // One test target per module, and three for the whole.
         module("TestSupport", "Tests/TestSupport", ["FastableCore", logging]),
         // `fastable-init` in a simulated kernel: its own sources, by a link, with other system calls.
-        module("SimulatedInit", "Tests/SimulatedInit", ["CLinux"], excluding: ["Init/Program.swift"]),
+        module(
+            "SimulatedInit", "Tests/SimulatedInit", ["CLinux"], excluding: ["Init/Program.swift"],
+            settings: optimizedSettings),
         module(
             "FuzzTargets", "Tests/FuzzTargets",
             [
                 "FastableCore", "FastableWire", "NodeLinux", "NodeFiles", "NodeSandbox", "SimulatedInit", "CLinux",
                 nioCore,
-            ]),
+            ], settings: optimizedSettings),
         tests("CorpusTests", ["FuzzTargets"]),
         tests("CoreTests", ["FastableCore"]),
         tests("WireTests", ["FastableCore", "FastableWire", "FastableIdentity", nioCore, nioPosix, nioSSL]),

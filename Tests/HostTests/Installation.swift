@@ -82,11 +82,20 @@ final class Installation: Sendable {
     }
 
     func startNode(_ index: Int, expectReady: Bool = true) async throws {
+        let linksBefore = links(of: index)
         try processes.start(
             "node-\(index)", programs.appending(path: "fastable-node"), nodeOptions(index),
             log: directory.appending(path: "node-\(index).log"))
         guard expectReady else { return }
+        // The controller may still take the link of a daemon that was killed for a live one.
+        try await eventually("node \(index) is linked") { self.links(of: index) > linksBefore }
         try await eventually("node \(index) is ready") { await self.nodeState(index) == "ready" }
+    }
+
+    /// How often the node's daemons have linked to the controller so far.
+    private func links(of index: Int) -> Int {
+        let log = try? String(contentsOf: directory.appending(path: "node-\(index).log"), encoding: .utf8)
+        return log?.components(separatedBy: "Linked to the controller.").count ?? 1
     }
 
     func nodeState(_ index: Int) async -> String? {

@@ -63,7 +63,7 @@ fi
 
 step "Searching for $seconds s in each of: ${targets[*]} ($at_once at a time)"
 status=0
-declare -A running
+declare -A running=()
 collect() {
     local pid result=0
     wait -n -p pid "${!running[@]}" || result=$?

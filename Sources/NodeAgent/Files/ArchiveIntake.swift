@@ -47,6 +47,9 @@ struct ArchiveIntake: ~Copyable {
         return try unpacker.finish()
     }
 
+    /// Lets go of the entry that was begun.
+    mutating func abandon() { unpacker.abandon() }
+
     private mutating func unpack(_ bytes: ArraySlice<UInt8>) throws {
         archiveBytes += bytes.count
         guard archiveBytes <= Limits.treeBytes else {

@@ -117,6 +117,7 @@ public final class TreePushSink: Sendable {
                     } catch {
                         let failure = FastableError.unexpected(error, doing: "unpacking the archive")
                         state.failure = failure
+                        state.intake.abandon()
                         throw failure
                     }
                 }

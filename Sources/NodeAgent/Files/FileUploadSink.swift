@@ -39,7 +39,11 @@ public final class FileUploadSink: Sendable {
                 try state.withLock { state throws(Errno) in
                     guard state.count + bytes.count <= Limits.rawFileBytes else { throw Errno(EFBIG) }
                     guard state.pending != nil else { throw Errno(EBADF) }
-                    try state.pending?.write(bytes)
+                    do throws(Errno) { try state.pending?.write(bytes) } catch {
+                        // At once, and not when the sender lets go: a disk that is full must not stay so.
+                        state.pending = nil
+                        throw error
+                    }
                     bytes.withUnsafeBytes { state.digest.update($0) }
                     state.count += bytes.count
                 }

@@ -52,6 +52,9 @@ package struct TreeUnpacker: ~Copyable {
         do throws(Errno) { return try body() } catch { throw error.fileError(name, doing: what) }
     }
 
+    /// Lets go of the entry that was begun; nothing may be fed any more.
+    mutating func abandon() { pending = nil }
+
     private mutating func begin(_ entry: TarEntry) throws {
         entries += 1
         guard entries <= Limits.treeFiles else {

@@ -47,7 +47,9 @@ public enum NetworkTools {
 
     public static func routes() async throws -> [Route] {
         let result = try await HostCommand("ip", ["-j", "-4", "route", "show"]).runChecked("read the routing table")
-        return try JSONDecoder().decode([Route].self, from: result.stdout)
+        let routes = try JSONDecoder().decode([Route].self, from: result.stdout)
+        // The route of an interface that was going away meanwhile has a device without a name, which `ip` shows as ‘if’ and a number.
+        return routes.filter { $0.dev.map { if_nametoindex($0) != 0 } ?? true }
     }
 
     /// Names of the host's network interfaces.

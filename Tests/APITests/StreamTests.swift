@@ -83,6 +83,21 @@ import Testing
         }
     }
 
+    @Test func missingOutputIsToldInItsPlace() async throws {
+        try await withServer { server in
+            let frames = try frames(try await server.tool("test.gap", "{}", accept: "application/vnd.fastable.frames"))
+            #expect(frames.map(\.type) == [.data, .message, .data, .message])
+            #expect(String(buffer: frames[1].payload) == #"{"gap":{"from":2,"stream":"stdout","to":100}}"#)
+            let answer = try await server.tool("test.gap", "{}", accept: "text/event-stream")
+            var reader = EventReader()
+            reader.append(answer.body.readableBytesView)
+            #expect(reader.events.map(\.event) == ["output", "output", "gap", "output", "result"])
+            // What was cut in the middle of a character is shown before the gap, and offsets go on behind it.
+            #expect(reader.events[1].data.contains(#""offset":1,"base64""#))
+            #expect(reader.events[3].data == #"{"stream":"stdout","offset":100,"text":"b"}"#)
+        }
+    }
+
     @Test func whatIsFoundComesAsEventsAndOnlyOnce() async throws {
         try await withServer { server in
             let answer = try await server.tool("test.find", "{}", accept: "text/event-stream")

@@ -1,3 +1,4 @@
+import Crypto
 import FastableCore
 import Foundation
 import NIOHTTP1
@@ -31,6 +32,28 @@ struct ShellTests {
             let list = try await host.tool("shell.list", ["project": "p"])
             #expect(list["execs"]?.array?.first?["execId"] == exec)
             #expect(list["execs"]?.array?.first?["state"] == "ended")
+        }
+    }
+
+    /// The answer comes before the command has read anything, and the node may die before it has.
+    @Test(.timeLimit(.minutes(3)), arguments: [10, 100_000, 1_000_000])
+    func aDetachedCommandReadsItsInputToTheEnd(count: Int) async throws {
+        try await Installation.with { host in
+            try await host.tool("projects_create", ["name": "p"])
+            let text = String((0..<count / 10).map { String($0 + 100_000_000) + "\n" }.joined())
+            let started = try await host.tool(
+                "shell.exec",
+                [
+                    "project": "p", "detach": true, "stdin": .string(text),
+                    "cmd": "until [ -e gate ]; do sleep 0.05; done; sha256sum",
+                ])
+            host.killNode(0)
+            try await host.startNode(0)
+            try await host.tool("fs.write", ["project": "p", "path": "gate", "content": ""])
+            let done = try await host.tool("shell.wait", ["execId": try #require(started["execId"])])
+            #expect(done["running"] == false && done["exitCode"] == 0)
+            let digest = SHA256.hash(data: Data(text.utf8)).map { String(format: "%02x", $0) }.joined()
+            #expect(done["stdout"]?.string?.hasPrefix(digest) == true)
         }
     }
 

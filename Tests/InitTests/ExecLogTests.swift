@@ -77,16 +77,38 @@ struct ExecLogTests {
         #expect(log.place(of: 6, upTo: 9, count: 100) == .file(offset: 6, count: 3))
     }
 
-    @Test func aBrokenDiskLosesOnlyWhatIsNotRead() throws {
+    @Test func aFullDiskHoldsUpWhatSomebodyNeeds() throws {
         var log = ExecLog(capacity: 100)
         try log.receive(ByteBuffer(string: "abc"), at: 0)
-        _ = log.admit(needed: 0)
-        log.writingFailed(keepRecent: 10)
+        #expect(log.admit(needed: 0).count == 1)
+        #expect(log.writingFailed(isNeeded: true, keepRecent: 10) == nil)
         #expect(log.place(of: 0, upTo: .max, count: 10) == .memory(ByteBuffer(string: "abc")))
         try log.receive(ByteBuffer(repeating: 1, count: 50), at: 3)
-        #expect(log.admit(needed: 3).isEmpty, "nothing is to be written any more")
+        #expect(log.admit(needed: 3).map(\.offset) == [0], "the same once more, and nothing else")
+        #expect(log.head == 3 && log.written == 0 && log.isHoldingBack)
+        #expect(log.acknowledgement(step: 1) == nil, "init keeps it for the next daemon")
+        log.wrote(keepRecent: 0)
+        #expect(log.acknowledgement(step: 1) == 3)
+        #expect(log.admit(needed: 3).map(\.offset) == [3])
+    }
+
+    @Test func aFullDiskLosesWhatNobodyNeeds() throws {
+        var log = ExecLog(capacity: 100)
+        try log.receive(ByteBuffer(string: "abc"), at: 0)
+        _ = log.admit(needed: nil)
+        log.wrote(keepRecent: 0)
+        try log.receive(ByteBuffer(repeating: 1, count: 50), at: 3)
+        _ = log.admit(needed: nil)
+        #expect(log.writingFailed(isNeeded: false, keepRecent: 10) == 53, "the file begins anew")
+        #expect(log.place(of: 0, upTo: .max, count: 10) == .dropped(upTo: 3), "what is in memory can be read")
+        #expect(log.acknowledgement(step: 1) == 53, "the command goes on")
+        try log.receive(ByteBuffer(repeating: 2, count: 20), at: 53)
+        _ = log.admit(needed: nil)
         log.wrote(keepRecent: 0)
         #expect(log.place(of: 3, upTo: .max, count: 10) == .dropped(upTo: 53))
-        #expect(log.acknowledgement(step: 1) == 53, "the command goes on")
+        #expect(log.place(of: 53, upTo: .max, count: 100) == .file(offset: 53, count: 20))
+        // What the next daemon knows: how much was stored, and where the file begins.
+        let next = ExecLog(capacity: 100, stored: 73, fileStart: 53)
+        #expect(next.place(of: 0, upTo: .max, count: 10) == .dropped(upTo: 53))
     }
 }

@@ -352,4 +352,51 @@ import Testing
             await expectFailure(.invalid) { try await world.run("shell.kill", ["execId": "exe_1"]) }
         }
     }
+
+    @Test func missingOutputIsTold() async throws {
+        try await World.with { world, nodes in
+            _ = try await world.project()
+            nodes[0].onExec { _, exec in
+                try await exec.started()
+                try await exec.write("01")
+                try await exec.send(.gap(channel: 1, from: 2, to: 100))
+                try await exec.write("x")
+                try await exec.finish()
+            }
+            let events = Events()
+            var context = world.context()
+            context.events = { events.add($0) }
+            let input = try JSON.encode(Self.exec)
+            let answer = try JSON.decode(
+                JSONValue.self, from: try await world.services.catalog.run("shell.exec", input: input, context: context)
+            )
+            #expect(answer["truncated"] == true && answer["missingBytes"] == 98)
+            let gaps = events.all.compactMap { event -> String? in
+                if case .missing(let channel, let from, let to) = event { "\(channel) \(from) \(to)" } else { nil }
+            }
+            #expect(gaps == ["1 2 100"])
+        }
+    }
+
+    /// The controller may die the moment after: the node has all of it before it says that the command runs.
+    @Test func inputComesWithTheStart() async throws {
+        try await World.with { world, nodes in
+            _ = try await world.project()
+            let text = String(repeating: "x", count: 300_000)
+            for detached in [false, true] {
+                nodes[0].onExec { start, exec in
+                    var count = 0
+                    while count < start.inputBytes ?? 0, let event = try await exec.stream.next() {
+                        if case .data(0, let bytes) = event { count += bytes.readableBytes }
+                    }
+                    #expect(count == text.utf8.count && start.command.takesInput)
+                    try await exec.started()
+                    try await exec.finish()
+                }
+                let answer = try await world.run(
+                    "shell.exec", ["project": "shop", "cmd": "cat", "stdin": .string(text), "detach": .bool(detached)])
+                #expect(answer["execId"] != nil)
+            }
+        }
+    }
 }

@@ -23,7 +23,7 @@ import Testing
                 switch event {
                 case .execStarted(let exec): state.execs.append(exec)
                 case .output(_, let bytes): state.text += String(buffer: bytes)
-                case .progress, .found: break
+                case .progress, .found, .missing: break
                 }
             }
         }

@@ -146,7 +146,7 @@ final class AttachSession: Sendable {
             }
             if let passed = message.stdin?.passed { log.passed(upTo: passed) }
             if let gap = message.gap {
-                Output.error("\(gap.to - gap.from) bytes of \(gap.stream) are no longer kept.")
+                gap.tell()
                 if gap.stream == "stderr" { progress.stderr = gap.to } else { progress.stdout = gap.to }
             }
             if let error = message.error { throw error }
@@ -159,15 +159,10 @@ final class AttachSession: Sendable {
     private struct Message: Decodable {
         struct Passed: Decodable { var passed: UInt64 }
         struct Started: Decodable { var stdinOffset: UInt64 }
-        struct Gap: Decodable {
-            var stream: String
-            var from: UInt64
-            var to: UInt64
-        }
 
         var started: Started?
         var stdin: Passed?
-        var gap: Gap?
+        var gap: OutputGap?
         var result: ExecAnswer?
         var error: FastableError?
     }

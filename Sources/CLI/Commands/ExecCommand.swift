@@ -215,6 +215,7 @@ private struct ExecStream {
                 case (.data, _): try Output.bytes(Data(buffer: frame.payload))
                 case (.message, _):
                     let message = try JSON.decode(Message.self, from: Data(buffer: frame.payload))
+                    message.gap?.tell()
                     if let started = message.started { interrupts.began(exec: started.execId) }
                     if let result = message.result { return result.exitStatus }
                     if let error = message.error { throw error }
@@ -233,9 +234,20 @@ private struct ExecStream {
     private struct Message: Decodable {
         struct Started: Decodable { var execId: String }
         var started: Started?
+        var gap: OutputGap?
         var result: ExecAnswer?
         var error: FastableError?
     }
+}
+
+/// Output that is no longer kept.
+struct OutputGap: Decodable {
+    var stream: String
+    var from: UInt64
+    var to: UInt64
+
+    /// Says so to whoever looks on.
+    func tell() { Output.error("\(to - min(from, to)) bytes of \(stream) are no longer kept.") }
 }
 
 /// Ctrl-C: the first goes to the command as SIGINT, the second ends this program, at which the controller kills the command with

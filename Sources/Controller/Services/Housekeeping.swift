@@ -28,7 +28,8 @@ struct Housekeeping: Sendable {
         do {
             let day = Self.day
             let execs = try await store.pruneExecs(
-                startedBefore: now.addingTimeInterval(-Double(Limits.execRecordDays) * day))
+                startedBefore: now.addingTimeInterval(
+                    -Double(Limits.execRecordDays) * day - Double(Limits.detachedExecTimeoutLongestSeconds)))
             let certificates = try await store.pruneCertificates(expiredBefore: now.addingTimeInterval(-30 * day))
             let onceKeys = try await store.pruneOnce(expiredBefore: now)
             let joinTokens = try await store.pruneJoinTokens(expiredBefore: now.addingTimeInterval(-7 * day))

@@ -100,7 +100,8 @@ final class OnceService: Sendable {
         guard var fields = try JSON.decode(JSONValue.self, from: answer.output).object else { return answer }
         for name in ["stdout", "stderr"] { fields[name] = "" }
         fields["omitted"] = []
-        fields["truncated"] = false
+        // What was no longer kept is missing from what the door has given, too.
+        fields["truncated"] = .bool(fields["missingBytes"] != nil)
         return Operation.Answer(output: try JSON.encode(JSONValue.object(fields)), detail: answer.detail)
     }
 

@@ -53,6 +53,8 @@ public enum OperationEvent: Sendable {
     case execStarted(ExecID)
     /// Channel 1 is stdout, 2 is stderr. Bytes are complete and in order within a channel.
     case output(channel: UInt8, ByteBuffer)
+    /// Output between these offsets is no longer kept; what follows on the channel begins at `to`.
+    case missing(channel: UInt8, from: UInt64, to: UInt64)
     /// What a search has found, in the words of its answer; never empty.
     case found([JSONValue])
     /// `fraction` is between 0 and 1, `nil` when it cannot be told.

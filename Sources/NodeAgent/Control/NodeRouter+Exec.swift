@@ -9,17 +9,36 @@ import NodeSandbox
 extension NodeRouter {
     func startExec(_ call: NodeCall) async throws {
         let start: ExecStart = try call.arguments()
+        let given = try await input(of: start, call)
         let container = try await sandboxes.ensure(start.container)
         var command = start.command
         let account = try await container.account(command.user)
         command.environment = Self.baseEnvironment.merging(account.environment) { $1 }
             .merging(container.environment) { $1 }.merging(command.environment) { $1 }
         let session = try await container.execs.start(
-            exec: start.exec, container: container.id, command: command, user: account.user, ended: ended)
-        let takesInput = command.takesInput || command.terminal != nil
+            exec: start.exec, container: container.id, command: command, user: account.user, input: given,
+            ended: ended)
+        let takesInput = given == nil && (command.takesInput || command.terminal != nil)
         try await follow(
             session, session.events(follows: start.isFollowed, followsInput: takesInput), call,
             input: takesInput ? .at(0) : nil)
+    }
+
+    /// All that the command is to read, when that comes with the start: nothing runs before it is here.
+    private func input(of start: ExecStart, _ call: NodeCall) async throws -> ByteBuffer? {
+        guard let count = start.inputBytes else { return nil }
+        guard start.command.takesInput, (0...Limits.execInputTextBytes).contains(count) else {
+            throw FastableError(.invalid, "The command cannot be given \(count) bytes of input at its start.")
+        }
+        var input = ByteBuffer()
+        while input.readableBytes < count, let event = try await call.stream.next() {
+            guard case .data(0, var bytes) = event else { continue }
+            input.writeBuffer(&bytes)
+        }
+        guard input.readableBytes == count else {
+            throw FastableError(.invalid, "Of \(count) bytes of input \(input.readableBytes) came.")
+        }
+        return input
     }
 
     /// What every program expects to find, under what image, project and command set. Toolchains that `mise` installs live in

@@ -65,8 +65,15 @@ public struct ExecStart: Codable, Sendable {
     public var command: ExecCommand
     /// Who starts it stays to follow it.
     public var isFollowed: Bool
-    public init(exec: ExecID, container: ContainerSpec, command: ExecCommand, isFollowed: Bool = true) {
+    /// All that it is to read comes first, so many bytes as data on channel 0; then the command is started. `nil` when it is given
+    /// nothing, or by those who follow it.
+    public var inputBytes: Int?
+
+    public init(
+        exec: ExecID, container: ContainerSpec, command: ExecCommand, isFollowed: Bool = true, inputBytes: Int? = nil
+    ) {
         self.isFollowed = isFollowed
+        self.inputBytes = inputBytes
         self.exec = exec
         self.container = container
         self.command = command

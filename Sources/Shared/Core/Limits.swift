@@ -94,8 +94,14 @@ public enum Limits {
     /// First and longest pause before the result of a command, which the disk did not take, is written again.
     public static let execRecordRetryFirstMilliseconds = 100
     public static let execRecordRetryLongestMilliseconds = 10_000
+    /// Pause before output that a full disk did not take is written again; its command is slowed down meanwhile.
+    public static let execWriteRetryMilliseconds = 250
     /// How long the end of a killed command is waited for.
     public static let execKillSeconds = 10
+    /// How long the receipt of a kill waits for the command's result, which comes behind its output.
+    public static let execReceiptResultMilliseconds = 1000
+    /// How often it is looked whether a command that was asked to end has done so.
+    public static let execEndCheckMilliseconds = 50
     /// How long a container's init may take to tell what it holds.
     public static let initGreetingSeconds = 10
     /// First and longest pause before a container's init is connected to again.

@@ -29,6 +29,12 @@ enum TestOperations {
                 try await context.events?(.output(channel: 2, ByteBuffer(bytes: [0xe2, 0x82])))
                 return [:]
             },
+            entry("test.gap", []) { _, context in
+                try await context.events?(.output(channel: 1, ByteBuffer(bytes: [0x61, 0xe2])))
+                try await context.events?(.missing(channel: 1, from: 2, to: 100))
+                try await context.events?(.output(channel: 1, ByteBuffer(string: "b")))
+                return [:]
+            },
             entry("test.find", []) { _, context in
                 try await context.events?(.found([["path": "a"], ["path": "b\n", "line": 2, "text": "x"]]))
                 return [

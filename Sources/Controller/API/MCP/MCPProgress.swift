@@ -31,6 +31,9 @@ package struct MCPProgress: Sendable {
         case .progress(let message, let fraction):
             if !text.isEmpty, !text.hasSuffix("\n") { text += "\n" }
             text += fraction.map { "\(message) (\(Int(($0 * 100).rounded())) %)\n" } ?? "\(message)\n"
+        case .missing(_, let from, let to):
+            if !text.isEmpty, !text.hasSuffix("\n") { text += "\n" }
+            text += "[\(to - min(from, to)) bytes are no longer kept]\n"
         case .output(let channel, let bytes):
             guard let piece = splitters[channel, default: TextSplitter()].take(bytes) else { return }
             // Only the end will be shown: a flood is not worth decoding.

@@ -114,7 +114,7 @@ extension OperationEvent {
     /// What it costs to hold, roughly.
     var byteCount: Int {
         switch self {
-        case .execStarted: 64
+        case .execStarted, .missing: 64
         case .output(_, let bytes): bytes.readableBytes + 64
         case .progress(let message, _): message.utf8.count + 64
         // A path, or a path and a line.

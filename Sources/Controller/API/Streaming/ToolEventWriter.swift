@@ -3,7 +3,7 @@ import FastableCore
 import FoundationEssentials
 import NIOCore
 
-/// The events of a running operation as server-sent events: `started`, `output`, `found`, `progress`, and at last `result` or `error`.
+/// The events of a running operation as server-sent events: `started`, `output`, `gap`, `found`, `progress`, and at last `result` or `error`.
 struct ToolEventWriter {
     private var splitters: [UInt8: TextSplitter] = [:]
     private var offsets: [UInt8: UInt64] = [:]
@@ -23,12 +23,20 @@ struct ToolEventWriter {
             if let piece = splitters[channel, default: TextSplitter()].take(bytes) {
                 write(piece, channel: channel, to: &buffer)
             }
+        case .event(.missing(let channel, let from, let to)):
+            finish(channel, to: &buffer)
+            offsets[channel] = to
+            write("gap", ExecJSON.gap(channel: channel, from: from, to: to), to: &buffer)
         case .outcome(let outcome):
-            for channel in splitters.keys.sorted() {
-                if let piece = splitters[channel]?.finish() { write(piece, channel: channel, to: &buffer) }
-            }
+            for channel in splitters.keys.sorted() { finish(channel, to: &buffer) }
             write(outcome, to: &buffer)
         }
+    }
+
+    /// What was held back in the middle of a character.
+    private mutating func finish(_ channel: UInt8, to buffer: inout ByteBuffer) {
+        if let piece = splitters[channel]?.finish() { write(piece, channel: channel, to: &buffer) }
+        splitters[channel] = nil
     }
 
     private mutating func write(_ outcome: Result<Data, FastableError>, to buffer: inout ByteBuffer) {

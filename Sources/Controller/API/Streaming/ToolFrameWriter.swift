@@ -5,7 +5,7 @@ import FoundationEssentials
 import NIOCore
 
 /// The events of a running operation as frames of the link: a `message` frame with `{"started":{"execId":…}}`, output as `data`
-/// frames on channel 1 and 2, byte for byte, and at last one `message` frame with `{"result":…}` or `{"error":…}`.
+/// frames on channel 1 and 2, byte for byte (where bytes are no longer kept, a `message` with `{"gap":{…}}` in their place), and at last one `message` frame with `{"result":…}` or `{"error":…}`.
 struct ToolFrameWriter {
     static let mediaType = "application/vnd.fastable.frames"
     /// There is one stream where there is no link.
@@ -35,6 +35,10 @@ struct ToolFrameWriter {
         case .event(.execStarted(let exec)):
             let started = ByteBuffer(string: "{\"started\":{\"execId\":\"\(exec)\"}}")
             write(Frame(type: .message, stream: Self.stream, payload: started))
+        case .event(.missing(let channel, let from, let to)):
+            let gap: JSONValue = ["gap": ExecJSON.gap(channel: channel, from: from, to: to)]
+            let payload = ByteBuffer(bytes: (try? JSON.encode(gap)) ?? Data())
+            write(Frame(type: .message, stream: Self.stream, payload: payload))
         case .event(.progress), .event(.found): break
         case .outcome(let outcome):
             write(Frame(type: .message, stream: Self.stream, payload: Self.message(outcome)))

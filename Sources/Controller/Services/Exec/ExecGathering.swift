@@ -47,8 +47,11 @@ final class Gathering: Sendable {
         var attachment = attachment
         while let event = try await attachment.next() {
             state.withLock { $0.add(event) }
-            if let listener, case .data(let channel, _, let bytes) = event {
-                try await listener(.output(channel: channel, bytes))
+            switch event {
+            case .data(let channel, _, let bytes): try await listener?(.output(channel: channel, bytes))
+            case .gap(let channel, let from, let to):
+                try await listener?(.missing(channel: channel, from: from, to: to))
+            case .inputPassed, .finished: break
             }
         }
     }

@@ -10,6 +10,9 @@ struct ExecRun: Sendable {
         var cause: any Error
         var hasStarted: Bool
 
+        /// The node knows a command with this id already.
+        var saysTaken: Bool { !hasStarted && (cause as? FastableError)?.code == .conflict }
+
         func explained(for exec: ExecID) -> FastableError {
             var error = FastableError.unexpected(cause, doing: "following the command")
             guard error.code == .unavailable else { return error }
@@ -73,6 +76,7 @@ struct ExecRun: Sendable {
         var events = ExecEvents(stream)
         var stdout = CappedOutput(limit: Limits.toolOutputBytes)
         var stderr = CappedOutput(limit: Limits.toolOutputBytes)
+        var missingBytes: UInt64 = 0
         var hasStarted = false
         while let step = try await next(&events, hasStarted) {
             switch step {
@@ -88,10 +92,14 @@ struct ExecRun: Sendable {
                     }
                 }
                 try await tell(.output(channel: channel, bytes))
-            case .gap, .inputPassed: break
+            case .gap(let channel, let from, let to):
+                missingBytes += to - min(from, to)
+                try await tell(.missing(channel: channel, from: from, to: to))
+            case .inputPassed: break
             case .finished(let result):
                 guard result.exec == exec else { break }
-                return ExecService.Outcome(result: result, stdout: stdout, stderr: stderr)
+                return ExecService.Outcome(
+                    result: result, stdout: stdout, stderr: stderr, missingBytes: missingBytes)
             }
         }
         throw FastableError(

@@ -15,6 +15,8 @@ public final class ExecService: Sendable {
         var result: ExecResult
         var stdout: CappedOutput
         var stderr: CappedOutput
+        /// Output that was no longer kept when this was followed.
+        var missingBytes: UInt64 = 0
     }
 
     typealias Listener = @Sendable (OperationEvent) async throws -> Void
@@ -60,7 +62,8 @@ public final class ExecService: Sendable {
             id: attempt?.exec ?? ExecID(), workspace: project.workspace, project: project.id, node: placed.client.node,
             startedAt: .nowMilliseconds, command: order.line)
         let start = ExecStart(
-            exec: handle.id, container: placed.project.containerSpec, command: order.command, isFollowed: isFollowed)
+            exec: handle.id, container: placed.project.containerSpec, command: order.command, isFollowed: isFollowed,
+            inputBytes: order.input?.readableBytes)
         if let attempt {
             // Who cancels it by its key must find it before it can start.
             try await record(handle, mayExist: attempt.kind == .again)
@@ -102,21 +105,21 @@ public final class ExecService: Sendable {
         let begun = try await begin(order, on: placed, isFollowed: true, request, attempt)
         metrics.add(.execsRunning, 1)
         defer { metrics.add(.execsRunning, -1) }
-        let writer = order.input.map { input in
-            Task {
-                try await begun.stream.send(data: input, channel: 0)
-                try await begun.stream.finish()
-            }
-        }
-        defer { writer?.cancel() }
         var run = ExecRun(
             exec: begun.handle.id, stream: begun.stream, command: order.command, collectsOutput: collectsOutput)
         run.listener = listener
         do {
+            try await give(order.input, to: begun)
             let outcome = try await run.follow()
             metrics.add(.execOutputBytes, Double(outcome.result.stdoutBytes), ["stdout"])
             metrics.add(.execOutputBytes, Double(outcome.result.stderrBytes), ["stderr"])
             return outcome
+        } catch let failure as ExecRun.NodeFailure where attempt?.kind == .again && failure.saysTaken {
+            // The attempt before this one came to the node after it was asked.
+            begun.stream.reset(FastableError(.cancelled, "The command runs under another attempt."))
+            let found = try await follow(begun.handle.id, on: placed, order.command, request, collectsOutput, listener)
+            guard let found else { throw Self.forgotten(begun.handle.id) }
+            return found
         } catch {
             throw await end(begun, request, after: error)
         }
@@ -138,20 +141,30 @@ public final class ExecService: Sendable {
         let begun = try await begin(order, on: placed, isFollowed: false, request, attempt)
         let exec = begun.handle.id
         do {
+            try await give(order.input, to: begun)
             let attachment: ExecAttachment
             do {
                 attachment = try await ExecAttachment(exec: exec, stream: begun.stream)
             } catch let failure as FastableError {
                 throw ExecRun.NodeFailure(cause: failure, hasStarted: false)
             }
-            if let input = order.input {
-                try await attachment.write(input)
-                try await attachment.finishInput()
-            }
             attachment.close()
+            return exec
+        } catch let failure as ExecRun.NodeFailure where attempt?.kind == .again && failure.saysTaken {
+            begun.stream.reset(FastableError(.cancelled, "The command runs under another attempt."))
             return exec
         } catch {
             throw await end(begun, request, after: error)
+        }
+    }
+
+    /// The node keeps the input and gives it to the command, also when this stream or this controller is gone by then.
+    private func give(_ input: ByteBuffer?, to begun: Begun) async throws {
+        guard let input else { return }
+        do {
+            if input.readableBytes > 0 { try await begun.stream.send(data: input, channel: 0) }
+        } catch is FastableError {
+            // The node has refused the command, or the link is lost: following it tells which.
         }
     }
 

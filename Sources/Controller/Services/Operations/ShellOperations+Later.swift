@@ -32,7 +32,8 @@ extension ShellOperations {
             .init(
                 "List commands",
                 "Lists a project's commands, newest first: which run, and how the others ended. Results and the last "
-                    + "output are kept for \(Limits.finishedExecDays) days."),
+                    + "output are kept for \(Limits.finishedExecDays) days, of the last \(Limits.finishedExecsKept) commands at most."
+            ),
             scope: .exec, annotations: .reading, input: ListInput.self,
             fields: [
                 .optional("limit", .integer(1...Limits.execsPerList, "Entries at most.", default: 20)),
@@ -183,7 +184,8 @@ extension ShellOperations {
                 "End a command",
                 "Ends a command and everything that it started: SIGTERM, then after `graceSec` SIGKILL for all that is left, "
                     + "however it forked. `everythingEnded` is the receipt: no process of the command is left. With `signal` "
-                    + "that signal is sent instead, and only SIGKILL ends everything. A command that has ended is left alone. "
+                    + "that signal is sent instead, and only SIGKILL ends everything. Of a command that has ended, what it left running in the "
+                    + "background is ended. "
                     + "With `idempotencyKey` in place of `execId` the command that was asked for under that key is ended; when "
                     + "none has started yet, none will: a request that still comes with that key fails with cancelled."
             ),

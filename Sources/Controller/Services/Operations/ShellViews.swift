@@ -22,6 +22,7 @@ struct ShellAnswer: Encodable, Sendable {
         result = outcome.result
         stdout = outcome.stdout
         stderr = outcome.stderr
+        missingBytes = outcome.missingBytes
         offsets = ExecOffsets(stdout: outcome.result.stdoutBytes, stderr: outcome.result.stderrBytes)
     }
 
@@ -35,8 +36,8 @@ struct ShellAnswer: Encodable, Sendable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case execId, running, exitCode, signal, stdout, stderr, truncated, omitted, durationMs, timedOut, stdoutBytes,
-            stderrBytes
+        case execId, running, exitCode, signal, stdout, stderr, truncated, omitted, missingBytes, durationMs, timedOut,
+            stdoutBytes, stderrBytes
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -49,6 +50,7 @@ struct ShellAnswer: Encodable, Sendable {
         try fields.encode(stderr.text, forKey: .stderr)
         try fields.encode(stdout.isCut || stderr.isCut || missingBytes > 0, forKey: .truncated)
         try fields.encode(omitted, forKey: .omitted)
+        if missingBytes > 0 { try fields.encode(missingBytes, forKey: .missingBytes) }
         try fields.encode(result?.durationMilliseconds, forKey: .durationMs)
         try fields.encode(result?.timedOut ?? false, forKey: .timedOut)
         try fields.encode(offsets.stdout, forKey: .stdoutBytes)
@@ -84,6 +86,7 @@ struct ShellAnswer: Encodable, Sendable {
                     .required("offset", .count("Of the first byte that is missing: give it to shell.output.")),
                     .required("nextOffset", .count("Of the first byte behind them, which is here.")),
                 ]), "What was cut out of the middle of `stdout` and `stderr`.")),
+        .optional("missingBytes", .count("Printed, but no longer kept when this was read.")),
         .required("durationMs", .nullable(.number(nil, "Milliseconds."))),
         .required("timedOut", .boolean("It was ended because `timeoutSec` had passed.")),
         .required("stdoutBytes", .count("Bytes in all, also those that were cut.")),

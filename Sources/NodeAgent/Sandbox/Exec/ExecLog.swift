@@ -35,8 +35,10 @@ package struct ExecLog {
     package private(set) var ended = false
     /// Present when the command has secrets. `received` counts what it has given on.
     private var redactor: SecretRedactor?
-    /// The file cannot be written: bytes reach only the readers that are there.
-    private var isBroken = false
+    /// The first byte that the file has or may have: what came before was lost when the disk was full.
+    private var fileStart: UInt64
+    /// The disk did not take what was admitted last; it is to be written again, and nothing more is admitted before.
+    package private(set) var isStuck = false
     /// Ends at `head`, and begins at `written` or before.
     private var recent: [Chunk] = []
     private var heldBack: [Chunk] = []
@@ -44,20 +46,22 @@ package struct ExecLog {
     /// Chunks in memory beside those that are still to be written.
     private static let recentChunks = 64
 
-    /// A stream whose bytes before `stored` are in the file already, as far as it keeps them.
+    /// A stream whose bytes before `stored` are in the file already, as far as it keeps them; it has none from before `fileStart`.
     package init(
-        capacity: Int = Limits.execOutputKeptBytes, stored: UInt64 = 0, redactor: SecretRedactor? = nil
+        capacity: Int = Limits.execOutputKeptBytes, stored: UInt64 = 0, fileStart: UInt64 = 0,
+        redactor: SecretRedactor? = nil
     ) {
         self.capacity = capacity
         self.redactor = redactor
-        floor = stored > UInt64(capacity) ? stored - UInt64(capacity) : 0
+        self.fileStart = min(fileStart, stored)
+        floor = max(self.fileStart, stored > UInt64(capacity) ? stored - UInt64(capacity) : 0)
         written = stored
         head = stored
         received = stored
         acknowledged = stored
     }
 
-    package var isHoldingBack: Bool { !heldBack.isEmpty }
+    package var isHoldingBack: Bool { !heldBack.isEmpty || isStuck }
 
     /// Bytes from init. What came before, and was sent again, is skipped; `invalid` when some are missing.
     package mutating func receive(_ bytes: ByteBuffer, at offset: UInt64) throws(FastableError) {
@@ -108,6 +112,7 @@ package struct ExecLog {
 
     /// Makes bytes readable, as long as those from `needed` on can be kept (`nil`: nobody needs any). The result is to be written.
     package mutating func admit(needed: UInt64?) -> [Chunk] {
+        guard !isStuck else { return recent.filter { $0.end > written } }
         var admitted: [Chunk] = []
         while let chunk = heldBack.first {
             let lowest = chunk.end > UInt64(capacity) ? chunk.end - UInt64(capacity) : 0
@@ -118,21 +123,25 @@ package struct ExecLog {
             head = chunk.end
             floor = max(floor, lowest)
         }
-        return isBroken ? [] : admitted
+        return admitted
     }
 
     /// All that was admitted is in the file; `keepRecent` bytes stay in memory for readers that are nearly there.
     package mutating func wrote(keepRecent: Int) {
+        isStuck = false
         written = head
         trim(keepRecent)
     }
 
-    /// The file could not be written: nobody can read back what is not in memory.
-    package mutating func writingFailed(keepRecent: Int) {
-        isBroken = true
+    /// The disk is full. While somebody needs the bytes, they are kept and written again, and the command is slowed down. Otherwise they
+    /// are lost with all that the file had: the answer is where a new file begins.
+    package mutating func writingFailed(isNeeded: Bool, keepRecent: Int) -> UInt64? {
+        isStuck = isNeeded
+        guard !isNeeded else { return nil }
         written = head
+        fileStart = head
         trim(keepRecent)
-        floor = max(floor, recent.first?.offset ?? head)
+        return fileStart
     }
 
     private mutating func trim(_ keepRecent: Int) {
@@ -141,7 +150,7 @@ package struct ExecLog {
         {
             recent.removeFirst()
         }
-        if isBroken { floor = max(floor, recent.first?.offset ?? head) }
+        if floor < fileStart { floor = max(floor, min(fileStart, recent.first?.offset ?? head)) }
     }
 
     /// The offset to acknowledge now, or `nil` while it is not worth a message. Where a later daemon would begin, no occurrence of a

@@ -5,6 +5,8 @@ import FoundationEssentials
 struct ExecRecord: Codable, Sendable {
     var exec: ExecID
     var container: ContainerID
+    /// Its number at the container's init, which names its control group; `nil` in records of an earlier release.
+    var number: UInt32?
     /// How the command ended; `nil` when that could not be learned, see `failure`.
     var result: ExecResult?
     /// Why the command did not start, or why nobody knows how it ended.

@@ -1,4 +1,5 @@
 public import FastableCore
+import Logging
 public import NIOCore
 import Synchronization
 
@@ -33,6 +34,21 @@ extension ExecSession {
         try state.withLock { state throws(FastableError) in
             try state.input.finish(at: offset)
             sendInput(&state)
+        }
+    }
+
+    /// Gives the command all that it is to read, at its own pace. A daemon that takes over goes on with it.
+    func feed(_ input: ByteBuffer) {
+        Task {
+            do {
+                let arrived = state.withLock { $0.input.accepted }
+                var rest = input
+                rest.moveReaderIndex(forwardBy: Int(min(arrived, UInt64(input.readableBytes))))
+                try await write(rest, at: arrived)
+                try finishInput(at: UInt64(input.readableBytes))
+            } catch {
+                link?.logger.info("The input of \(exec) was not given to the end: \(error)")
+            }
         }
     }
 

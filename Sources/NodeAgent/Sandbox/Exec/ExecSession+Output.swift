@@ -55,15 +55,17 @@ extension ExecSession {
         for chunk in chunks where failure == nil {
             do throws(Errno) { try file.write(chunk.bytes, at: chunk.offset) } catch { failure = error }
         }
-        let (stored, isComplete) = state.withLock { state -> (UInt64?, Bool) in
-            if failure == nil {
-                state[channel].wrote(keepRecent: state.recentBytes)
-            } else {
-                state[channel].writingFailed(keepRecent: state.recentBytes)
-            }
-            return (state[channel].acknowledgement(step: Self.acknowledgedBytes), state.isComplete)
+        if let failure { refused(channel, failure) }
+        let (stored, isComplete, goesOn) = state.withLock { state -> (UInt64?, Bool, Bool) in
+            let wasStuck = state[channel].isStuck
+            if failure == nil { state[channel].wrote(keepRecent: state.recentBytes) }
+            return (
+                state[channel].acknowledgement(step: Self.acknowledgedBytes), state.isComplete,
+                wasStuck && failure == nil
+            )
         }
-        if let failure { link?.logger.error("The output of \(exec) cannot be stored: \(failure)") }
+        // What had to wait for the disk follows.
+        if goesOn { schedulePump() }
         if let stored = stored ?? acknowledgeAnyway(channel) {
             link?.send(InitRequest.stored(number, channel: channel, upTo: stored))
         }
@@ -71,6 +73,17 @@ extension ExecSession {
         if let moment = admission.tryAgainAt { schedulePump(at: moment) }
         // Bytes were held back until after the end.
         if isComplete, !chunks.isEmpty { recorder?.record(self) }
+    }
+
+    /// The disk did not take some output.
+    private func refused(_ channel: UInt8, _ failure: Errno) {
+        let wasStuck = state.withLock { $0[channel].isStuck }
+        let next = state.withLock { $0.writingFailed(channel, now: .now) }
+        if let start = next.fileStart { (channel == 1 ? stdout : stderr).restart(at: start) }
+        if let moment = next.tryAgainAt { schedulePump(at: moment) }
+        guard !wasStuck else { return }
+        let end = next.fileStart == nil ? "it is slowed down until it can be" : "what was kept of it is lost"
+        link?.logger.error("The output of \(exec) cannot be stored, \(end): \(failure)")
     }
 
     private static let acknowledgedBytes = Limits.initRingBytes / 4
@@ -237,7 +250,8 @@ extension ExecSession {
     var record: ExecRecord? {
         state.withLock { state in
             var record = ExecRecord(
-                exec: exec, container: container, stdoutEnd: state.stdout.written, stderrEnd: state.stderr.written,
+                exec: exec, container: container, number: number, stdoutEnd: state.stdout.written,
+                stderrEnd: state.stderr.written,
                 isComplete: state.isComplete && !state.isHoldingBack, writtenMilliseconds: WallClock.nowMilliseconds())
             switch state.outcome {
             case nil: return nil

@@ -31,9 +31,10 @@ public final class ExecSession: Sendable {
         self.link = link
         self.recorder = recorder
         self.number = number
-        stdout = store.spool(exec, "stdout")
-        stderr = store.spool(exec, "stderr")
-        let recovered = held.map { ExecState(recovered: $0, container: container, secrets, now: .now) }
+        stdout = store.spool(exec, "stdout", isNew: held == nil)
+        stderr = store.spool(exec, "stderr", isNew: held == nil)
+        let starts = (stdout: stdout.start, stderr: stderr.start)
+        let recovered = held.map { ExecState(recovered: $0, container: container, secrets, starts, now: .now) }
         state = Mutex(recovered ?? ExecState(starting: command, container: container, secrets, now: .now))
     }
 
@@ -46,11 +47,11 @@ public final class ExecSession: Sendable {
         recorder = nil
         number = 0
         secrets = nil
-        stdout = store.spool(record.exec, "stdout")
-        stderr = store.spool(record.exec, "stderr")
+        stdout = store.spool(record.exec, "stdout", isNew: false)
+        stderr = store.spool(record.exec, "stderr", isNew: false)
         var state = ExecState(
-            container: record.container, stdout: ExecLog(stored: record.stdoutEnd),
-            stderr: ExecLog(stored: record.stderrEnd), input: ExecInput(isOpen: false))
+            container: record.container, stdout: ExecLog(stored: record.stdoutEnd, fileStart: stdout.start),
+            stderr: ExecLog(stored: record.stderrEnd, fileStart: stderr.start), input: ExecInput(isOpen: false))
         state.stdout.end()
         state.stderr.end()
         if let result = record.result {
@@ -69,12 +70,16 @@ public final class ExecSession: Sendable {
     public var status: ExecStatus {
         state.withLock { state in
             var status = ExecStatus(
-                exec: exec, running: state.outcome == nil, result: nil, stdoutBytes: state.stdout.received,
+                exec: exec, running: state.outcome == nil && !state.hasNoProcess, result: nil,
+                stdoutBytes: state.stdout.received,
                 stderrBytes: state.stderr.received)
             if case .finished(let result) = state.outcome { status.result = result }
             return status
         }
     }
+
+    /// No process of it is left, although its end may not have been told yet.
+    func everythingEnded() { state.withLock { $0.hasNoProcess = true } }
 
     /// Gives all kept output from the given offsets on, or that of one channel, then the result. Any number of readers may.
     /// One that `follows` is waited for when it vanishes; under a `name` it takes the place of the one before with that name.

@@ -15,10 +15,11 @@ extension ExecState {
 
     /// An exec that init holds, after a restart of the daemon. Those who followed it will come again.
     init(
-        recovered held: InitReport.Held, container: ContainerID, _ secrets: SecretFile?, now: ExecFollowers.Instant
+        recovered held: InitReport.Held, container: ContainerID, _ secrets: SecretFile?,
+        _ fileStarts: (stdout: UInt64, stderr: UInt64), now: ExecFollowers.Instant
     ) {
-        let stdout = Self.log(secrets, stored: held.stdoutStored)
-        let stderr = Self.log(secrets, stored: held.stderrStored)
+        let stdout = Self.log(secrets, stored: held.stdoutStored, fileStart: fileStarts.stdout)
+        let stderr = Self.log(secrets, stored: held.stderrStored, fileStart: fileStarts.stderr)
         let (overflow, count) = ExecFollowers.read(note: held.note)
         var followers = ExecFollowers(overflow: overflow)
         followers.recovered(
@@ -30,7 +31,7 @@ extension ExecState {
             followers: followers, note: held.note)
     }
 
-    private static func log(_ secrets: SecretFile?, stored: UInt64 = 0) -> ExecLog {
-        ExecLog(stored: stored, redactor: secrets?.redactor(from: stored))
+    private static func log(_ secrets: SecretFile?, stored: UInt64 = 0, fileStart: UInt64 = 0) -> ExecLog {
+        ExecLog(stored: stored, fileStart: fileStart, redactor: secrets?.redactor(from: stored))
     }
 }

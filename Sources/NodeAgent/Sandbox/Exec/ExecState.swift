@@ -83,6 +83,8 @@ package struct ExecState {
     var writers: [Int: CheckedContinuation<Void, Never>] = [:]
     var writerCount = 0
     package var outcome: Outcome?
+    /// It was killed, and nothing of it runs.
+    package var hasNoProcess = false
     /// This daemon will not hear of it again.
     var isInterrupted = false
     package var readers: [Int: Reader] = [:]
@@ -174,6 +176,17 @@ package struct ExecState {
             admission.note = note
         }
         return admission
+    }
+
+    /// The disk did not take what was admitted. Gives where the file begins anew, unless it is written again at `tryAgainAt`.
+    package mutating func writingFailed(
+        _ channel: UInt8, now: ExecFollowers.Instant
+    ) -> (fileStart: UInt64?, tryAgainAt: ExecFollowers.Instant?) {
+        followers.expire(now: now)
+        let slowest = readers.values.filter { $0.wants(channel) }.map { $0[channel].offset }.min()
+        let isNeeded = followers.needed(channel, slowest: slowest) != nil
+        let fileStart = self[channel].writingFailed(isNeeded: isNeeded, keepRecent: recentBytes)
+        return (fileStart, isNeeded ? now + .milliseconds(Limits.execWriteRetryMilliseconds) : nil)
     }
 
     /// There is news: the readers that waited for it.

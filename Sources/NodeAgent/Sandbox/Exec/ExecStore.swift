@@ -1,6 +1,7 @@
 import FastableCore
 import FoundationEssentials
 import Glibc
+import NIOCore
 import NodeLinux
 import Synchronization
 
@@ -13,6 +14,8 @@ final class ExecStore: Sendable {
         var complete: Set<ExecID> = []
         /// Execs that were running, or whose background processes were, when it was last written.
         var incomplete: Set<ExecID> = []
+        /// The highest that a command of the present container had.
+        var highestNumber: UInt32 = 0
     }
 
     let directory: String
@@ -28,8 +31,9 @@ final class ExecStore: Sendable {
                 recordLimit: recordLimit, spoolLimit: spoolLimit, ageSeconds: Limits.finishedExecDays * 24 * 3600))
     }
 
-    func spool(_ exec: ExecID, _ stream: String) -> SpoolFile {
-        SpoolFile(directory: folder(exec), name: stream, capacity: Limits.execOutputKeptBytes)
+    func spool(_ exec: ExecID, _ stream: String, isNew: Bool) -> SpoolFile {
+        let start = isNew ? 0 : SpoolFile.start(of: stream, in: folder(exec))
+        return SpoolFile(directory: folder(exec), name: stream, capacity: Limits.execOutputKeptBytes, start: start)
     }
 
     private func folder(_ exec: ExecID) -> String { directory + "/" + exec.description }
@@ -37,7 +41,7 @@ final class ExecStore: Sendable {
     private func recordPath(_ exec: ExecID) -> String { folder(exec) + ".json" }
 
     /// Reads the directory, making it when it is not there.
-    func scan() throws(FastableError) -> Contents {
+    func scan(for container: ContainerID) throws(FastableError) -> Contents {
         if mkdir(directory, 0o700) < 0, errno != EEXIST {
             throw Self.failure(Errno.last, "create the folder of commands")
         }
@@ -53,7 +57,11 @@ final class ExecStore: Sendable {
             guard let exec = ExecID(name.hasSuffix(".json") ? String(name.dropLast(5)) : name) else { continue }
             if !name.hasSuffix(".json") { folders.insert(exec) }
             guard !contents.complete.contains(exec), !contents.incomplete.contains(exec) else { continue }
-            if let record = try read(exec), record.isComplete {
+            let record = try read(exec)
+            if let record, record.container == container {
+                contents.highestNumber = max(contents.highestNumber, record.number ?? 0)
+            }
+            if let record, record.isComplete {
                 contents.complete.insert(exec)
                 records.append(record)
             } else {
@@ -61,7 +69,7 @@ final class ExecStore: Sendable {
             }
         }
         // The daemon may have ended between a record and this.
-        for exec in folders.intersection(contents.complete) { removeSecrets(exec) }
+        for exec in folders.intersection(contents.complete) { removeState(exec) }
         for record in records.sorted(by: { $0.writtenMilliseconds < $1.writtenMilliseconds }) { keep(record) }
         return contents
     }
@@ -93,8 +101,7 @@ final class ExecStore: Sendable {
             throw FastableError.unexpected(error, doing: "writing the result of a command")
         }
         guard record.isComplete else { return }
-        // Init sends no output again that could need them.
-        removeSecrets(record.exec)
+        removeState(record.exec)
         keep(record)
     }
 
@@ -147,11 +154,32 @@ final class ExecStore: Sendable {
     /// What a restarted daemon needs to mask the output of a command; `nil` when it has no secrets.
     func secrets(of exec: ExecID) -> SecretFile? { SecretFile(foundIn: folder(exec)) }
 
-    private func removeSecrets(_ exec: ExecID) { SecretFile.remove(from: folder(exec)) }
+    // MARK: input
+
+    /// Keeps what a command that is about to start will read; `nil` when there is some of a command with its id.
+    func keepInput(_ bytes: ByteBuffer, of exec: ExecID) throws(FastableError) -> InputFile? {
+        do throws(Errno) { return try InputFile(bytes, in: folder(exec)) } catch {
+            if error.number == EEXIST { return nil }
+            throw FastableError.unexpected(error, doing: "storing the input of a command")
+        }
+    }
+
+    /// What a command still has to be given by a restarted daemon; `nil` when others give it its input.
+    func input(of exec: ExecID) throws(FastableError) -> ByteBuffer? {
+        do throws(Errno) { return try InputFile.bytes(foundIn: folder(exec)) } catch {
+            throw Self.failure(error, "read the input of a command")
+        }
+    }
+
+    /// What only a command needs that is not over.
+    private func removeState(_ exec: ExecID) {
+        SecretFile.remove(from: folder(exec))
+        InputFile.remove(from: folder(exec))
+    }
 
     private func removeSpool(_ exec: ExecID) {
-        removeSecrets(exec)
-        for stream in ["stdout", "stderr"] { unlink(folder(exec) + "/" + stream) }
+        removeState(exec)
+        for stream in ["stdout", "stderr"] { SpoolFile.remove(stream, in: folder(exec)) }
         rmdir(folder(exec))
     }
 

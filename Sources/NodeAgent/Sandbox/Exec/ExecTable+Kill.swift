@@ -18,23 +18,29 @@ extension ExecTable {
         }
         guard let session = registry[exec] else {
             _ = try await self.session(exec)
+            if signal == 9 { _ = try await endLeftovers(of: exec) }
             return
         }
         let problem = try await receipt(session, signal: UInt32(signal))
         switch problem.number {
-        case 0, ESRCH: return
+        case 0, ESRCH:
+            if signal == 9 { session.everythingEnded() }
+        case EBUSY:
+            throw FastableError(
+                .limit, "Others are ending the command already. Ask again how it ended.", retryAfterSeconds: 1)
         default:
             throw FastableError(
                 .internal, "The command could not be ended. The log of the node has the cause.", context: "\(problem)")
         }
     }
 
-    /// Asks a command to end by a signal, and ends everything that is left of it after `grace`. Returns when nothing is.
-    /// Throws like `kill`.
+    /// Asks a command to end by a signal, and ends everything that is left of it after `grace`. Returns when nothing is, although somebody
+    /// who follows it may still have to read what it printed; the receipt has no result then. Throws like `kill`.
     public func end(_ exec: ExecID, signal: Int32, grace: Duration) async throws -> ExecKillReceipt {
         guard let session = registry[exec] else {
-            return ExecKillReceipt(
-                everythingEnded: true, wasForced: false, result: try await self.session(exec).status.result)
+            let result = try await self.session(exec).status.result
+            let wasForced = try await endLeftovers(of: exec)
+            return ExecKillReceipt(everythingEnded: true, wasForced: wasForced, result: result)
         }
         var wasForced = false
         if signal != 9, session.status.running {
@@ -43,22 +49,43 @@ extension ExecTable {
         }
         // Also what a command that has ended left running in the background.
         try await kill(exec, signal: 9)
-        return ExecKillReceipt(everythingEnded: true, wasForced: wasForced, result: try await result(of: session))
+        let result = try await first(within: .milliseconds(Limits.execReceiptResultMilliseconds)) {
+            try await self.result(of: session)
+        }
+        return ExecKillReceipt(everythingEnded: true, wasForced: wasForced, result: result ?? nil)
     }
 
-    /// `true` when the command ended in time.
+    /// `true` when the command ended in time. Its end is told only behind its output, which may have to wait for a reader: that no
+    /// process is left says as much.
     private func ends(_ session: ExecSession, within grace: Duration) async throws -> Bool {
-        try await withThrowingTaskGroup(of: Bool.self) { group in
-            group.addTask {
-                _ = try await self.result(of: session)
+        let hasEnded = try await first(within: grace) {
+            try await withThrowingTaskGroup(of: Void.self, returning: Bool.self) { group in
+                group.addTask { _ = try await self.result(of: session) }
+                group.addTask {
+                    while self.isPopulated(session.number) {
+                        try await Task.sleep(for: .milliseconds(Limits.execEndCheckMilliseconds))
+                    }
+                }
+                defer { group.cancelAll() }
+                try await group.next()
                 return true
             }
+        }
+        return hasEnded ?? false
+    }
+
+    /// What `body` gives, or `nil` when that takes longer.
+    private func first<Value: Sendable>(
+        within time: Duration, _ body: @escaping @Sendable () async throws -> Value
+    ) async throws -> Value? {
+        try await withThrowingTaskGroup(of: Value?.self) { group in
+            group.addTask { try await body() }
             group.addTask {
-                try await Task.sleep(for: grace)
-                return false
+                try await Task.sleep(for: time)
+                return nil
             }
             defer { group.cancelAll() }
-            return try await group.next() ?? false
+            return try await group.next() ?? nil
         }
     }
 

@@ -72,7 +72,10 @@ public final class ExecTable: Sendable {
     ///
     /// - Throws: `gone` when the container has ended, `unavailable` when it does not answer.
     public func recover() async throws {
-        let contents = try await BlockingPool.shared.run { [store] in try store.scan() }
+        let contents = try await BlockingPool.shared.run { [store, container] in try store.scan(for: container) }
+        // A number is never given twice: what one command left running must not become another's.
+        let highest = max(contents.highestNumber, try highestGroupNumber())
+        state.withLock { $0.lastNumber = max($0.lastNumber, highest) }
         do { try await connect() } catch {
             let error = FastableError.unexpected(error, doing: "connecting to the container")
             if error.code == .gone {
@@ -108,29 +111,51 @@ public final class ExecTable: Sendable {
     ///   malformed, `conflict` when the id was used before, `cancelled` when it is among the `ended` ones, `unavailable`
     ///   while the container does not answer.
     public func start(
-        exec: ExecID, container: ContainerID, command: ExecCommand, user: ExecUser, ended: EndedExecs = EndedExecs()
+        exec: ExecID, container: ContainerID, command: ExecCommand, user: ExecUser, input: ByteBuffer? = nil,
+        ended: EndedExecs = EndedExecs()
     ) async throws -> ExecSession {
         guard container == self.container else { throw Self.gone }
         let spawn = try InitRequest.Spawn(exec: exec, command: command, user: user)
-        let secrets = try await secrets(of: exec, command)
+        let kept = try await keep(command.secrets, input, for: exec)
         do {
-            return try start(exec, spawn, secrets, ended)
+            let session = try start(exec, spawn, kept.secrets, ended)
+            if let input { session.feed(input) }
+            return session
         } catch {
             // It is of this attempt: that of another one with the same id could not have been made.
-            secrets?.remove()
+            kept.secrets?.remove()
+            kept.input?.remove()
             throw error
         }
     }
 
-    /// What another daemon would need to mask the output: it must be there before the command can print.
-    private func secrets(of exec: ExecID, _ command: ExecCommand) async throws -> SecretFile? {
-        guard let secrets = command.secrets, !secrets.values.isEmpty else { return nil }
-        guard registry[exec] == nil else { throw Self.taken(exec) }
+    /// What another daemon would need to mask the output, and to go on giving the command what it reads: it must be there before the
+    /// command is.
+    private func keep(
+        _ secrets: ExecSecrets?, _ input: ByteBuffer?, for exec: ExecID
+    ) async throws -> (secrets: SecretFile?, input: InputFile?) {
+        let secrets = secrets.flatMap { $0.values.isEmpty ? nil : $0 }
+        guard secrets != nil || input != nil else { return (nil, nil) }
+        guard !isKnown(exec) else { throw Self.taken(exec) }
         return try await BlockingPool.shared.run { [store] in
-            guard let file = try store.keepSecrets(secrets, of: exec) else { throw Self.taken(exec) }
-            return file
+            var secretFile: SecretFile?
+            if let secrets {
+                guard let file = try store.keepSecrets(secrets, of: exec) else { throw Self.taken(exec) }
+                secretFile = file
+            }
+            guard let input else { return (secretFile, nil) }
+            do {
+                guard let file = try store.keepInput(input, of: exec) else { throw Self.taken(exec) }
+                return (secretFile, file)
+            } catch {
+                secretFile?.remove()
+                throw error
+            }
         }
     }
+
+    /// It runs, or has run as far as is remembered.
+    private func isKnown(_ exec: ExecID) -> Bool { registry[exec] != nil || store.isComplete(exec) }
 
     private static func taken(_ exec: ExecID) -> FastableError {
         FastableError(.conflict, "A command with the id \(exec) exists already. Use a new id.")
@@ -141,6 +166,8 @@ public final class ExecTable: Sendable {
     ) throws -> ExecSession {
         try state.withLock { state in
             try Self.requireConnection(state)
+            // One that has ended is not in the registry any more: a late retry must not run it again.
+            guard !isKnown(exec) else { throw Self.taken(exec) }
             guard registry.runningCount < Limits.execsPerContainer else { throw ExecSession.tooMany }
             repeat { state.lastNumber &+= 1 } while registry[state.lastNumber] != nil || state.lastNumber == 0
             let session = ExecSession(
@@ -181,7 +208,9 @@ public final class ExecTable: Sendable {
         if let session = registry[exec] { return session }
         guard let record else {
             throw FastableError(
-                .notFound, "There is no command \(exec). Results are kept for \(Limits.finishedExecDays) days.")
+                .notFound,
+                "There is no command \(exec). Results are kept for \(Limits.finishedExecDays) days, those of the last "
+                    + "\(Limits.finishedExecsKept) commands of a project.")
         }
         return ExecSession(record, store: store)
     }

@@ -5,22 +5,62 @@ import Synchronization
 
 /// The last bytes of one output stream on disk: the byte at offset `n` stands at position `n mod capacity`.
 ///
+/// When the disk was full and nobody needed the bytes, the file begins anew behind them, under a name that says where: `stdout@1048576`.
+/// So nobody ever takes other bytes for those that were lost.
+///
 /// It is never synchronized to the disk: it has to survive the daemon, not the machine. Only root can read it.
 final class SpoolFile: Sendable {
-    private let directory: String
-    private let path: String
-    private let capacity: Int
-    private let opened = Mutex<CInt?>(nil)
+    private struct State {
+        var start: UInt64
+        var opened: CInt?
+    }
 
-    init(directory: String, name: String, capacity: Int) {
+    private let directory: String
+    private let name: String
+    private let capacity: Int
+    private let state: Mutex<State>
+
+    /// - Parameter start: the first byte that it has, see `start(of:in:)`.
+    init(directory: String, name: String, capacity: Int, start: UInt64 = 0) {
         self.directory = directory
-        path = directory + "/" + name
+        self.name = name
         self.capacity = capacity
+        state = Mutex(State(start: start))
     }
 
     deinit {
-        if let file = opened.withLock({ $0 }) { close(file) }
+        if let file = state.withLock({ $0.opened }) { close(file) }
     }
+
+    /// The first byte that a file from earlier has; 0 for one that was never begun anew, and without a file.
+    static func start(of name: String, in directory: String) -> UInt64 {
+        files(of: name, in: directory).compactMap { UInt64($0.dropFirst(name.utf8.count + 1)) }.max() ?? 0
+    }
+
+    /// Removes what was written under a name.
+    static func remove(_ name: String, in directory: String) {
+        for file in files(of: name, in: directory) { unlink(directory + "/" + file) }
+    }
+
+    private static func files(of name: String, in directory: String) -> [String] {
+        Directories.names(directory).filter { $0 == name || $0.hasPrefix(name + "@") }
+    }
+
+    private func path(_ start: UInt64) -> String {
+        start == 0 ? "\(directory)/\(name)" : "\(directory)/\(name)@\(start)"
+    }
+
+    /// Forgets all bytes; the next ones are at `start` and behind.
+    func restart(at start: UInt64) {
+        state.withLock { state in
+            if let file = state.opened.take() { close(file) }
+            unlink(path(state.start))
+            state.start = start
+        }
+    }
+
+    /// The first byte that it has.
+    var start: UInt64 { state.withLock { $0.start } }
 
     /// Makes the file, and its directory, when this is the first write.
     func write(_ bytes: ByteBuffer, at offset: UInt64) throws(Errno) {
@@ -55,12 +95,13 @@ final class SpoolFile: Sendable {
     }
 
     private func open(creating: Bool) throws(Errno) -> CInt {
-        try opened.withLock { opened throws(Errno) in
-            if let opened { return opened }
+        try state.withLock { state throws(Errno) in
+            if let opened = state.opened { return opened }
             if creating, mkdir(directory, 0o700) < 0, errno != EEXIST { throw Errno.last }
             let flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | (creating ? O_CREAT : 0)
+            let path = path(state.start)
             let file = try Errno.check { Glibc.open(path, flags, 0o600) }
-            opened = file
+            state.opened = file
             return file
         }
     }

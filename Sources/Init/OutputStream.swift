@@ -14,6 +14,9 @@ struct OutputStream {
     private(set) var stored: UInt64 = 0
     /// Bytes that the command and its children had written when it ended.
     private(set) var exitTotal: UInt64 = .max
+    /// What a pipe holds unless it was made larger.
+    private static let pipeBytes = 64 * 1024
+    private var isGrown = false
     /// A terminal tells only when it runs dry how much it held.
     private var settlesWhenDry = false
     let isTerminal: Bool
@@ -59,12 +62,20 @@ struct OutputStream {
         let count = fastable_read(pipe, memory, piece.count)
         if count > 0 {
             taken += UInt64(count)
+            if count >= Self.pipeBytes { grow() }
             if settlesWhenDry { settleIfDry() }
             return .some
         }
         if count == Int(FASTABLE_AGAIN) { return .some }
         close()
         return .ended
+    }
+
+    /// A pipe that was full belongs to a command that prints a lot: with more room both sides are woken less often.
+    private mutating func grow() {
+        guard !isGrown, !isTerminal else { return }
+        isGrown = true
+        fastable_pipe_grow(pipe)
     }
 
     /// The command has ended: what is in the pipe now still belongs before its exit.

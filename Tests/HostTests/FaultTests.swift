@@ -18,6 +18,16 @@ struct FaultTests {
     /// More than a node keeps of a stream.
     private static let megabytes = number("FASTABLE_FAULT_MEGABYTES") ?? 40
     private static let kills = max(3, megabytes / 16)
+    /// How long a daemon stands still: longer than a link may be silent.
+    private static let pauseSeconds = number("FASTABLE_FAULT_PAUSE_SECONDS") ?? Limits.linkSilenceSeconds + 5
+    private static let silences: [(Direction, Bool)] =
+        number("FASTABLE_FAULT_PAUSE_SECONDS") == nil
+        ? [(.output, true), (.input, false)]
+        : Direction.allCases.flatMap { [($0, true), ($0, false)] }
+    /// Given to repeat a run that failed.
+    private static let seeds =
+        number("FASTABLE_FAULT_SEED").map { [UInt64(bitPattern: Int64($0))] }
+        ?? (0..<rounds).map { _ in UInt64(UInt32.random(in: .min ... .max)) }
 
     private static func number(_ name: String) -> Int? {
         ProcessInfo.processInfo.environment[name].flatMap { Int($0) }
@@ -28,8 +38,7 @@ struct FaultTests {
     /// A file goes into a container as a command's input, or out of it as its output. Output also goes to a second follower, which
     /// goes away and comes back at random.
     @Test(
-        .timeLimit(.minutes(90)), arguments: Direction.allCases,
-        (0..<rounds).map { _ in UInt64.random(in: .min ... .max) })
+        .timeLimit(.minutes(90)), arguments: Direction.allCases, seeds)
     func whatWasSentIsWhatArrives(_ direction: Direction, seed: UInt64) async throws {
         try await Installation.with { host in
             var generator = SeededGenerator(seed: seed)
@@ -49,17 +58,37 @@ struct FaultTests {
                 guard pipe.process.isRunning else { break }
                 try await Self.kill(generator.chance(40), pause: generator.int(0...500), host)
             }
-            while pipe.process.isRunning { try await Task.sleep(for: .milliseconds(20)) }
-            let errors = String(decoding: (try? Data(contentsOf: pipe.errors)) ?? Data(), as: UTF8.self)
-            #expect(pipe.process.terminationStatus == 0, "\(direction), seed \(seed): \(errors)")
-            let difference = Self.difference(all, try await pipe.result(host))
-            #expect(difference == nil, "\(direction), seed \(seed): \(errors)")
+            try await pipe.check(all, host, "\(direction), seed \(seed)")
             if let second = try await second {
                 let difference = Self.difference(all, second)
                 #expect(difference == nil, "second follower, seed \(seed)")
             }
             print("\(Self.megabytes) MB of \(direction), \(Self.kills) kills, seed \(seed)")
             try await eventually("the node is back") { await host.nodeState(0) == "ready" }
+        }
+    }
+
+    /// Both daemons live, and hear nothing of each other for longer than a link may be silent.
+    @Test(.timeLimit(.minutes(5)), arguments: silences)
+    func aSilentLinkLosesNothing(_ direction: Direction, isController: Bool) async throws {
+        try await Installation.with { host in
+            try await host.tool("projects_create", ["name": "p"])
+            let sent = host.directory.appending(path: "sent")
+            try Self.writeWords(40 << 17, to: sent)
+            let all = try Data(contentsOf: sent)
+            if direction == .output {
+                _ = try await host.request(.PUT, "/api/projects/p/fs/file?path=sent", body: all)
+            }
+            let pipe = try Pipe(host, direction, sent)
+            defer { pipe.process.terminate() }
+            try await pipe.hasCome(to: 5 << 20)
+            #expect(pipe.process.isRunning)
+            if isController {
+                try await host.pauseController(seconds: Self.pauseSeconds)
+            } else {
+                try await host.pauseNode(0, seconds: Self.pauseSeconds)
+            }
+            try await pipe.check(all, host, "\(direction), \(isController ? "controller" : "node")")
         }
     }
 
@@ -74,7 +103,7 @@ struct FaultTests {
     }
 
     /// Where two files begin to differ, `nil` when they are the same.
-    private static func difference(_ sent: Data, _ arrived: Data) -> String? {
+    fileprivate static func difference(_ sent: Data, _ arrived: Data) -> String? {
         guard sent != arrived else { return nil }
         let words = min(sent.count, arrived.count) / 8
         let place = (0..<words).first { word(sent, $0) != word(arrived, $0) }
@@ -130,8 +159,17 @@ struct FaultTests {
             return facts?.firstMatch(of: /pos:\s+(\d+)/).flatMap { Int($0.1) } ?? 0
         }
 
+        /// Waits for the end and compares what arrived.
+        func check(_ all: Data, _ host: Installation, _ what: String) async throws {
+            while process.isRunning { try await Task.sleep(for: .milliseconds(20)) }
+            let said = String(decoding: (try? Data(contentsOf: errors)) ?? Data(), as: UTF8.self)
+            #expect(process.terminationStatus == 0, "\(what): \(said)")
+            let difference = FaultTests.difference(all, try await result(host))
+            #expect(difference == nil, "\(what): \(said)")
+        }
+
         /// What came out at the other end. By then everything runs again.
-        func result(_ host: Installation) async throws -> Data {
+        private func result(_ host: Installation) async throws -> Data {
             guard direction == .input else { return try Data(contentsOf: arrived) }
             try await eventually("the node is back") { await host.nodeState(0) == "ready" }
             return try await host.request(.GET, "/api/projects/p/fs/file?path=got").body

@@ -18,6 +18,7 @@ final class Installation: Sendable {
     /// The same ports after a restart: nodes and clients know them.
     private let apiPort: ReservedPort
     private let nodePort: ReservedPort
+    private let disk: SmallDisk?
 
     /// Host tests need root, the built programs and a busybox to make a root filesystem from.
     static let missing: String? = {
@@ -27,8 +28,11 @@ final class Installation: Sendable {
         return nil
     }()
 
-    static func with(nodes: Int = 1, _ body: (Installation) async throws -> Void) async throws {
-        let installation = try Installation()
+    /// - Parameter diskMegabytes: gives the first node a file system of its own, of this size.
+    static func with(
+        nodes: Int = 1, diskMegabytes: Int? = nil, _ body: (Installation) async throws -> Void
+    ) async throws {
+        let installation = try Installation(diskMegabytes)
         do {
             try await installation.startController()
             for index in 0..<nodes { try await installation.joinNode(index) }
@@ -45,13 +49,15 @@ final class Installation: Sendable {
         try installation.expectNothingLeft()
     }
 
-    private init() throws {
+    private init(_ diskMegabytes: Int?) throws {
         (apiPort, nodePort) = (try ReservedPort(), try ReservedPort())
         name = "t" + String(UInt32.random(in: 0...UInt32.max), radix: 16)
-        directory = URL(fileURLWithPath: "/var/lib/fastable/\(name)")
+        let directory = URL(fileURLWithPath: "/var/lib/fastable/\(name)")
+        self.directory = directory
         programs = URL(fileURLWithPath: ProcessInfo.processInfo.environment["FASTABLE_BIN_DIR"] ?? "/nonexistent")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         try Rootfs.make(at: directory.appending(path: "rootfs"))
+        disk = try diskMegabytes.map { try SmallDisk(megabytes: $0, beside: directory.appending(path: "disk")) }
     }
 
     // MARK: the daemons
@@ -106,6 +112,10 @@ final class Installation: Sendable {
     /// SIGKILL: the daemon gets no chance to do anything.
     func killNode(_ index: Int) { processes.kill("node-\(index)") }
     func killController() { processes.kill("controller") }
+    func pauseNode(_ index: Int, seconds: Int) async throws {
+        try await processes.pause("node-\(index)", seconds: seconds)
+    }
+    func pauseController(seconds: Int) async throws { try await processes.pause("controller", seconds: seconds) }
 
     /// Memory of the daemons' own, without the files that they have mapped.
     func privateKilobytes() throws -> (node: Int, controller: Int) {
@@ -113,10 +123,21 @@ final class Installation: Sendable {
     }
 
     func nodeOptions(_ index: Int) -> [String] {
-        [
-            "--instance", nodeName(index), "--state-dir", directory.appending(path: "node-\(index)").path, "--run-dir",
+        let place = index == 0 ? disk?.directory ?? directory : directory
+        return [
+            "--instance", nodeName(index), "--state-dir", place.appending(path: "node-\(index)").path, "--run-dir",
             runDirectory(index),
         ]
+    }
+
+    /// The files with one of these names in the control groups of all containers, whatever the host's version of them.
+    func controlGroupFiles(_ names: [String]) -> [String] {
+        let trees = ["/sys/fs/cgroup"] + ["pids", "memory", "cpu"].map { "/sys/fs/cgroup/\($0)" }
+        return trees.flatMap { tree -> [String] in
+            let group = "\(tree)/fastable-\(nodeName(0))"
+            let containers = (try? FileManager.default.contentsOfDirectory(atPath: group)) ?? []
+            return containers.flatMap { container in names.map { "\(group)/\(container)/\($0)" } }
+        }
     }
 
     private func addImage() throws {
@@ -231,6 +252,7 @@ final class Installation: Sendable {
         for index in 0..<nodes { processes.stop("node-\(index)") }
         for index in 0..<nodes { _ = try? run("fastable-node", ["teardown", "--data"] + nodeOptions(index)) }
         processes.stop("controller")
+        disk?.remove()
     }
 
     private func printLogs() {

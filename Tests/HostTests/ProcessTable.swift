@@ -26,6 +26,14 @@ final class ProcessTable: Sendable {
 
     func stop(_ name: String) { end(name, with: SIGTERM) }
 
+    /// It does nothing for a while: its connections are silent, and none of them is closed.
+    func pause(_ name: String, seconds: Int) async throws {
+        let pid = try #require(running.withLock { $0[name] })
+        Glibc.kill(pid, SIGSTOP)
+        defer { Glibc.kill(pid, SIGCONT) }
+        try await Task.sleep(for: .seconds(seconds))
+    }
+
     /// `RssAnon` of a daemon.
     func privateKilobytes(_ name: String) throws -> Int {
         let pid = try #require(running.withLock { $0[name] })

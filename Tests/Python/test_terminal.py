@@ -124,6 +124,19 @@ def test_a_full_screen_program_draws_and_leaves(shell: Terminal):
     assert shell.status() == 0
 
 
+def test_vim_edits_a_file(shell: Terminal):
+    shell.type("vi edited.txt\n")
+    # An empty buffer shows a tilde at the beginning of each line that is not there.
+    shell.wait_for(r"~.*~.*~")
+    shell.type("ione\ntwo\x1b")
+    shell.type(":s/two/2/\n:wq\n")
+    shell.wait_for(r"ready[#$] ")
+    shell.type("tr '\\n' '+' <edited.txt; rm edited.txt\n")
+    shell.wait_for(r"one\+2\+")
+    shell.type("exit 0\n")
+    assert shell.status() == 0
+
+
 def test_standard_input_arrives_byte_for_byte(project: str):
     data = os.urandom(20 * 1024 * 1024)
     done = subprocess.run([CLI, "exec", "-i", project, "--", "sha256sum"], input=data, capture_output=True, timeout=120)

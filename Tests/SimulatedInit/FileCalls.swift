@@ -147,6 +147,14 @@ func fastable_pending(_ fd: CInt) -> Int {
     }
 }
 
+/// Pipes hold as much as the simulation gives them.
+func fastable_pipe_grow(_ fd: CInt) {
+    _ = call(0) { kernel in
+        _ = kernel.file(fd, "grow")
+        return 0
+    }
+}
+
 // MARK: cgroups
 
 func fastable_cgroup_check(_ directory: CInt) -> CInt {

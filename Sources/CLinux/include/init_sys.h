@@ -69,6 +69,8 @@ long fastable_write(int fd, const void *buffer, size_t size);
 int fastable_close(int fd);
 /// Bytes that wait in a pipe or terminal, or -1 when it is empty and no writer is left.
 long fastable_pending(int pipe);
+/// Gives a pipe as much room as a ring has, if the kernel allows.
+void fastable_pipe_grow(int pipe);
 
 void *fastable_map(size_t size);
 /// Memory that is not copied to commands: it does not slow their start.

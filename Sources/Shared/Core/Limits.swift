@@ -213,6 +213,11 @@ public enum Limits {
     public static let apiConnections = 4096
     /// A connection that is silent for this long, outside of an answer, is closed.
     public static let apiIdleSeconds = 75
+    /// A client whose machine has answered nothing for so long, or not so many questions in a row, has vanished …
+    public static let apiVanishedSeconds = 60
+    public static let apiVanishedProbes = 8
+    /// … which is looked for this often.
+    public static let apiVanishedCheckSeconds = 15
     /// A WebSocket is pinged this often …
     public static let socketPingSeconds = 20
     /// … and closed when nothing came for so long although it could have been heard.
@@ -285,6 +290,8 @@ public enum Limits {
     public static let configurationFileBytes = 1024 * 1024
     /// Longest message and longest value of a log record; the rest is cut and its length told.
     public static let logValueBytes = 4096
+    /// How often memory that is not needed is given back to the machine.
+    public static let memoryReturnSeconds = 10
     /// A daemon that was told to stop cancels its work after this time …
     public static let gracefulShutdownSeconds = 30
     /// … and leaves after this much more, whatever still runs.

@@ -50,6 +50,7 @@ public enum DaemonMain {
         let environment = environment ?? ProcessInfo.processInfo.environment
         // A write to a closed pipe fails then, instead of ending the daemon.
         signal(SIGPIPE, SIG_IGN)
+        MemoryReturn.prepare()
         do {
             let (configuration, log) = try configure(type, Array(arguments.dropFirst()), environment)
             LogBootstrap.start(log)
@@ -89,7 +90,8 @@ public enum DaemonMain {
     ) async throws {
         let notifier = SystemdNotifier(
             environment: environment, logger: logger, ready: plan.ready, healthy: plan.healthy)
-        var configuration = ServiceGroupConfiguration(services: plan.services + [notifier], logger: logger)
+        var configuration = ServiceGroupConfiguration(
+            services: plan.services + [MemoryReturn(), notifier], logger: logger)
         configuration.maximumGracefulShutdownDuration = .seconds(Limits.gracefulShutdownSeconds)
         let group = ServiceGroup(configuration: configuration)
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)

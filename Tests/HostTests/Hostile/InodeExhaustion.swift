@@ -1,0 +1,7 @@
+extension HostileAttack {
+    static let inodeExhaustion = HostileAttack(
+        testDescription: "inode exhaustion",
+        script: "while :; do i=$((i + 1)); : 2>/dev/null >/workspace/$i || { echo full; sleep 0.1; }; done",
+        diskMegabytes: 64
+    ) { scene in try await scene.hasPrinted("full") }
+}

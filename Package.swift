@@ -99,7 +99,7 @@ let package = Package(
             ["FastableCore", nioSSL, crypto, x509, asn1]),
         module(
             "FastableDaemon", "Sources/Shared/Daemon",
-            ["FastableCore", logging, configuration, lifecycle, unixSignals]),
+            ["FastableCore", "CLinux", logging, configuration, lifecycle, unixSignals]),
         .systemLibrary(
             name: "CZstd", path: "Sources/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         module("FastableCompression", "Sources/Shared/Compression", ["FastableCore", "CZstd"]),

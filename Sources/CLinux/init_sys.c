@@ -1,4 +1,5 @@
 #define _GNU_SOURCE
+#include "init_protocol.h"
 #include "init_sys.h"
 
 #include <errno.h>

@@ -38,7 +38,7 @@ import Testing
                 try await Task.sleep(for: .seconds(3))
                 let facts = try #require(try await VanishedPeer.facts(of: channel)?.get())
                 #expect(!facts.saysVanished && facts.probes <= 1, "\(facts)")
-                #expect(facts.lastAcknowledgementMilliseconds < 2000, "\(facts)")
+                #expect(facts.lastAcknowledgementMilliseconds < 10_000, "\(facts)")
                 try await client.close()
                 try? await channel.close()
                 break

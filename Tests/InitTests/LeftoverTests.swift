@@ -95,7 +95,7 @@ struct LeftoverTests {
             }
             let doomed = process.commandProcesses
             let began = ContinuousClock.now
-            let receipt = try await table.end(session.exec, signal: 15, grace: .seconds(3))
+            let receipt = try await table.end(session.exec, signal: 15, grace: .seconds(obeys ? 20 : 1))
             let took = ContinuousClock.now - began
             #expect(receipt.everythingEnded && receipt.wasForced == !obeys)
             #expect(doomed.allSatisfy { !isAlive($0) })

@@ -7,7 +7,7 @@ struct ImportTests {
         ("Sources/Shared/Core", []),
         ("Sources/Shared/Wire", ["FastableCore"]),
         ("Sources/Shared/Identity", ["FastableCore"]),
-        ("Sources/Shared/Daemon", ["FastableCore"]),
+        ("Sources/Shared/Daemon", ["FastableCore", "CLinux"]),
         ("Sources/Shared/Compression", ["FastableCore", "CZstd"]),
         ("Sources/Controller/Domain", ["FastableCore"]),
         ("Sources/Controller/Store", ["FastableCore", "ControllerDomain"]),

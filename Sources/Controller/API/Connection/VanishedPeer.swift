@@ -52,7 +52,7 @@ package enum VanishedPeer {
         }
         channel.closeFuture.whenComplete { _ in task.cancel() }
         // The same where there is nothing to send: see tcp(7) for TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT.
-        let settings: [(CInt, CInt)] = [(4, CInt(Limits.apiVanishedSeconds) / 2), (5, 10), (6, 3)]
+        let settings: [(CInt, Int)] = [(4, Limits.apiVanishedSeconds / 2), (5, 10), (6, 3)]
         channel.setOption(.socketOption(.so_keepalive), value: 1).whenSuccess {
             for (name, value) in settings {
                 _ = channel.setOption(.tcpOption(.init(rawValue: name)), value: value)

@@ -8,7 +8,7 @@ public import FoundationEssentials
 /// nothing. Reads see all writes that returned before. What is missing throws `not_found`, also when it belongs to
 /// another workspace. A failing disk or database throws `unavailable` or `internal` with a sentence for the operator.
 public protocol Store: WorkspaceStore, ProjectStore, NodeStore, EnrollmentStore, TokenStore, ExecStore, AuditStore,
-    OnceStore
+    OnceStore, EventStore, WebhookStore
 {
     /// For metrics.
     func counts() async throws -> StoreCounts
@@ -139,6 +139,57 @@ public protocol OnceStore: Sendable {
     func forgetOnce(_ key: OnceKey) async throws
     /// Forgets keys whose time is over; gives their number.
     func pruneOnce(expiredBefore: Date) async throws -> Int
+}
+
+public protocol EventStore: Sendable {
+    /// Gives the event's place.
+    @discardableResult
+    func appendEvent(_ event: PlatformEvent) async throws -> Int64
+    /// Stores what a node tells of its containers, each change once however often it is told, and only of projects that are placed on
+    /// that node; gives the number of new events.
+    func recordTransitions(_ batch: TransitionBatch, of node: NodeID) async throws -> Int
+    /// Oldest first, behind a sequence number; at most `Limits.pageRows` are looked at.
+    func events(_ filter: EventFilter, after sequence: Int64, limit: Int) async throws -> EventPage
+    func eventRange() async throws -> EventRange
+    /// Forgets events from before a moment, and all but the newest `most`; gives their number.
+    func pruneEvents(before: Date, keeping most: Int) async throws -> Int
+}
+
+public protocol WebhookStore: Sendable {
+    /// Throws `limit` when the workspace has `Limits.webhooksPerWorkspace`.
+    func createWebhook(_ webhook: Webhook) async throws
+    /// All of the workspace, oldest first; of all workspaces when none is named.
+    func webhooks(in workspace: WorkspaceID?) async throws -> [Webhook]
+    func webhook(_ id: WebhookID, in workspace: WorkspaceID) async throws -> Webhook
+    /// Stores how far deliveries are. A webhook that was deleted meanwhile stays deleted.
+    func updateWebhook(_ id: WebhookID, _ progress: Webhook.Progress) async throws
+    func deleteWebhook(_ id: WebhookID, in workspace: WorkspaceID) async throws
+}
+
+/// Some events, and how far the search for them came.
+public struct EventPage: Sendable, Equatable {
+    public var events: [StoredEvent]
+    /// The last event that was looked at, wanted or not: the next page begins behind it.
+    public var last: Int64
+    /// Nothing lies behind it yet.
+    public var isLast: Bool
+
+    public init(events: [StoredEvent], last: Int64, isLast: Bool) {
+        self.events = events
+        self.last = last
+        self.isLast = isLast
+    }
+}
+
+/// The events that are kept; both are 0 when there never was one.
+public struct EventRange: Sendable, Equatable {
+    public var oldest: Int64
+    public var newest: Int64
+
+    public init(oldest: Int64, newest: Int64) {
+        self.oldest = oldest
+        self.newest = newest
+    }
 }
 
 /// One page of a list of projects.

@@ -316,6 +316,31 @@ public enum Limits {
     public static let gitURLBytes = 2048
     public static let gitBranchBytes = 250
 
+    // MARK: events and webhooks
+
+    /// Changes of containers that a node keeps for a controller that is away, and how many it tells at once.
+    public static let transitionsKept = 10_000
+    public static let transitionsPerBatch = 256
+    /// How long an event is kept, and how many at most.
+    public static let eventDays = 30
+    public static let eventsKept = 1_000_000
+    /// A stream of events ends after this time, so that a token which was revoked follows no longer; clients come back by themselves.
+    public static let eventStreamSeconds = 3600
+    public static let webhooksPerWorkspace = 32
+    public static let webhookURLBytes = 2048
+    /// An endpoint has this long to answer, and only this much of its answer is read.
+    public static let webhookAnswerSeconds = 10
+    public static let webhookAnswerBytes = 4096
+    /// Deliveries that are under way at a time, each to another endpoint.
+    public static let webhookDeliveriesAtOnce = 16
+    /// First and longest pause before an event is sent again …
+    public static let webhookRetryFirstSeconds = 5
+    public static let webhookRetryLongestSeconds = 3600
+    /// … and after this long without one success the webhook is switched off.
+    public static let webhookGivesUpHours = 72
+    /// Pause between two looks at what is due.
+    public static let webhookRoundSeconds = 1
+
     // MARK: operations
 
     /// Values (members, elements, scalars) of one JSON request.

@@ -18,6 +18,8 @@ final class Installation: Sendable {
     /// The same ports after a restart: nodes and clients know them.
     private let apiPort: ReservedPort
     private let nodePort: ReservedPort
+    /// For the controller, beside those that every installation has.
+    private let options: [String]
 
     /// Host tests need root, the built programs and a busybox to make a root filesystem from.
     static let missing: String? = {
@@ -27,8 +29,10 @@ final class Installation: Sendable {
         return nil
     }()
 
-    static func with(nodes: Int = 1, _ body: (Installation) async throws -> Void) async throws {
-        let installation = try Installation()
+    static func with(
+        nodes: Int = 1, options: [String] = [], _ body: (Installation) async throws -> Void
+    ) async throws {
+        let installation = try Installation(options)
         do {
             try await installation.startController()
             for index in 0..<nodes { try await installation.joinNode(index) }
@@ -45,7 +49,8 @@ final class Installation: Sendable {
         try installation.expectNothingLeft()
     }
 
-    private init() throws {
+    private init(_ options: [String]) throws {
+        self.options = options
         (apiPort, nodePort) = (try ReservedPort(), try ReservedPort())
         name = "t" + String(UInt32.random(in: 0...UInt32.max), radix: 16)
         directory = URL(fileURLWithPath: "/var/lib/fastable/\(name)")
@@ -68,7 +73,7 @@ final class Installation: Sendable {
             [
                 "--instance", name, "--state-dir", controllerState, "--api-listen", "127.0.0.1:\(apiPort.number)",
                 "--node-listen", "127.0.0.1:\(nodePort.number)",
-            ], log: directory.appending(path: "controller.log"))
+            ] + options, log: directory.appending(path: "controller.log"))
         try await eventually("the controller listens") { FileManager.default.fileExists(atPath: endpoints.path) }
         try await eventually("the API answers") { (try? await self.tool("status", [:])) != nil }
     }

@@ -3,14 +3,7 @@ public import FoundationEssentials
 
 /// Something that happened, for those who want to follow: `GET /api/events` and webhooks.
 public struct PlatformEvent: Sendable, Equatable {
-    /// What can happen. Append only: people filter by these names.
-    public enum Kind: String, Codable, Sendable, CaseIterable {
-        case projectCreated = "project.created"
-        case projectDeleted = "project.deleted"
-        case containerChanged = "container.changed"
-        case nodeConnected = "node.connected"
-        case nodeDisconnected = "node.disconnected"
-    }
+    public typealias Kind = EventKind
 
     /// Whose event it is; `WorkspaceID.system` for the fleet's.
     public var workspace: WorkspaceID
@@ -32,17 +25,36 @@ public struct PlatformEvent: Sendable, Equatable {
         self.data = data
     }
 
+    public static func created(_ project: Project) -> PlatformEvent {
+        PlatformEvent(
+            workspace: project.workspace, kind: .projectCreated, at: project.createdAt, project: project.id,
+            data: ["name": .string(project.name), "image": .string(project.image)])
+    }
+
+    public static func deleted(_ project: Project, at now: Date) -> PlatformEvent {
+        PlatformEvent(
+            workspace: project.workspace, kind: .projectDeleted, at: now, project: project.id, node: project.node,
+            data: ["name": .string(project.name)])
+    }
+
     /// A container's change, as its node told it.
-    public static func changed(_ change: ContainerTransition, in workspace: WorkspaceID, on node: NodeID)
-        -> PlatformEvent
-    {
+    ///
+    /// - Parameter from: the state that was told last.
+    public static func changed(
+        _ change: ContainerTransition, from: ContainerState, in workspace: WorkspaceID, on node: NodeID
+    ) -> PlatformEvent {
         var data: [String: JSONValue] = [
-            "from": .string(change.from.rawValue), "to": .string(change.to.rawValue), "reason": .string(change.reason),
+            "from": .string(from.rawValue), "to": .string(change.to.rawValue), "reason": .string(change.reason),
         ]
         data["container"] = change.container.map { .string($0.description) }
         return PlatformEvent(
             workspace: workspace, kind: .containerChanged, at: Date(milliseconds: change.at.milliseconds),
             project: change.project, node: node, data: data)
+    }
+
+    /// The state that a change of a container led to.
+    public var containerState: ContainerState? {
+        kind == .containerChanged ? data["to"]?.string.flatMap(ContainerState.init) : nil
     }
 }
 
@@ -73,5 +85,23 @@ public struct EventFilter: Sendable, Equatable {
     public func admits(_ event: PlatformEvent) -> Bool {
         workspaces.contains(event.workspace) && (project == nil || project == event.project)
             && (kinds.isEmpty || kinds.contains(event.kind))
+    }
+}
+
+/// The events that are kept, by their places; both are 0 when there never was one.
+public struct EventRange: Sendable, Equatable {
+    public var oldest: Int64
+    public var newest: Int64
+
+    public init(oldest: Int64, newest: Int64) {
+        self.oldest = oldest
+        self.newest = newest
+    }
+
+    /// For a reader that has seen everything up to a place: where to go on when some of what follows is no longer kept, or when the
+    /// place was never given out (another database, a mistake).
+    public func gap(behind place: Int64) -> Int64? {
+        if place > newest { return newest + 1 }
+        return place < oldest - 1 ? oldest : nil
     }
 }

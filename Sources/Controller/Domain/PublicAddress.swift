@@ -13,7 +13,8 @@ public enum PublicAddress {
 
     private static let reservedIPv4: [(network: [UInt8], bits: Int)] = [
         ([0, 0, 0, 0], 8), ([10, 0, 0, 0], 8), ([100, 64, 0, 0], 10), ([127, 0, 0, 0], 8), ([169, 254, 0, 0], 16),
-        ([172, 16, 0, 0], 12), ([192, 0, 0, 0], 24), ([192, 0, 2, 0], 24), ([192, 88, 99, 0], 24), ([192, 168, 0, 0], 16),
+        ([172, 16, 0, 0], 12), ([192, 0, 0, 0], 24), ([192, 0, 2, 0], 24), ([192, 88, 99, 0], 24),
+        ([192, 168, 0, 0], 16),
         ([198, 18, 0, 0], 15), ([198, 51, 100, 0], 24), ([203, 0, 113, 0], 24), ([224, 0, 0, 0], 3),
     ]
 
@@ -29,7 +30,7 @@ public enum PublicAddress {
             return isPublicIPv4(Array(bytes[12...]))
         }
         if matches(bytes, [0x20, 0x02], bits: 16) { return isPublicIPv4(Array(bytes[2..<6])) }
-        // Of 2000::/3, which is all that is public, without the ranges for protocols, benchmarks and documentation.
+        // Of 2000::/3, which is all that is public, without the ranges for protocols (Teredo among them), benchmarks and documentation.
         return matches(bytes, [0x20], bits: 3) && !matches(bytes, [0x20, 0x01, 0x00], bits: 23)
             && !matches(bytes, [0x20, 0x01, 0x0d, 0xb8], bits: 32) && !matches(bytes, [0x3f, 0xff, 0x00], bits: 20)
     }

@@ -4,106 +4,112 @@ public import FoundationEssentials
 import GRDB
 
 extension SQLiteStore {
+    @discardableResult
     public func appendEvent(_ event: PlatformEvent) async throws -> Int64 {
-        let data = try JSON.text(event.data)
-        return try await write { db in try Self.append(event, data, db) }
+        let sequence = try await write { db in try event.append(storedAt: event.at, db) }
+        signals.send()
+        return sequence
     }
 
-    public func recordTransitions(_ batch: TransitionBatch, of node: NodeID) async throws -> Int {
-        try await write { db in
-            let known = try Self.journalEnd(of: node, batch.journal, db)
-            var appended = 0
-            for change in batch.transitions where change.number > known {
-                // A node speaks for its own projects only.
-                let owner = try db.row(
-                    "SELECT workspace_id FROM projects WHERE id = $1 AND node_id = $2", change.project.description,
-                    node.description)
-                guard let owner else { continue }
-                var reader = RowReader(owner)
-                let event = PlatformEvent.changed(change, in: try reader.id(), on: node)
-                _ = try Self.append(event, try JSON.text(event.data), db)
-                appended += 1
-            }
-            if let last = batch.transitions.last?.number, last > known {
-                try db.change(
-                    """
-                    INSERT INTO node_journals (node_id, workspace_id, journal, number) VALUES ($1, $2, $3, $4)
-                    ON CONFLICT (node_id) DO UPDATE SET journal = $3, number = $4
-                    """,
-                    node.description, WorkspaceID.system.description, batch.journal, last)
-            }
-            return appended
-        }
+    public func recordTransitions(_ batch: TransitionBatch, of node: NodeID, at now: Date) async throws {
+        let batch = try batch.validated()
+        let hasNews = try await write { db in try batch.record(of: node, at: now, db) }
+        if hasNews { signals.send() }
     }
+
+    public func eventSignals() -> AsyncStream<Void> { signals.stream() }
 
     public func events(_ filter: EventFilter, after sequence: Int64, limit: Int) async throws -> EventPage {
         let limit = min(max(1, limit), Limits.pageRows)
-        let workspaces = filter.workspaces.map(\.description).sorted()
         return try await read { db in
-            let find = """
-                SELECT \(StoredEvent.columns) FROM events
-                WHERE sequence > $1 AND workspace_id IN (\(workspaces.indices.map { "$\($0 + 2)" }.joined(separator: ", ")))
-                ORDER BY sequence LIMIT $\(workspaces.count + 2)
-                """
-            let values: [(any DatabaseValueConvertible)?] = [sequence] + workspaces + [limit]
-            let rows = try db.rows(find, values: values).map(StoredEvent.init(_:))
+            let range = try EventRange.read(db)
+            let rows = try StoredEvent.rows(filter, after: sequence, limit: limit, db)
+            let isLast = rows.count < limit
+            // Of one moment: behind the newest event nothing was overlooked.
+            let last = isLast ? max(sequence, range.newest) : rows.last?.sequence ?? sequence
             return EventPage(
-                events: rows.filter { filter.admits($0.event) }, last: rows.last?.sequence ?? sequence,
-                isLast: rows.count < limit)
+                events: rows.filter { filter.admits($0.event) }, last: last, isLast: isLast, range: range)
         }
     }
 
-    public func eventRange() async throws -> EventRange {
-        try await read { db in
-            let find = "SELECT COALESCE(MIN(sequence), 0), COALESCE(MAX(sequence), 0) FROM events"
-            guard let row = try db.row(find) else { return EventRange(oldest: 0, newest: 0) }
-            var reader = RowReader(row)
-            return EventRange(oldest: try reader.integer(), newest: try reader.integer())
-        }
-    }
+    public func eventRange() async throws -> EventRange { try await read { db in try EventRange.read(db) } }
 
     public func pruneEvents(before: Date, keeping most: Int) async throws -> Int {
         try await write { db in
-            // The newest one stays, so that a reader sees whether it missed some.
-            try db.change(
+            let range = try EventRange.read(db)
+            let end = min(range.newest, range.oldest + Int64(Limits.eventsPrunedAtOnce)) - 1
+            // From the oldest on, so that no hole comes to be whatever the clock did.
+            let firstYoung = """
+                SELECT sequence FROM events WHERE sequence <= $1 AND stored_at >= $2 ORDER BY sequence LIMIT 1
                 """
-                DELETE FROM events WHERE sequence < (SELECT MAX(sequence) FROM events)
-                    AND (at < $1 OR sequence <= (SELECT MAX(sequence) FROM events) - $2)
-                """,
-                before.milliseconds, most)
+            var aged = end
+            if let row = try db.row(firstYoung, end, before.milliseconds) {
+                var reader = RowReader(row)
+                aged = try reader.integer() - 1
+            }
+            let last = min(end, max(aged, range.newest - Int64(most)))
+            guard last >= range.oldest else { return 0 }
+            try Webhook.passIdle(upTo: last, db)
+            return try db.change("DELETE FROM events WHERE sequence <= $1", last)
         }
     }
+}
 
-    private static func append(_ event: PlatformEvent, _ data: String, _ db: Database) throws -> Int64 {
+extension PlatformEvent {
+    /// - Parameter storedAt: by the controller's clock; `at` may be a node's.
+    @discardableResult
+    func append(storedAt: Date, _ db: Database) throws -> Int64 {
         let row = try db.row(
             """
-            INSERT INTO events (workspace_id, kind, at, project_id, node_id, data) VALUES ($1, $2, $3, $4, $5, $6)
-            RETURNING sequence
+            INSERT INTO events (workspace_id, kind, at, stored_at, project_id, node_id, data)
+            VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING sequence
             """,
-            event.workspace.description, event.kind.rawValue, event.at.milliseconds, event.project?.description,
-            event.node?.description, data)
+            workspace.description, kind.rawValue, at.milliseconds, storedAt.milliseconds, project?.description,
+            node?.description, try JSON.text(data))
         guard let row else { throw FastableError(.internal, "An event was not stored.") }
-        var reader = RowReader(row)
-        return try reader.integer()
-    }
-
-    /// How far a node's journal is known; a new one begins at 0.
-    private static func journalEnd(of node: NodeID, _ journal: String, _ db: Database) throws -> Int64 {
-        let find = "SELECT number FROM node_journals WHERE node_id = $1 AND journal = $2"
-        guard let row = try db.row(find, node.description, journal) else { return 0 }
         var reader = RowReader(row)
         return try reader.integer()
     }
 }
 
-extension StoredEvent {
-    fileprivate static let columns = "sequence, workspace_id, kind, at, project_id, node_id, data"
+extension EventRange {
+    fileprivate static func read(_ db: Database) throws -> EventRange {
+        let find = "SELECT (SELECT MIN(sequence) FROM events), (SELECT MAX(sequence) FROM events)"
+        guard let row = try db.row(find) else { return EventRange(oldest: 0, newest: 0) }
+        var reader = RowReader(row)
+        return EventRange(oldest: try reader.optionalInteger() ?? 0, newest: try reader.optionalInteger() ?? 0)
+    }
+}
 
-    fileprivate init(_ row: Row) throws {
+extension StoredEvent {
+    private static let columns = "sequence, workspace_id, kind, at, project_id, node_id, data"
+
+    fileprivate static func rows(
+        _ filter: EventFilter, after sequence: Int64, limit: Int, _ db: Database
+    ) throws -> [StoredEvent] {
+        let workspaces = filter.workspaces.map(\.description).sorted()
+        var values: [(any DatabaseValueConvertible)?] = [sequence]
+        var condition = "sequence > $1"
+        if let project = filter.project {
+            values.append(project.description)
+            condition += " AND project_id = $2"
+        }
+        let places = workspaces.indices.map { "$\(values.count + 1 + $0)" }.joined(separator: ", ")
+        for workspace in workspaces { values.append(workspace) }
+        values.append(limit)
+        let find = """
+            SELECT \(columns) FROM events WHERE \(condition) AND workspace_id IN (\(places))
+            ORDER BY sequence LIMIT $\(values.count)
+            """
+        return try db.rows(find, values: values).map(StoredEvent.init(_:))
+    }
+
+    private init(_ row: Row) throws {
         var reader = RowReader(row)
         let sequence = try reader.integer()
         let event = PlatformEvent(
-            workspace: try reader.id(), kind: try reader.oneOf(), at: try reader.date(), project: try reader.optionalID(),
+            workspace: try reader.id(), kind: try reader.oneOf(), at: try reader.date(),
+            project: try reader.optionalID(),
             node: try reader.optionalID(), data: try reader.json())
         self.init(sequence: sequence, event: event)
     }

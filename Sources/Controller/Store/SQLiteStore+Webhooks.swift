@@ -18,21 +18,18 @@ extension SQLiteStore {
             try db.change(
                 """
                 INSERT INTO webhooks (\(Webhook.columns))
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
                 """,
                 webhook.id.description, webhook.workspace.description, webhook.url, webhook.description, kinds,
-                Data(webhook.sealedSecret), webhook.createdAt.milliseconds, progress.delivered, progress.attempts,
-                progress.failingSince?.milliseconds, progress.nextAttemptAt?.milliseconds, progress.lastProblem,
-                progress.lastSuccessAt?.milliseconds, progress.disabledAt?.milliseconds)
+                webhook.includesFleet, Data(webhook.sealedSecret), webhook.createdAt.milliseconds, progress.delivered,
+                progress.attempts, progress.failingSince?.milliseconds, progress.nextAttemptAt?.milliseconds,
+                progress.lastProblem, progress.lastSuccessAt?.milliseconds, progress.disabledAt?.milliseconds)
         }
     }
 
-    public func webhooks(in workspace: WorkspaceID?) async throws -> [Webhook] {
+    public func webhooks(in workspace: WorkspaceID) async throws -> [Webhook] {
         try await read { db in
-            guard let workspace else {
-                return try db.rows("SELECT \(Webhook.columns) FROM webhooks ORDER BY id").map(Webhook.init(_:))
-            }
-            return try db.rows(
+            try db.rows(
                 "SELECT \(Webhook.columns) FROM webhooks WHERE workspace_id = $1 ORDER BY id", workspace.description
             ).map(Webhook.init(_:))
         }
@@ -48,17 +45,63 @@ extension SQLiteStore {
         }
     }
 
-    public func updateWebhook(_ id: WebhookID, _ progress: Webhook.Progress) async throws {
+    public func webhooksWithNews() async throws -> [Webhook] {
+        try await read { db in
+            try db.rows(
+                """
+                SELECT \(Webhook.columns) FROM webhooks
+                WHERE disabled_at IS NULL AND (
+                    EXISTS (SELECT 1 FROM events WHERE events.workspace_id = webhooks.workspace_id
+                        AND events.sequence > webhooks.delivered)
+                    OR (includes_fleet = 1 AND EXISTS (SELECT 1 FROM events WHERE events.workspace_id = $1
+                        AND events.sequence > webhooks.delivered)))
+                ORDER BY id
+                """,
+                WorkspaceID.system.description
+            ).map(Webhook.init(_:))
+        }
+    }
+
+    public func webhookCounts() async throws -> [Webhook.Progress.Health: Int] {
+        try await read { db in
+            let find = """
+                SELECT COUNT(*), COALESCE(SUM(disabled_at IS NOT NULL), 0),
+                       COALESCE(SUM(disabled_at IS NULL AND attempts > 0), 0)
+                FROM webhooks
+                """
+            guard let row = try db.row(find) else { return [:] }
+            var reader = RowReader(row)
+            let (all, disabled, failing) = (
+                Int(try reader.integer()), Int(try reader.integer()), Int(try reader.integer())
+            )
+            return [.ok: all - disabled - failing, .failing: failing, .disabled: disabled]
+        }
+    }
+
+    public func updateWebhook(_ id: WebhookID, _ progress: Webhook.Progress) async throws -> Bool {
         try await write { db in
             try db.change(
                 """
-                UPDATE webhooks SET delivered = $1, attempts = $2, failing_since = $3, next_attempt_at = $4,
-                    last_problem = $5, last_success_at = $6, disabled_at = $7
+                UPDATE webhooks SET delivered = MAX(delivered, $1), attempts = $2, failing_since = $3,
+                    next_attempt_at = $4, last_problem = $5, last_success_at = $6, disabled_at = $7
                 WHERE id = $8
                 """,
                 progress.delivered, progress.attempts, progress.failingSince?.milliseconds,
                 progress.nextAttemptAt?.milliseconds, progress.lastProblem, progress.lastSuccessAt?.milliseconds,
-                progress.disabledAt?.milliseconds, id.description)
+                progress.disabledAt?.milliseconds, id.description) > 0
+        }
+    }
+
+    public func resumeWebhook(_ id: WebhookID, in workspace: WorkspaceID) async throws -> Webhook {
+        try await write { db in
+            let resume = """
+                UPDATE webhooks SET attempts = 0, failing_since = NULL, next_attempt_at = NULL, disabled_at = NULL
+                WHERE id = $1 AND workspace_id = $2 RETURNING \(Webhook.columns)
+                """
+            guard let row = try db.row(resume, id.description, workspace.description) else {
+                throw FastableError.missing(.webhook, id.description)
+            }
+            return try Webhook(row)
         }
     }
 
@@ -73,22 +116,36 @@ extension SQLiteStore {
 
 extension Webhook {
     fileprivate static let columns = """
-        id, workspace_id, url, description, kinds, sealed_secret, created_at, delivered, attempts, failing_since,
-        next_attempt_at, last_problem, last_success_at, disabled_at
+        id, workspace_id, url, description, kinds, includes_fleet, sealed_secret, created_at, delivered, attempts,
+        failing_since, next_attempt_at, last_problem, last_success_at, disabled_at
         """
 
     fileprivate init(_ row: Row) throws {
         var reader = RowReader(row)
         self.init(
             id: try reader.id(), workspace: try reader.id(), url: try reader.text(), description: try reader.text(),
-            kinds: Set<PlatformEvent.Kind>(column: try reader.text()), sealedSecret: try reader.bytes(),
-            createdAt: try reader.date(), progress: Progress(delivered: try reader.integer()))
+            kinds: Set<PlatformEvent.Kind>(column: try reader.text()), includesFleet: try reader.integer() != 0,
+            sealedSecret: try reader.bytes(), createdAt: try reader.date(),
+            progress: Progress(delivered: try reader.integer()))
         progress.attempts = Int(clamping: try reader.integer())
         progress.failingSince = try reader.optionalDate()
         progress.nextAttemptAt = try reader.optionalDate()
         progress.lastProblem = try reader.optionalText()
         progress.lastSuccessAt = try reader.optionalDate()
         progress.disabledAt = try reader.optionalDate()
+    }
+
+    /// Before events are forgotten: whoever has none of them to get misses nothing.
+    static func passIdle(upTo last: Int64, _ db: Database) throws {
+        try db.change(
+            """
+            UPDATE webhooks SET delivered = $1
+            WHERE delivered < $1 AND NOT EXISTS (
+                SELECT 1 FROM events WHERE events.sequence > webhooks.delivered AND events.sequence <= $1
+                    AND (events.workspace_id = webhooks.workspace_id
+                        OR (webhooks.includes_fleet = 1 AND events.workspace_id = $2)))
+            """,
+            last, WorkspaceID.system.description)
     }
 }
 

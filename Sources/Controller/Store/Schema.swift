@@ -190,19 +190,22 @@ enum Schema {
             workspace_id TEXT NOT NULL REFERENCES workspaces,
             kind TEXT NOT NULL,
             at INTEGER NOT NULL,
+            stored_at INTEGER NOT NULL,
             project_id TEXT,
             node_id TEXT,
             data TEXT NOT NULL
         ) STRICT;
         CREATE INDEX events_by_workspace ON events (workspace_id, sequence);
-        CREATE INDEX events_by_age ON events (at);
+        CREATE INDEX events_by_project ON events (project_id, sequence) WHERE project_id IS NOT NULL;
 
         CREATE TABLE node_journals (
-            node_id TEXT NOT NULL PRIMARY KEY REFERENCES nodes,
+            opened INTEGER PRIMARY KEY AUTOINCREMENT,
             workspace_id TEXT NOT NULL REFERENCES workspaces,
+            node_id TEXT NOT NULL REFERENCES nodes,
             journal TEXT NOT NULL,
-            number INTEGER NOT NULL
-        ) STRICT, WITHOUT ROWID;
+            number INTEGER NOT NULL,
+            UNIQUE (node_id, journal)
+        ) STRICT;
 
         CREATE TABLE webhooks (
             id TEXT NOT NULL PRIMARY KEY,
@@ -210,6 +213,7 @@ enum Schema {
             url TEXT NOT NULL,
             description TEXT NOT NULL,
             kinds TEXT NOT NULL,
+            includes_fleet INTEGER NOT NULL,
             sealed_secret BLOB NOT NULL,
             created_at INTEGER NOT NULL,
             delivered INTEGER NOT NULL,

@@ -1,49 +1,66 @@
-public import FastableCore
+import DequeModule
+package import FastableCore
 import FoundationEssentials
 import Synchronization
 
-/// Changes of containers' states that the controller has not confirmed yet. It outlives links, not the daemon: what a new run of the
-/// daemon finds changed, it tells itself.
+/// Changes of containers' states that the controller has not confirmed yet. It outlives links, not the daemon: a new run of the daemon
+/// tells how it found each container, and the controller knows what it was told last.
 public final class TransitionJournal: Sendable {
     private struct State {
-        var waiting: [ContainerTransition] = []
+        var waiting: Deque<ContainerTransition> = []
         var lastNumber: Int64 = 0
-        var listener: (@Sendable () -> Void)?
+        var listeners: [Int: AsyncStream<Void>.Continuation] = [:]
+        var lastListener = 0
     }
 
-    private let journal = RequestID().description
+    private let name = RequestID().description
     private let state = Mutex(State())
 
     public init() {}
 
-    func record(
+    /// - Parameter isFound: it was not seen to change, see `ContainerTransition`.
+    package func record(
         _ project: ProjectID, _ container: ContainerID?, from: ContainerState, to: ContainerState, reason: String,
-        at now: Date = Date()
+        isFound: Bool = false
     ) {
-        let listener = state.withLock { state in
+        let listeners = state.withLock { state in
             state.lastNumber += 1
             state.waiting.append(
                 ContainerTransition(
                     number: state.lastNumber, project: project, container: container, from: from, to: to,
-                    reason: String(reason.prefix(Limits.reportReasonCharacters)), at: now))
-            // A controller that stays away costs the oldest of them; the missing numbers show it.
+                    reason: reason, at: Date(), isFound: isFound))
+            // A controller that stays away costs the oldest of them; the missing numbers tell it.
             if state.waiting.count > Limits.transitionsKept { state.waiting.removeFirst() }
-            return state.listener
+            return Array(state.listeners.values)
         }
-        listener?()
+        for listener in listeners { listener.yield() }
     }
 
     /// The oldest that wait; `nil` when none does.
-    public func batch() -> TransitionBatch? {
+    package func batch() -> TransitionBatch? {
         let first = state.withLock { Array($0.waiting.prefix(Limits.transitionsPerBatch)) }
-        return first.isEmpty ? nil : TransitionBatch(journal: journal, transitions: first)
+        return first.isEmpty ? nil : TransitionBatch(journal: name, transitions: first)
     }
 
-    /// The controller has kept all up to a number.
-    public func confirm(upTo number: Int64) {
-        state.withLock { state in state.waiting.removeAll { $0.number <= number } }
+    /// The controller has kept all of a batch.
+    package func confirm(_ batch: TransitionBatch) {
+        guard let last = batch.transitions.last?.number else { return }
+        state.withLock { state in
+            while let first = state.waiting.first, first.number <= last { state.waiting.removeFirst() }
+        }
     }
 
-    /// Who is told that something waits. One at a time: the link.
-    public func listen(_ listener: (@Sendable () -> Void)?) { state.withLock { $0.listener = listener } }
+    /// A signal after each record; several may become one.
+    package func signals() -> AsyncStream<Void> {
+        let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let number = state.withLock { state in
+            state.lastListener += 1
+            state.listeners[state.lastListener] = continuation
+            return state.lastListener
+        }
+        continuation.onTermination = { [weak self] _ in
+            self?.state.withLock { state in _ = state.listeners.removeValue(forKey: number) }
+        }
+        return stream
+    }
 }

@@ -35,7 +35,8 @@ struct WebhookSecret: Sendable {
             return WebhookSecret(SymmetricKey(data: plain))
         } catch {
             throw FastableError(
-                .internal, "The webhook's secret cannot be read: the authority's key is another one. Make the webhook anew.",
+                .internal,
+                "The webhook's secret cannot be read: the authority's key is another one. Make the webhook anew.",
                 context: "\(error)")
         }
     }

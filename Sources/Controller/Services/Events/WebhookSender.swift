@@ -1,39 +1,53 @@
 import AsyncHTTPClient
 import ControllerDomain
 import FastableCore
-import FoundationEssentials
+package import FoundationEssentials
 import NIOCore
-import NIOPosix
+import NIOHTTP1
 
 /// Posts one signed message to an address that a user named.
-protocol WebhookSending: Sendable {
-    /// Throws when the endpoint did not answer with a success.
-    func send(_ body: Data, headers: [(String, String)], to url: String) async throws
+package protocol WebhookSending: Sendable {
+    /// Throws `WebhookProblem` when the endpoint did not answer with a success.
+    func send(_ body: Data, headers: [(name: String, value: String)], to url: String) async throws
+}
+
+/// Why a delivery failed, for the webhook's owner: the end of a sentence that begins with the endpoint.
+package struct WebhookProblem: Error, CustomStringConvertible {
+    package let description: String
+    package init(_ description: String) { self.description = String(description.prefix(300)) }
 }
 
 /// Over HTTP. The name is resolved here, and the connection goes to the very address that was checked: a name that resolves to
-/// something else the next moment leads nowhere else.
-struct WebhookSender: WebhookSending {
+/// something else the next moment leads nowhere else. Redirects are not followed.
+package struct WebhookSender: WebhookSending {
     /// Whether addresses that are not public may be used: in a closed network, and in tests.
-    let allowsPrivate: Bool
+    private let allowsPrivate: Bool
+    private let resolve: @Sendable (String) async throws -> [HostAddress]
 
-    func send(_ body: Data, headers: [(String, String)], to url: String) async throws {
+    package init(
+        allowsPrivate: Bool,
+        resolve: @escaping @Sendable (String) async throws -> [HostAddress] = { try await HostAddress.resolve($0) }
+    ) {
+        self.allowsPrivate = allowsPrivate
+        self.resolve = resolve
+    }
+
+    package func send(_ body: Data, headers: [(name: String, value: String)], to url: String) async throws {
         try WebhookURLRule.check(url, allowsPrivate: allowsPrivate)
-        guard let host = URL(string: url)?.host else { throw WebhookProblem("the address has no host") }
-        let name = host.trimmingPrefix("[").trimmingSuffix("]")
-        let address = try await resolve(name)
+        guard let host = URL(string: url)?.host else { throw WebhookProblem("has no host in its address") }
+        // As the client takes it from the same URL.
+        let name = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
+        let address = try await address(of: name)
         var configuration = HTTPClient.Configuration(
-            redirectConfiguration: .disallow,
-            timeout: .init(
-                connect: .seconds(Int64(Limits.webhookAnswerSeconds)), read: .seconds(Int64(Limits.webhookAnswerSeconds))))
+            redirectConfiguration: .disallow, timeout: .init(connect: Self.patience, read: Self.patience))
         configuration.connectionPool.retryConnectionEstablishment = false
-        if name != address { configuration.dnsOverride = [name: address] }
+        configuration.httpVersion = .http1Only
+        configuration.dnsOverride = [name: address]
         // A client of its own: connections to other people's endpoints are not kept.
         let client = HTTPClient(eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: configuration)
         let outcome: Result<Void, any Error>
         do {
-            try await post(body, headers, url, client)
-            outcome = .success(())
+            outcome = .success(try await post(body, headers, url, client))
         } catch {
             outcome = .failure(error)
         }
@@ -41,69 +55,46 @@ struct WebhookSender: WebhookSending {
         try outcome.get()
     }
 
-    private func post(_ body: Data, _ headers: [(String, String)], _ url: String, _ client: HTTPClient) async throws {
+    private static let patience = TimeAmount.seconds(Int64(Limits.webhookAnswerSeconds))
+
+    private func post(
+        _ body: Data, _ headers: [(name: String, value: String)], _ url: String, _ client: HTTPClient
+    ) async throws {
         var request = HTTPClientRequest(url: url)
         request.method = .POST
-        for (name, value) in headers { request.headers.add(name: name, value: value) }
+        for header in headers { request.headers.add(name: header.name, value: header.value) }
         request.headers.add(name: "content-type", value: "application/json")
         request.headers.add(name: "user-agent", value: "fastable/\(Version.text)")
         request.body = .bytes(ByteBuffer(bytes: body))
-        let response: HTTPClientResponse
+        let status: UInt
         do {
-            response = try await client.execute(
-                request, deadline: .now() + .seconds(Int64(Limits.webhookAnswerSeconds)))
+            // What it says beside its status is not read.
+            status = try await client.execute(request, deadline: .now() + Self.patience).status.code
         } catch {
-            throw WebhookProblem("it could not be reached: \(error)")
+            try Task.checkCancellation()
+            throw WebhookProblem("could not be reached: \(Self.reason(error))")
         }
-        guard (200..<300).contains(response.status.code) else {
-            throw WebhookProblem("it answered \(response.status.code)")
+        guard (200..<300).contains(status) else {
+            let hint = (300..<400).contains(status) ? "; redirects are not followed" : ""
+            throw WebhookProblem("answered \(status)\(hint)")
         }
-        // The rest of its answer is not wanted; the connection is closed with the client.
-        _ = try? await response.body.collect(upTo: Limits.webhookAnswerBytes)
     }
 
-    private func resolve(_ name: String) async throws -> String {
-        let addresses: [SocketAddress]
-        do {
-            addresses = try await NIOThreadPool.singleton.runIfActive { try Self.addresses(of: name) }
-        } catch {
-            throw WebhookProblem("its name could not be resolved")
+    private static func reason(_ error: any Error) -> String {
+        switch error {
+        case let error as HTTPClientError
+        where error == .deadlineExceeded || error == .connectTimeout || error == .readTimeout:
+            "no answer within \(Limits.webhookAnswerSeconds) seconds"
+        default: "\(error)"
         }
-        guard let first = addresses.first, let text = first.ipAddress else {
-            throw WebhookProblem("its name could not be resolved")
-        }
+    }
+
+    private func address(of name: String) async throws -> String {
+        let addresses = try await resolve(name)
+        guard let first = addresses.first else { throw WebhookProblem("has a name that cannot be resolved") }
         guard allowsPrivate || addresses.allSatisfy(\.isPublic) else {
-            throw WebhookProblem("its address is not on the public internet")
+            throw WebhookProblem("has an address that is not on the public internet")
         }
-        return text
+        return first.text
     }
-
-    private static func addresses(of name: String) throws -> [SocketAddress] {
-        [try SocketAddress.makeAddressResolvingHost(name, port: 0)]
-    }
-}
-
-/// Why a delivery failed, for the webhook's owner: the end of a sentence.
-struct WebhookProblem: Error, CustomStringConvertible {
-    let description: String
-    init(_ description: String) { self.description = String(description.prefix(300)) }
-}
-
-extension SocketAddress {
-    fileprivate var isPublic: Bool {
-        withSockAddr { address, size in
-            let bytes = UnsafeRawBufferPointer(start: address, count: size)
-            // sockaddr_in has its address behind the family and the port, sockaddr_in6 also behind the flow.
-            switch protocol {
-            case .inet: return PublicAddress.isPublic(Array(bytes[4..<8]))
-            case .inet6: return PublicAddress.isPublic(Array(bytes[8..<24]))
-            default: return false
-            }
-        }
-    }
-}
-
-extension String {
-    fileprivate func trimmingPrefix(_ prefix: String) -> String { hasPrefix(prefix) ? String(dropFirst(prefix.count)) : self }
-    fileprivate func trimmingSuffix(_ suffix: String) -> String { hasSuffix(suffix) ? String(dropLast(suffix.count)) : self }
 }

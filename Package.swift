@@ -117,7 +117,7 @@ let package = Package(
             "ControllerServices", "Sources/Controller/Services",
             [
                 "FastableCore", "FastableIdentity", "ControllerDomain", "ControllerStore", "ControllerFleet",
-                "FastableWire", nioCore, nioFoundation, logging, lifecycle, crypto,
+                "FastableWire", nioCore, nioPosix, nioHTTP1, nioFoundation, logging, lifecycle, crypto, httpClient,
             ]),
         module(
             "ControllerAPI", "Sources/Controller/API",
@@ -168,7 +168,7 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-Xclang-linker", "-static", "-Xlinker", "-s"])]),
 
         // One test target per module, and three for the whole.
-        module("TestSupport", "Tests/TestSupport", ["FastableCore", logging]),
+        module("TestSupport", "Tests/TestSupport", ["FastableCore", logging, nioCore, nioPosix, nioHTTP1]),
         // `fastable-init` in a simulated kernel: its own sources, by a link, with other system calls.
         module(
             "SimulatedInit", "Tests/SimulatedInit", ["CLinux"], excluding: ["Init/Program.swift"],
@@ -218,8 +218,9 @@ let package = Package(
             "IntegrationTests",
             [
                 "FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain", "ControllerStore",
-                "ControllerFleet", "ControllerServices", "ControllerAPI", "NodeControl", httpClient, nioCore, nioPosix,
-                nioHTTP1, nioSSL, nioFoundation, x509, crypto, asn1,
+                "ControllerFleet", "ControllerServices", "ControllerAPI", "NodeControl", "NodeSandbox", httpClient,
+                nioCore,
+                nioPosix, nioHTTP1, nioSSL, nioFoundation, x509, crypto, asn1,
             ]),
         tests(
             "HostTests",

@@ -32,12 +32,14 @@ struct CLI: AsyncParsableCommand {
                 name: "Work in a project",
                 subcommands: [
                     ProjectCommand.self, ExecCommand.self, AttachCommand.self, PsCommand.self, KillCommand.self,
-                    FileCommand.self, PushCommand.self, PullCommand.self,
+                    FileCommand.self, PushCommand.self, PullCommand.self, EventsCommand.self,
                 ]),
             CommandGroup(
                 name: "Choose a controller", subcommands: [LoginCommand.self, LogoutCommand.self, StatusCommand.self]),
             CommandGroup(
                 name: "Operate it",
-                subcommands: [NodeCommand.self, ImageCommand.self, TokenCommand.self, AuditCommand.self]),
+                subcommands: [
+                    NodeCommand.self, ImageCommand.self, TokenCommand.self, WebhookCommand.self, AuditCommand.self,
+                ]),
         ])
 }

@@ -38,6 +38,16 @@ import Testing
         #expect(Limits.grepLineBytes * 2 < Limits.controlMessageBytes)
     }
 
+    @Test func events() {
+        // What a webhook has still to be told is kept for longer than it is tried.
+        #expect(Limits.webhookGivesUpHours < Limits.eventDays * 24)
+        #expect(Limits.webhookRetryFirstSeconds < Limits.webhookRetryLongestSeconds)
+        #expect(Limits.transitionsPerBatch <= Limits.transitionsKept)
+        // One workspace's slow endpoints leave places for others.
+        #expect(Limits.webhooksAtOncePerWorkspace * 2 <= Limits.webhooksAtOnce)
+        #expect(Limits.eventsPrunedAtOnce < Limits.eventsKept)
+    }
+
     @Test func sockets() {
         // Two pings can be lost before a client counts as silent.
         #expect(Limits.socketSilenceSeconds >= 3 * Limits.socketPingSeconds)

@@ -19,6 +19,8 @@ final class Installation: Sendable {
     private let apiPort: ReservedPort
     private let nodePort: ReservedPort
     private let disk: SmallDisk?
+    /// For the controller, beside those that every installation has.
+    private let options: [String]
 
     /// Host tests need root, the built programs and a busybox to make a root filesystem from.
     static let missing: String? = {
@@ -28,11 +30,14 @@ final class Installation: Sendable {
         return nil
     }()
 
-    /// - Parameter diskMegabytes: gives the first node a file system of its own, of this size.
+    /// - Parameters:
+    ///   - diskMegabytes: gives the first node a file system of its own, of this size.
+    ///   - options: for the controller.
     static func with(
-        nodes: Int = 1, diskMegabytes: Int? = nil, _ body: (Installation) async throws -> Void
+        nodes: Int = 1, diskMegabytes: Int? = nil, options: [String] = [],
+        _ body: (Installation) async throws -> Void
     ) async throws {
-        let installation = try Installation(diskMegabytes)
+        let installation = try Installation(diskMegabytes, options)
         do {
             try await installation.startController()
             for index in 0..<nodes { try await installation.joinNode(index) }
@@ -49,7 +54,8 @@ final class Installation: Sendable {
         try installation.expectNothingLeft()
     }
 
-    private init(_ diskMegabytes: Int?) throws {
+    private init(_ diskMegabytes: Int?, _ options: [String]) throws {
+        self.options = options
         (apiPort, nodePort) = (try ReservedPort(), try ReservedPort())
         name = "t" + String(UInt32.random(in: 0...UInt32.max), radix: 16)
         let directory = URL(fileURLWithPath: "/var/lib/fastable/\(name)")
@@ -74,7 +80,7 @@ final class Installation: Sendable {
             [
                 "--instance", name, "--state-dir", controllerState, "--api-listen", "127.0.0.1:\(apiPort.number)",
                 "--node-listen", "127.0.0.1:\(nodePort.number)",
-            ], log: directory.appending(path: "controller.log"))
+            ] + options, log: directory.appending(path: "controller.log"))
         try await eventually("the controller listens") { FileManager.default.fileExists(atPath: endpoints.path) }
         try await eventually("the API answers") { (try? await self.tool("status", [:])) != nil }
     }

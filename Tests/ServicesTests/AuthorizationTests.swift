@@ -13,7 +13,8 @@ import Testing
     private static func input(for operation: Operation, project: String) -> JSONValue {
         let fixed: [String: JSONValue] = [
             "project": .string(project), "execId": .string(ExecID().description),
-            "token": .string(TokenID().description),
+            "token": .string(TokenID().description), "webhook": .string(WebhookID().description),
+            "url": "https://example.com/hook",
             "name": "some-name", "mode": "755", "source": "dir:/srv/x",
             "edits": [["oldString": "a", "newString": "b"]],
         ]
@@ -114,8 +115,13 @@ import Testing
             await expectFailure(.forbidden) {
                 _ = try await services.transfers.watch(FileWatch(), of: "shop", context: none)
             }
+            await expectFailure(.forbidden) {
+                let context = world.context(world.principal([.exec, .filesRead]))
+                _ = try await services.events.follow(EventQuery(), context: context)
+            }
             for name in [
-                "fs.watch", "fs.download", "fs.upload", "fs.push", "fs.pull", "shell.status", "shell.output",
+                "events.follow", "fs.watch", "fs.download", "fs.upload", "fs.push", "fs.pull", "shell.status",
+                "shell.output",
                 "shell.attach",
             ] {
                 #expect(try await world.audit(name).map(\.phase) == [.denied], "\(name)")

@@ -10,6 +10,9 @@ public typealias ByteSequence = any AsyncSequence<ByteBuffer, any Error> & Senda
 /// Changes of files, those of a moment together. Dropping the sequence ends the watch.
 public typealias FileEvents = any AsyncSequence<[FileWatchEvent], any Error> & Sendable
 
+/// What happens, as it is told. Dropping the sequence ends it.
+public typealias PlatformEvents = any AsyncSequence<EventFeed.Element, any Error> & Sendable
+
 /// Everything that the doors need of the controller. `ControllerServices` implements it; tests put a small catalogue in its place.
 ///
 /// Whatever takes a context checks scope and workspace itself and throws `FastableError`.
@@ -47,6 +50,9 @@ public protocol APIBackend: Sendable {
 
     /// What changes below a directory, from now on.
     func watch(_ watch: FileWatch, of project: String, context: OperationContext) async throws -> FileEvents
+
+    /// What happens in the caller's workspace.
+    func follow(_ query: EventQuery, context: OperationContext) async throws -> PlatformEvents
 
     /// Lets a node join with its join token: JSON in, JSON out.
     func enroll(_ request: Data, remoteAddress: String, requestID: RequestID) async throws -> Data

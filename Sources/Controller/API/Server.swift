@@ -62,6 +62,7 @@ public struct APIServer: Service {
         try ToolRoutes(backend).add(to: &routes)
         FileRoutes(backend: backend).add(to: &routes)
         WatchRoute(backend: backend).add(to: &routes)
+        EventRoute(backend: backend).add(to: &routes)
         ExecRoutes(backend: backend).add(to: &routes)
         let origins = OriginRule(allowed: configuration.allowedOrigins)
         try MCPRoutes(backend, origins: origins, programVersion: configuration.programVersion).add(to: &routes)

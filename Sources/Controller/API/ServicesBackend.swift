@@ -68,6 +68,10 @@ extension ControllerServices: APIBackend {
         try await transfers.watch(watch, of: project, context: context)
     }
 
+    public func follow(_ query: EventQuery, context: OperationContext) async throws -> PlatformEvents {
+        try await events.follow(query, context: context)
+    }
+
     public func enroll(_ request: Data, remoteAddress: String, requestID: RequestID) async throws -> Data {
         let answer = try await enrollment.enroll(
             try JSON.decode(from: request), remoteAddress: remoteAddress, requestID: requestID)

@@ -16,6 +16,8 @@ public protocol FleetDelegate: Sendable {
     ) async throws -> RenewedCertificate
     func nodeConnected(_ node: NodeID, facts: NodeFacts) async
     func nodeReported(_ node: NodeID, report: NodeReport) async
+    /// Keeps what the node tells of its containers; it tells it again when this throws.
+    func nodeTold(_ node: NodeID, _ batch: TransitionBatch) async throws
     func nodeDisconnected(_ node: NodeID) async
     /// A connection that did not become a link: for the log's reader and the counters.
     func linkRefused(remoteAddress: String, reason: String)
@@ -99,6 +101,7 @@ struct NodeLinkServer: Sendable {
             switch head.method {
             case .hello: try await answer(stream, try await welcome(opening))
             case .report: try await answer(stream, try await report(opening))
+            case .transitions: try await answer(stream, try await keepTransitions(opening))
             case .renewCertificate: try await answer(stream, try await renew(opening))
             case .containerEnsure, .containerStatus, .projectPrepare, .projectDelete, .execStart, .execAttach,
                 .execStatus, .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep,
@@ -146,6 +149,13 @@ struct NodeLinkServer: Sendable {
         let report = try JSON.decode(NodeRequest<NodeReport>.self, from: opening).arguments
         registry.update(node, generation: try greeting.completed(), report: report)
         await delegate.nodeReported(node, report: report)
+        return .success(Empty())
+    }
+
+    private func keepTransitions(_ opening: Data) async throws -> NodeReply<Empty> {
+        let batch = try JSON.decode(NodeRequest<TransitionBatch>.self, from: opening).arguments
+        _ = try greeting.completed()
+        try await delegate.nodeTold(node, batch)
         return .success(Empty())
     }
 

@@ -30,7 +30,8 @@ enum Controller {
                 endpoints: configuration.endpoints(
                     apiPort: configuration.apiListen.port, nodePort: configuration.nodeListen.port),
                 tokenFile: tokenFile, defaultImage: configuration.defaultImage,
-                auditRetentionDays: configuration.auditRetentionDays),
+                auditRetentionDays: configuration.auditRetentionDays,
+                webhooksAllowPrivate: configuration.webhooksAllowPrivate),
             logger: logger)
         try await services.tokens.bootstrapAdminToken(file: tokenFile)
 

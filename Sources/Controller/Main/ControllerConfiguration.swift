@@ -17,6 +17,7 @@ struct ControllerConfiguration: DaemonConfiguration {
     let nodeAdvertise: HostPort?
     let defaultImage: String
     let auditRetentionDays: Int
+    let webhooksAllowPrivate: Bool
 
     private static let instanceSetting = Setting(
         "instance", .name, default: "main", help: "Name of this installation; state and ports of two must differ.")
@@ -51,6 +52,10 @@ struct ControllerConfiguration: DaemonConfiguration {
         "audit.retentionDays", .integer(0...Limits.auditRetentionDaysHighest), default: Limits.auditRetentionDays,
         help: "How many days the audit is kept; 0 keeps it for ever.")
 
+    private static let privateWebhooksSetting = Setting(
+        "webhooks.allowPrivate", .toggle, default: false,
+        help: "Webhooks may lead to private and loopback addresses, and over plain HTTP.")
+
     static let schema = ConfigurationSchema(
         program: "fastable-controller", summary: "Decides where projects live, and is the door to them.",
         groups: [
@@ -59,7 +64,7 @@ struct ControllerConfiguration: DaemonConfiguration {
                 "Public API", apiListenSetting, apiPublicURLSetting, certificateSetting, keySetting, plainSetting,
                 originsSetting),
             SettingGroup("Nodes and projects", nodeListenSetting, nodeAdvertiseSetting, imageSetting),
-            SettingGroup("Audit", retentionSetting),
+            SettingGroup("Audit and webhooks", retentionSetting, privateWebhooksSetting),
         ],
         examples: [
             ConfigurationExample("fastable-controller", "on loopback, with state in /var/lib/fastable/main"),
@@ -82,6 +87,7 @@ struct ControllerConfiguration: DaemonConfiguration {
         nodeAdvertise = values[Self.nodeAdvertiseSetting]
         defaultImage = values[Self.imageSetting]
         auditRetentionDays = values[Self.retentionSetting]
+        webhooksAllowPrivate = values[Self.privateWebhooksSetting]
         guard (tlsCertificate == nil) == (tlsKey == nil) else {
             throw values.invalid(Self.keySetting, "goes together with ‘tls.certificate’: give both or none")
         }

@@ -19,16 +19,22 @@ public struct ControllerServices: Service {
         public var defaultImage: String
         /// How long the audit is kept; 0 is for ever.
         public var auditRetentionDays: Int
+        /// Webhooks may lead to addresses that are not public, and over plain HTTP.
+        public var webhooksAllowPrivate: Bool
         public var version: String
+        /// In place of HTTP, for tests.
+        package var webhookSender: (any WebhookSending)?
 
         public init(
             endpoints: Endpoints, tokenFile: String, defaultImage: String = "vibn-dev",
-            auditRetentionDays: Int = Limits.auditRetentionDays, version: String = Version.text
+            auditRetentionDays: Int = Limits.auditRetentionDays, webhooksAllowPrivate: Bool = false,
+            version: String = Version.text
         ) {
             self.endpoints = endpoints
             self.tokenFile = tokenFile
             self.defaultImage = defaultImage
             self.auditRetentionDays = auditRetentionDays
+            self.webhooksAllowPrivate = webhooksAllowPrivate
             self.version = version
         }
     }
@@ -51,6 +57,7 @@ public struct ControllerServices: Service {
     public let catalog: OperationCatalog
     public let execs: ExecService
     public let transfers: TransferService
+    public let events: EventService
     public let authenticator: Authenticator
     public let tokens: TokenService
     public let enrollment: EnrollmentService
@@ -59,6 +66,7 @@ public struct ControllerServices: Service {
     public let metrics: Metrics
     public let audit: AuditLog
     private let projects: ProjectService
+    private let webhookDeliveries: WebhookDeliveries
     private let store: any Store
     private let endpoints: EndpointBox
     private let auditRetentionDays: Int
@@ -84,8 +92,19 @@ public struct ControllerServices: Service {
         enrollment = EnrollmentService(
             store: store, nodes: nodes, authority: authority, endpoints: endpoints, audit: audit, metrics: metrics,
             logger: logger)
+        let eventLog = EventLog(store: store, logger: logger)
+        events = EventService(log: eventLog, store: store, projects: projects, gate: gate)
         fleet = FleetService(
-            enrollment: enrollment, projects: projects, store: store, metrics: metrics, logger: logger)
+            enrollment: enrollment, projects: projects, events: eventLog, store: store, metrics: metrics, logger: logger
+        )
+        let webhookMessages = WebhookMessages(
+            sender: configuration.webhookSender ?? WebhookSender(allowsPrivate: configuration.webhooksAllowPrivate),
+            sealingKey: authority.derivedKey(for: "fastable webhook secrets"))
+        webhookDeliveries = WebhookDeliveries(
+            store: store, messages: webhookMessages, metrics: metrics, logger: logger)
+        let webhooks = WebhookService(
+            store: store, messages: webhookMessages, deliveries: webhookDeliveries,
+            allowsPrivate: configuration.webhooksAllowPrivate)
         let once = OnceService(
             store: store, audit: audit, projects: projects,
             digestKey: authority.derivedKey(for: "fastable idempotency digests"), logger: logger)
@@ -100,6 +119,7 @@ public struct ControllerServices: Service {
             ImageOperations(store: store, nodes: nodes, placement: placement).all,
             TokenOperations(tokens: tokens).all,
             AuditOperations(store: store, log: audit, projects: projects).all,
+            EventOperations(events: events).all, WebhookOperations(webhooks: webhooks).all,
             StatusOperation(
                 store: store, nodes: nodeOperations, configuration: configuration, endpoints: endpoints,
                 metrics: metrics
@@ -120,11 +140,16 @@ public struct ControllerServices: Service {
     /// For `/ready`: throws when the database does not answer.
     public func checkReady() async throws { _ = try await store.counts() }
 
-    /// Cleans up from time to time until the program stops, and then waits until the audit is written.
+    /// Cleans up from time to time and tells webhooks what happens until the program stops, and then waits until the audit is
+    /// written.
     public func run() async throws {
         let housekeeping = Housekeeping(
             store: store, projects: projects, auditRetentionDays: auditRetentionDays, logger: logger)
-        await cancelWhenGracefulShutdown { await housekeeping.run() }
+        await cancelWhenGracefulShutdown {
+            async let deliveries: Void = webhookDeliveries.run()
+            await housekeeping.run()
+            await deliveries
+        }
         await audit.flush()
     }
 }

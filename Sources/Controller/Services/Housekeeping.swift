@@ -25,6 +25,7 @@ struct Housekeeping: Sendable {
     func round(now: Date) async {
         await projects.sweepDeleted()
         await pruneAudit(now: now)
+        await pruneEvents(now: now)
         do {
             let day = Self.day
             let execs = try await store.pruneExecs(
@@ -41,6 +42,17 @@ struct Housekeeping: Sendable {
                 ])
         } catch {
             logger.warning("Old records could not be removed.", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func pruneEvents(now: Date) async {
+        do {
+            let oldest = now.addingTimeInterval(-Double(Limits.eventDays) * Self.day)
+            while try await store.pruneEvents(before: oldest, keeping: Limits.eventsKept) == Limits.eventsPrunedAtOnce,
+                !Task.isCancelled
+            {}
+        } catch {
+            logger.warning("Old events could not be removed.", metadata: ["error": "\(error)"])
         }
     }
 

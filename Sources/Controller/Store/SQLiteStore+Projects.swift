@@ -32,7 +32,9 @@ extension SQLiteStore {
                     "A project named ‘\(project.name)’ exists already. Choose another name, or delete that one first.",
                     details: ["field": "name"])
             }
+            try PlatformEvent.created(project).append(storedAt: project.createdAt, db)
         }
+        signals.send()
     }
 
     public func project(_ key: ProjectKey, in workspace: WorkspaceID) async throws -> Project {
@@ -85,16 +87,20 @@ extension SQLiteStore {
     public func markProjectDeleting(
         _ id: ProjectID, in workspace: WorkspaceID, at now: Date
     ) async throws -> Project {
-        try await write { db in
+        let marked = try await write { db in
             let mark = """
                 UPDATE projects SET deleted_at = $1 WHERE id = $2 AND workspace_id = $3 AND deleted_at IS NULL
                 RETURNING \(Project.columns)
                 """
             if let row = try db.row(mark, now.milliseconds, id.description, workspace.description) {
-                return try Project(row)
+                let project = try Project(row)
+                try PlatformEvent.deleted(project, at: now).append(storedAt: now, db)
+                return project
             }
             return try Project.find(id, in: workspace, db)
         }
+        signals.send()
+        return marked
     }
 
     public func deletingProjects(on node: NodeID?, after last: Project?, limit: Int) async throws -> [Project] {

@@ -9,6 +9,7 @@ import GRDB
 public final class SQLiteStore: Store {
     private let pool: DatabasePool
     private let writes: WriteQueue
+    let signals = EventSignals()
 
     /// Opens the file, or makes it, and brings it to the current schema. Blocks; meant for the start of the program.
     ///

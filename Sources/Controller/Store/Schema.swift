@@ -11,7 +11,7 @@ enum Schema {
         var sql: String
     }
 
-    static let migrations = [Migration(number: 1, sql: first)]
+    static let migrations = [Migration(number: 1, sql: first), Migration(number: 2, sql: events)]
 
     static var current: Int { migrations.last?.number ?? 0 }
 
@@ -181,5 +181,49 @@ enum Schema {
         ) STRICT;
         CREATE UNIQUE INDEX once_by_key ON once (workspace_id, key);
         CREATE INDEX once_by_expiry ON once (expires_at);
+        """
+
+    /// Events and webhooks.
+    private static let events = """
+        CREATE TABLE events (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            kind TEXT NOT NULL,
+            at INTEGER NOT NULL,
+            stored_at INTEGER NOT NULL,
+            project_id TEXT,
+            node_id TEXT,
+            data TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX events_by_workspace ON events (workspace_id, sequence);
+        CREATE INDEX events_by_project ON events (project_id, sequence) WHERE project_id IS NOT NULL;
+
+        CREATE TABLE node_journals (
+            opened INTEGER PRIMARY KEY AUTOINCREMENT,
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            node_id TEXT NOT NULL REFERENCES nodes,
+            journal TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            UNIQUE (node_id, journal)
+        ) STRICT;
+
+        CREATE TABLE webhooks (
+            id TEXT NOT NULL PRIMARY KEY,
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            url TEXT NOT NULL,
+            description TEXT NOT NULL,
+            kinds TEXT NOT NULL,
+            includes_fleet INTEGER NOT NULL,
+            sealed_secret BLOB NOT NULL,
+            created_at INTEGER NOT NULL,
+            delivered INTEGER NOT NULL,
+            attempts INTEGER NOT NULL,
+            failing_since INTEGER,
+            next_attempt_at INTEGER,
+            last_problem TEXT,
+            last_success_at INTEGER,
+            disabled_at INTEGER
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX webhooks_by_workspace ON webhooks (workspace_id, id);
         """
 }

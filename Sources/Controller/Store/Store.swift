@@ -8,7 +8,7 @@ public import FoundationEssentials
 /// nothing. Reads see all writes that returned before. What is missing throws `not_found`, also when it belongs to
 /// another workspace. A failing disk or database throws `unavailable` or `internal` with a sentence for the operator.
 public protocol Store: WorkspaceStore, ProjectStore, NodeStore, EnrollmentStore, TokenStore, ExecStore, AuditStore,
-    OnceStore
+    OnceStore, EventStore, WebhookStore
 {
     /// For metrics.
     func counts() async throws -> StoreCounts
@@ -139,6 +139,58 @@ public protocol OnceStore: Sendable {
     func forgetOnce(_ key: OnceKey) async throws
     /// Forgets keys whose time is over; gives their number.
     func pruneOnce(expiredBefore: Date) async throws -> Int
+}
+
+/// What happened. Events of projects are stored with the change itself: in `createProject` and `markProjectDeleting`.
+public protocol EventStore: Sendable {
+    /// Gives the event's place.
+    @discardableResult
+    func appendEvent(_ event: PlatformEvent) async throws -> Int64
+    /// Stores what a node tells of its containers, each change once however often it is told, and only of projects that it has or had
+    /// last. Throws `invalid` for what no node sends.
+    func recordTransitions(_ batch: TransitionBatch, of node: NodeID, at now: Date) async throws
+    /// Oldest first, behind a place; at most `limit` and `Limits.pageRows` are looked at.
+    func events(_ filter: EventFilter, after sequence: Int64, limit: Int) async throws -> EventPage
+    func eventRange() async throws -> EventRange
+    /// Forgets the oldest events, as far as they were stored before a moment or are more than `most`; gives their number, at most
+    /// `Limits.eventsPrunedAtOnce`. The newest one stays.
+    func pruneEvents(before: Date, keeping most: Int) async throws -> Int
+    /// A signal after each event that was stored; several may become one.
+    func eventSignals() -> AsyncStream<Void>
+}
+
+public protocol WebhookStore: Sendable {
+    /// Throws `limit` when the workspace has `Limits.webhooksPerWorkspace`.
+    func createWebhook(_ webhook: Webhook) async throws
+    /// All of the workspace, oldest first.
+    func webhooks(in workspace: WorkspaceID) async throws -> [Webhook]
+    func webhook(_ id: WebhookID, in workspace: WorkspaceID) async throws -> Webhook
+    /// Those that are not switched off and for whose workspaces there are events behind what they were told.
+    func webhooksWithNews() async throws -> [Webhook]
+    func webhookCounts() async throws -> [Webhook.Progress.Health: Int]
+    /// Stores how far deliveries are; `false` when the webhook was deleted meanwhile.
+    func updateWebhook(_ id: WebhookID, _ progress: Webhook.Progress) async throws -> Bool
+    /// Switches it on again, see `Webhook.Progress.resumed`.
+    func resumeWebhook(_ id: WebhookID, in workspace: WorkspaceID) async throws -> Webhook
+    func deleteWebhook(_ id: WebhookID, in workspace: WorkspaceID) async throws
+}
+
+/// Some events, and how far the search for them came.
+public struct EventPage: Sendable, Equatable {
+    public var events: [StoredEvent]
+    /// All up to here were looked at: the next page begins behind it.
+    public var last: Int64
+    /// Nothing lies behind it yet.
+    public var isLast: Bool
+    /// What was kept at that moment: it tells whether some of what was asked for is gone.
+    public var range: EventRange
+
+    public init(events: [StoredEvent], last: Int64, isLast: Bool, range: EventRange) {
+        self.events = events
+        self.last = last
+        self.isLast = isLast
+        self.range = range
+    }
 }
 
 /// One page of a list of projects.

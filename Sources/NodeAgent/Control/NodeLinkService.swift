@@ -6,6 +6,7 @@ public import Logging
 import NIOCore
 import NIOPosix
 import NIOSSL
+public import NodeSandbox
 public import ServiceLifecycle
 
 /// Keeps this node linked to its controller: dials, says hello, serves what the controller asks, reports, renews its certificate, and
@@ -14,16 +15,20 @@ public struct NodeLinkService: Service {
     private let identityDirectory: String
     private let serve: @Sendable (MuxStream) async -> Void
     private let reporter: NodeReporter
+    private let transitions: TransitionJournal
     private let logger: Logger
 
-    /// - Parameter serve: answers every stream that the controller opens.
+    /// - Parameters:
+    ///   - transitions: what the controller is told of containers.
+    ///   - serve: answers every stream that the controller opens.
     public init(
-        identityDirectory: String, reporter: NodeReporter, logger: Logger,
-        serve: @escaping @Sendable (MuxStream) async -> Void
+        identityDirectory: String, reporter: NodeReporter, transitions: TransitionJournal = TransitionJournal(),
+        logger: Logger, serve: @escaping @Sendable (MuxStream) async -> Void
     ) {
         self.identityDirectory = identityDirectory
         self.serve = serve
         self.reporter = reporter
+        self.transitions = transitions
         self.logger = logger
     }
 
@@ -112,6 +117,7 @@ public struct NodeLinkService: Service {
             metadata: ["node": "\(welcome.nodeID)", "linkVersion": "\(welcome.version)", "generation": "\(generation)"])
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await reporter.run(over: calls) }
+            group.addTask { try await TransitionTeller(journal: transitions, logger: logger).run(over: calls) }
             group.addTask { try await renew(identity, over: calls) }
             defer { group.cancelAll() }
             try await group.next()

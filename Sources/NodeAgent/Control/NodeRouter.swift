@@ -40,7 +40,7 @@ public struct NodeRouter: Sendable {
 
     private func route(_ method: NodeMethod, _ call: NodeCall) async throws {
         switch method {
-        case .hello, .report, .renewCertificate:
+        case .hello, .report, .transitions, .renewCertificate:
             throw FastableError(.invalid, "‘\(method.rawValue)’ is not for a node to serve.")
         case .containerEnsure: try await ensure(call)
         case .containerStatus: try await status(call)
@@ -94,7 +94,7 @@ public struct NodeRouter: Sendable {
             switch method {
             // These answer with events or bytes, among which an error has no place.
             case .execStart, .execAttach, .treePull, .fsGlobStream, .fsGrepStream: call.stream.reset(failure)
-            case .hello, .report, .renewCertificate, .containerEnsure, .containerStatus, .projectPrepare,
+            case .hello, .report, .transitions, .renewCertificate, .containerEnsure, .containerStatus, .projectPrepare,
                 .projectDelete, .execStatus,
                 .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fsStat,
                 .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fsWatch, .fileDownload, .fileUpload,

@@ -37,9 +37,10 @@ enum Node {
         return DaemonPlan(
             services: [
                 HostWatch(sandboxes: sandboxes, logger: logger),
-                NodeLinkService(identityDirectory: paths.identity, reporter: reporter, logger: logger) { stream in
-                    await router.serve(stream)
-                },
+                NodeLinkService(
+                    identityDirectory: paths.identity, reporter: reporter, transitions: sandboxes.transitions,
+                    logger: logger
+                ) { stream in await router.serve(stream) },
             ],
             healthy: { withExtendedLifetime(lock) { true } })
     }

@@ -6,6 +6,14 @@ import NodeLinux
 extension Sandbox {
     /// Takes up what an earlier run left. `live` are the containers that the runtime says are running.
     func recover(live: Set<ContainerID>) async {
+        let recorded = record.state
+        isRecovering = true
+        await takeUp(live: live)
+        isRecovering = false
+        tellFound(recorded: recorded)
+    }
+
+    private func takeUp(live: Set<ContainerID>) async {
         volumeMade = true
         guard let id = record.container, record.state == .running else {
             return recordFound(record.state == .failed ? record.reason : nil)

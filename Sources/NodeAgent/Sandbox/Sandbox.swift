@@ -9,7 +9,11 @@ actor Sandbox {
     nonisolated let slot: Slot
     let host: SandboxHost
     let logger: Logger
-    var machine = SandboxStateMachine()
+    var machine = SandboxStateMachine() {
+        didSet { tellChange(since: oldValue) }
+    }
+    /// What an earlier run of the daemon left is looked at: nothing changes by that.
+    var isRecovering = false
     var record: ProjectRecord
     var running: Running?
     /// The last start and the last removal of a container. Both end by themselves: each of their steps has a deadline.

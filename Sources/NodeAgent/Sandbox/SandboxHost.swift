@@ -18,6 +18,7 @@ struct SandboxHost: Sendable {
     let connector: InitConnector
     let remains: Remains
     let trash: Trash
+    let transitions = TransitionJournal()
     let logger: Logger
 
     /// The group of all containers of the instance.

@@ -19,6 +19,8 @@ public actor SandboxManager {
     private var isClosed = false
 
     public nonisolated var images: ImageStore { host.images }
+    /// Changes of containers that the controller is to be told.
+    public nonisolated var transitions: TransitionJournal { host.transitions }
     public nonisolated var cgroupMode: CgroupMode { host.cgroups.mode }
     /// The addresses and ids of this instance.
     public nonisolated var block: InstanceBlock { host.block }

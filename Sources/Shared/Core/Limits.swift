@@ -329,6 +329,45 @@ public enum Limits {
     public static let gitURLBytes = 2048
     public static let gitBranchBytes = 250
 
+    // MARK: events and webhooks
+
+    /// Changes of containers that a node keeps for a controller that is away, and how many it tells at once.
+    public static let transitionsKept = 10_000
+    public static let transitionsPerBatch = 50
+    /// Runs of a node's daemon whose changes the controller knows apart: one that was replaced may still be heard.
+    public static let journalsPerNode = 4
+    /// How long an event is kept, and how many at most.
+    public static let eventDays = 30
+    public static let eventsKept = 1_000_000
+    /// Events that one transaction removes.
+    public static let eventsPrunedAtOnce = 5000
+    /// A reader whose events are rare is told after this many of others that it may go on behind them.
+    public static let eventsBetweenPlaces: Int64 = 1000
+    /// Streams of events that a token follows at a time.
+    public static let eventStreamsPerToken = 64
+    public static let eventKindsAtOnce = 32
+    /// A stream of events ends after this time, so that a token which was revoked follows no longer; clients come back by themselves.
+    public static let eventStreamSeconds = 3600
+    public static let webhooksPerWorkspace = 32
+    public static let webhookURLBytes = 2048
+    public static let webhookDescriptionBytes = 256
+    /// An endpoint has this long to answer.
+    public static let webhookAnswerSeconds = 10
+    /// Deliveries that are under way at a time, each to another endpoint: of one workspace, and of all.
+    public static let webhooksAtOncePerWorkspace = 8
+    public static let webhooksAtOnce = 64
+    /// Events that are looked at for one webhook before the others have their turn.
+    public static let webhookEventsPerTurn = 50
+    /// Threads that wait for name servers.
+    public static let webhookResolvers = 8
+    /// First and longest pause before an event is sent again …
+    public static let webhookRetryFirstSeconds = 5
+    public static let webhookRetryLongestSeconds = 3600
+    /// … and after this long without one success the webhook is switched off.
+    public static let webhookGivesUpHours = 72
+    /// Longest sleep between two looks at what is due: the wall clock may have been set.
+    public static let webhookLookSeconds = 60
+
     // MARK: operations
 
     /// Values (members, elements, scalars) of one JSON request.

@@ -23,6 +23,8 @@ public enum NodeMethod: String, Codable, Sendable, CaseIterable {
     case renewCertificate = "certificate.renew"
     /// Opened by the node every few seconds: `NodeReport` → `Empty`.
     case report = "node.report"
+    /// Opened by the node when containers changed: `TransitionBatch` → `Empty` once they are kept.
+    case transitions = "node.transitions"
 
     case containerEnsure = "container.ensure"
     case containerStatus = "container.status"

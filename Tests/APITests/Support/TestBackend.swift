@@ -20,6 +20,8 @@ final class TestBackend: APIBackend {
     let storeWritable = Mutex(true)
     /// What `pullTree` and `execOutput` give, one piece after the other.
     let pieces = Mutex<[ByteBuffer]>([])
+    /// What `follow` gives.
+    let feed = Mutex<[EventFeed.Element]>([])
     /// What `execAttach` attaches to.
     let node = TestNode()
     private let handlers: [String: Handler]
@@ -140,6 +142,15 @@ final class TestBackend: APIBackend {
         return EventSequence(source: source)
     }
 
+    // MARK: events
+
+    func follow(_ query: EventQuery, context: OperationContext) async throws -> PlatformEvents {
+        try Access.authorize(context.principal, .projectsRead)
+        let after = query.after.map(String.init) ?? "nil"
+        probe.note("events \(query.project ?? "nil") \(query.kinds) \(after) \(query.follows)")
+        return FeedSequence(elements: feed.withLock { $0 }, ending: query.follows ? .never : .ends, probe: probe)
+    }
+
     // MARK: the system
 
     func enroll(_ request: Data, remoteAddress: String, requestID: RequestID) async throws -> Data {
@@ -165,6 +176,28 @@ struct EventSequence: AsyncSequence, Sendable {
     }
 
     func makeAsyncIterator() -> AsyncIterator { AsyncIterator(base: source.makeAsyncIterator()) }
+}
+
+struct FeedSequence: AsyncSequence, Sendable {
+    let elements: [EventFeed.Element]
+    let ending: PieceSequence.Ending
+    let probe: Probe
+
+    struct AsyncIterator: AsyncIteratorProtocol {
+        var rest: ArraySlice<EventFeed.Element>
+        var end: PieceSequence.AsyncIterator
+
+        mutating func next() async throws -> EventFeed.Element? {
+            if let element = rest.popFirst() { return element }
+            _ = try await end.next()
+            return nil
+        }
+    }
+
+    func makeAsyncIterator() -> AsyncIterator {
+        let end = PieceSequence(pieces: [], ending: ending, probe: probe)
+        return AsyncIterator(rest: elements[...], end: end.makeAsyncIterator())
+    }
 }
 
 /// Gives its pieces, and then ends, fails, or stays silent until it is cancelled.

@@ -157,6 +157,9 @@ final class WatchedFleet: FleetDelegate {
     private let fleet: FleetService
     private let shown = Mutex<[String]>([])
     private let parts = Mutex<[NodeReport]>([])
+    private let told = Mutex<[TransitionBatch]>([])
+    /// What happens to a batch of changes, in place of keeping it; it may be kept and its answer lost.
+    let onTold = Mutex<(@Sendable (NodeID, TransitionBatch) async throws -> Void)?>(nil)
 
     init(_ fleet: FleetService) { self.fleet = fleet }
 
@@ -165,6 +168,15 @@ final class WatchedFleet: FleetDelegate {
 
     /// What nodes reported, part by part.
     var reports: [NodeReport] { parts.withLock { $0 } }
+
+    /// What nodes told of their containers, however often.
+    var batches: [TransitionBatch] { told.withLock { $0 } }
+
+    func nodeTold(_ node: NodeID, _ batch: TransitionBatch) async throws {
+        told.withLock { $0.append(batch) }
+        guard let handle = onTold.withLock({ $0 }) else { return try await fleet.nodeTold(node, batch) }
+        try await handle(node, batch)
+    }
 
     func authorizeNode(certificateDER: [UInt8]) async throws -> NodeID {
         let node = try await fleet.authorizeNode(certificateDER: certificateDER)

@@ -7,6 +7,7 @@ import NIOFoundationCompat
 import NIOPosix
 import NIOSSL
 import NodeControl
+import NodeSandbox
 import Synchronization
 import TestSupport
 import Testing
@@ -36,13 +37,13 @@ struct TestNode: Sendable {
 
     /// Runs the node's own link service while `body` runs.
     func linked(
-        log: LogRecorder = LogRecorder(), work: FakeWork? = nil,
+        log: LogRecorder = LogRecorder(), work: FakeWork? = nil, transitions: TransitionJournal = TransitionJournal(),
         reporter: NodeReporter = NodeReporter { NodeReport(facts: Self.facts, containers: []) },
         _ body: () async throws -> Void
     ) async throws {
         let work = work ?? FakeWork(name)
         let service = NodeLinkService(
-            identityDirectory: directory, reporter: reporter, logger: log.logger
+            identityDirectory: directory, reporter: reporter, transitions: transitions, logger: log.logger
         ) { stream in await work.serve(stream) }
         let running = Task { try await service.run() }
         let result: Result<Void, any Error>

@@ -26,10 +26,11 @@ struct World: Sendable {
 
     static func with<Value: Sendable>(
         nodes count: Int = 1, auditRetentionDays: Int = Limits.auditRetentionDays,
+        _ adjust: (inout ControllerServices.Configuration) -> Void = { _ in },
         _ body: @Sendable (World, [SimulatedNode]) async throws -> Value
     ) async throws -> Value {
         try await withTemporaryDirectory { folder in
-            let world = try await World(folder: folder, auditRetentionDays: auditRetentionDays)
+            let world = try await World(folder: folder, auditRetentionDays: auditRetentionDays, adjust)
             return try await run(world, nodes: count, body)
         }
     }
@@ -52,7 +53,9 @@ struct World: Sendable {
         }
     }
 
-    private init(folder: String, auditRetentionDays: Int) async throws {
+    private init(
+        folder: String, auditRetentionDays: Int, _ adjust: (inout ControllerServices.Configuration) -> Void
+    ) async throws {
         self.folder = folder
         store = try SQLiteStore(path: folder + "/controller.db")
         authority = try CertificateAuthority(at: .nowMilliseconds)
@@ -60,11 +63,12 @@ struct World: Sendable {
         other = WorkspaceID()
         try await store.createWorkspace(Workspace(id: other, name: "other", createdAt: .nowMilliseconds))
         guard let listener = HostPort("127.0.0.1:7421") else { throw FastableError(.internal, "no address") }
+        var configuration = ControllerServices.Configuration(
+            endpoints: ControllerServices.Endpoints(apiURL: "http://127.0.0.1:7420", nodeListener: listener),
+            tokenFile: folder + "/token", auditRetentionDays: auditRetentionDays)
+        adjust(&configuration)
         services = ControllerServices(
-            store: store, nodes: directory, authority: authority,
-            configuration: ControllerServices.Configuration(
-                endpoints: ControllerServices.Endpoints(apiURL: "http://127.0.0.1:7420", nodeListener: listener),
-                tokenFile: folder + "/token", auditRetentionDays: auditRetentionDays), logger: .quiet)
+            store: store, nodes: directory, authority: authority, configuration: configuration, logger: .quiet)
     }
 
     /// A node that has joined and whose link is up; somebody must run it.

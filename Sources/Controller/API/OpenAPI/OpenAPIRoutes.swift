@@ -6,7 +6,7 @@ enum OpenAPIRoutes {
     static var paths: [String: JSONValue] {
         [
             "/api/tools": ["get": get("tools_list", "The operations with their schemas.", answer: .object)],
-            FileRoutes.file: file, FileRoutes.tree: tree, WatchRoute.watch: watch,
+            FileRoutes.file: file, FileRoutes.tree: tree, WatchRoute.watch: watch, EventRoute.events: events,
             ExecRoutes.status: [
                 "parameters": [parameter("exec", "The id of the command.")],
                 "get": get("exec_status", "Whether a command runs, and how it ended.", answer: .object, tag: "bytes"),
@@ -89,6 +89,25 @@ enum OpenAPIRoutes {
             "parameters": [project],
             "get": get.with(
                 "parameters", [query("path", "A directory; /workspace when it is missing."), header("Last-Event-ID")]),
+        ]
+    }
+
+    private static var events: JSONValue {
+        let get = get(
+            "events_follow",
+            "What happens in the workspace, as events whose ids are their places; `lost` comes first when some behind the place "
+                + "are no longer kept. A stream ends after an hour at most: come again with `Last-Event-ID`.",
+            answer: .text, type: "text/event-stream")
+        return [
+            "get": get.with(
+                "parameters",
+                [
+                    query("project", "Only this project: its name or its id."),
+                    query("kinds", "Only these kinds, separated by commas."),
+                    query("after", "The id of the last event that was seen; from now on when it is missing."),
+                    query("follow", "`false` ends with what there is, and begins with the oldest.", type: "boolean"),
+                    header("Last-Event-ID"),
+                ])
         ]
     }
 

@@ -2,22 +2,29 @@ import ControllerDomain
 import FastableCore
 import Synchronization
 
-/// How many followers of commands each token has.
+/// How many followers of commands, or of something else, each token has.
 package final class AttachmentLimit: Sendable {
+    private let most: Int
+    private let things: String
     private let held = Mutex<[TokenID: Int]>([:])
+
+    init(most: Int = Limits.attachmentsPerToken, of things: String = "commands") {
+        self.most = most
+        self.things = things
+    }
 
     /// The place of one more follower. Throws `limit` when the token has as many as it may.
     func take(_ token: TokenID) throws(FastableError) -> Place {
         let fits = held.withLock { held in
-            guard held[token, default: 0] < Limits.attachmentsPerToken else { return false }
+            guard held[token, default: 0] < most else { return false }
             held[token, default: 0] += 1
             return true
         }
         guard fits else {
             throw FastableError(
                 .limit,
-                "This token follows \(Limits.attachmentsPerToken) commands at a time, which is the most. Let some of them go.",
-                details: ["limit": .integer(Int64(Limits.attachmentsPerToken))], retryAfterSeconds: 1)
+                "This token follows \(most) \(things) at a time, which is the most. Let some of them go.",
+                details: ["limit": .integer(Int64(most))], retryAfterSeconds: 1)
         }
         return Place(self, token)
     }

@@ -10,6 +10,7 @@ import Synchronization
 public final class FleetService: FleetDelegate {
     private let enrollment: EnrollmentService
     private let projects: ProjectService
+    private let events: EventLog
     private let store: any Store
     private let metrics: Metrics
     private let logger: Logger
@@ -17,10 +18,12 @@ public final class FleetService: FleetDelegate {
     private let stored = Mutex<[NodeID: ContinuousClock.Instant]>([:])
 
     init(
-        enrollment: EnrollmentService, projects: ProjectService, store: any Store, metrics: Metrics, logger: Logger
+        enrollment: EnrollmentService, projects: ProjectService, events: EventLog, store: any Store, metrics: Metrics,
+        logger: Logger
     ) {
         self.enrollment = enrollment
         self.projects = projects
+        self.events = events
         self.store = store
         self.metrics = metrics
         self.logger = logger
@@ -39,6 +42,7 @@ public final class FleetService: FleetDelegate {
     public func nodeConnected(_ node: NodeID, facts: NodeFacts) async {
         projects.nodeConnected(node)
         await keep(facts, of: node)
+        await tell(.nodeConnected, of: node)
         // What was deleted while the node was away is removed now, beside its first requests.
         Task { await projects.sweepDeleted(on: node) }
     }
@@ -52,6 +56,19 @@ public final class FleetService: FleetDelegate {
 
     public func nodeDisconnected(_ node: NodeID) async {
         stored.withLock { $0[node] = nil }
+        await tell(.nodeDisconnected, of: node)
+    }
+
+    public func nodeTold(_ node: NodeID, _ batch: TransitionBatch) async throws {
+        try await events.record(batch, of: node)
+    }
+
+    private func tell(_ kind: PlatformEvent.Kind, of node: NodeID) async {
+        let name = try? await store.node(.id(node)).name
+        await events.publish(
+            PlatformEvent(
+                workspace: .system, kind: kind, at: .nowMilliseconds, node: node,
+                data: name.map { ["name": .string($0)] } ?? [:]))
     }
 
     public func linkRefused(remoteAddress: String, reason: String) {

@@ -50,6 +50,12 @@ extension Metric {
         help: "Nodes that asked to join, by result: ok or the reason of the refusal.")
     public static let authenticationsRefused = Metric(
         "fastable_authentications_refused_total", .counter, help: "Requests with a missing, unknown or expired token.")
+    public static let webhookDeliveries = Metric(
+        "fastable_webhook_deliveries_total", .counter, labels: ["result"],
+        help: "Messages that were sent to webhooks, by result: ok or failed (they are sent again).")
+    public static let webhooks = Metric(
+        "fastable_webhooks", .gauge, labels: ["state"],
+        help: "Webhooks by state: ok, failing, or disabled after failing for too long.")
     public static let auditFailures = Metric(
         "fastable_audit_failures_total", .counter, help: "Audit records that could not be stored.")
 }

@@ -1,3 +1,4 @@
+import FastableWire
 import HummingbirdCore
 import Logging
 import NIOCore
@@ -29,7 +30,9 @@ struct WatchedHTTPChannel: ServerChildChannel, HTTPChannelHandler {
 
     func handle(value: Value, logger: Logger) async {
         await ConnectionWatch.$current.withValue(value.watch) {
-            await base.handle(value: value.base, logger: logger)
+            await withTaskExecutorPreference(LoopExecutor.on(value.channel.eventLoop)) {
+                await base.handle(value: value.base, logger: logger)
+            }
         }
     }
 }

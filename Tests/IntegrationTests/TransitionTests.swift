@@ -46,7 +46,7 @@ struct TransitionTests {
                 try await eventually("what waited is told") { try await stored(controller).count == 3 }
                 record(3..<4, of: project, in: journal)
                 try await eventually("what happens is told") { try await stored(controller).count == 4 }
-                #expect(journal.batch() == nil, "nothing waits any more")
+                try await eventually("nothing waits any more") { journal.batch() == nil }
             }
             #expect(try await stored(controller) == (0..<4).map(String.init))
         }

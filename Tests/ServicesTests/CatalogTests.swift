@@ -15,6 +15,7 @@ import Testing
         "nodes_list",
         "nodes_get", "nodes_cordon", "nodes_uncordon", "nodes_remove", "nodes_join_token", "images_list", "images_add",
         "images_remove", "tokens_create", "tokens_list", "tokens_revoke", "audit_list", "audit_verify", "status",
+        "events_list", "webhooks_create", "webhooks_list", "webhooks_test", "webhooks_resume", "webhooks_delete",
     ]
 
     @Test func theCatalogHasTheVocabularyOfTheProduct() async throws {
@@ -37,7 +38,8 @@ import Testing
                 let annotations = operation.annotations
                 #expect(!(annotations.isReadOnly && annotations.isDestructive), "\(name)")
                 let isOperators =
-                    ["nodes_", "images_", "tokens_", "audit_"].contains { name.hasPrefix($0) } || name == "status"
+                    ["nodes_", "images_", "tokens_", "audit_", "webhooks_"].contains { name.hasPrefix($0) }
+                    || name == "status"
                 #expect((operation.scope == .admin) == isOperators, "\(name)")
                 #expect(!(isOperators && operation.visibleToAgents), "\(name)")
                 if operation.scope == .filesRead || operation.scope == .projectsRead {

@@ -104,7 +104,8 @@ public enum WebhookURLRule {
     /// Throws `unprocessable`.
     public static func check(_ text: String, allowsPrivate: Bool) throws {
         guard text.utf8.count <= Limits.webhookURLBytes, text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }),
-            let url = URL(string: text), let scheme = url.scheme?.lowercased(), let host = url.host, isHost(host)
+            let url = URL(string: text), let scheme = url.scheme?.lowercased(),
+            let host = url.host(percentEncoded: true), isHost(host)
         else { throw problem("must be an address like https://example.com/hook") }
         guard scheme == "https" || (scheme == "http" && allowsPrivate) else {
             throw problem("must begin with https://")

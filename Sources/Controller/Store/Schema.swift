@@ -183,10 +183,10 @@ enum Schema {
         CREATE INDEX once_by_expiry ON once (expires_at);
         """
 
-    /// Events and webhooks.
+    /// Events and webhooks. Numbers of events and journals only rise: the newest row of each is never removed.
     private static let events = """
         CREATE TABLE events (
-            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            sequence INTEGER PRIMARY KEY,
             workspace_id TEXT NOT NULL REFERENCES workspaces,
             kind TEXT NOT NULL,
             at INTEGER NOT NULL,
@@ -199,7 +199,7 @@ enum Schema {
         CREATE INDEX events_by_project ON events (project_id, sequence) WHERE project_id IS NOT NULL;
 
         CREATE TABLE node_journals (
-            opened INTEGER PRIMARY KEY AUTOINCREMENT,
+            opened INTEGER PRIMARY KEY,
             workspace_id TEXT NOT NULL REFERENCES workspaces,
             node_id TEXT NOT NULL REFERENCES nodes,
             journal TEXT NOT NULL,

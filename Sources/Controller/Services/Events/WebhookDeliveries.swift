@@ -76,9 +76,12 @@ final class WebhookDeliveries: Sendable {
     private static let troublePauseSeconds = 5.0
 
     /// Some events, one after the other, up to the first failure.
-    private func deliver(to webhook: Webhook) async {
-        var progress = webhook.progress
+    private func deliver(to chosen: Webhook) async {
         do {
+            // Its last turn may have ended after it was read.
+            let webhook = try await store.webhook(chosen.id, in: chosen.workspace)
+            var progress = webhook.progress
+            guard progress.isDue(at: .nowMilliseconds) else { return }
             let page = try await store.events(
                 webhook.filter, after: progress.delivered, limit: Limits.webhookEventsPerTurn)
             if let gap = page.range.gap(behind: progress.delivered) {
@@ -91,9 +94,11 @@ final class WebhookDeliveries: Sendable {
             }
             progress.passed(page.last)
             _ = try await store.updateWebhook(webhook.id, progress)
+        } catch let error as FastableError where error.code == .notFound {
+            // It was deleted.
         } catch {
             logger.warning(
-                "A webhook could not be served.", metadata: ["webhook": "\(webhook.id)", "error": "\(error)"])
+                "A webhook could not be served.", metadata: ["webhook": "\(chosen.id)", "error": "\(error)"])
             try? await Task.sleep(for: .seconds(Self.troublePauseSeconds))
         }
     }

@@ -18,4 +18,14 @@ public struct RunningContainer: Sendable {
     let accounts: ContainerAccounts
     /// What the image and the wish for the container set for every command; a command's own settings go before it.
     public internal(set) var environment: [String: String]
+    let wake: @Sendable () async throws -> Void
+
+    /// Starts a command, as `ExecTable.start` does, and wakes the container when it was suspended meanwhile.
+    public func start(
+        exec: ExecID, command: ExecCommand, user: ExecUser, ended: EndedExecs = EndedExecs()
+    ) async throws -> ExecSession {
+        let session = try await execs.start(exec: exec, container: id, command: command, user: user, ended: ended)
+        if execs.activity?.worked(.command) == true { try await wake() }
+        return session
+    }
 }

@@ -32,6 +32,7 @@ struct CLI: AsyncParsableCommand {
                 name: "Work in a project",
                 subcommands: [
                     ProjectCommand.self, ExecCommand.self, AttachCommand.self, PsCommand.self, KillCommand.self,
+                    ContainerCommand.self,
                     FileCommand.self, PushCommand.self, PullCommand.self,
                 ]),
             CommandGroup(

@@ -75,7 +75,7 @@ import Testing
                     #expect(columns.contains { $0.name == "workspace_id" && $0.isNotNull }, "\(table)")
                 }
                 #expect(try String.fetchOne(db, sql: "PRAGMA journal_mode") == "wal")
-                #expect(try Int.fetchOne(db, sql: "PRAGMA user_version") == 1)
+                #expect(try Int.fetchOne(db, sql: "PRAGMA user_version") == 2)
             }
         }
     }
@@ -86,9 +86,34 @@ import Testing
             try SQLiteStore(path: path).close()
             try change(path, "PRAGMA user_version = 99")
             let error = expectFailure(.conflict) { try SQLiteStore(path: path).close() }
-            #expect(error?.message.contains("newer Fastable (its version is 99, this program knows 1)") == true)
+            #expect(error?.message.contains("newer Fastable (its version is 99, this program knows 2)") == true)
             #expect(error?.message.contains(directory) == false)
             #expect(error?.context?.contains(path) == true)
+        }
+    }
+
+    /// A database of the release before has no settings of lifecycles.
+    @Test func aDatabaseOfTheFirstVersionIsTakenOver() async throws {
+        try await withStore { fixture in
+            let project = try await fixture.add("demo")
+            try fixture.store.close()
+            let path = fixture.directory + "/state/controller.db"
+            try change(
+                path,
+                """
+                DROP INDEX projects_lifecycle_unsent;
+                ALTER TABLE projects DROP COLUMN lifecycle;
+                ALTER TABLE projects DROP COLUMN lifecycle_revision;
+                ALTER TABLE projects DROP COLUMN lifecycle_sent;
+                ALTER TABLE workspaces DROP COLUMN lifecycle;
+                PRAGMA user_version = 1
+                """)
+            let store = try SQLiteStore(path: path)
+            defer { try? store.close() }
+            #expect(try await store.project(.name("demo"), in: fixture.workspace) == project)
+            let changed = try await store.setLifecycle(
+                LifecyclePolicy(idleSeconds: 5), of: project.id, in: fixture.workspace)
+            #expect(changed.lifecyclePolicy.idleSeconds == 5)
         }
     }
 

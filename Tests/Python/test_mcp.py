@@ -13,7 +13,9 @@ pytestmark = pytest.mark.anyio
 MODES = ["legacy", "2026-07-28", "auto"]
 AGENT_TOOLS = {
     "projects_create", "projects_list", "projects_get", "projects_delete", "devcontainer.ensure",
-    "devcontainer.status", "shell.exec", "fs.read", "fs.write", "fs.edit", "fs.list", "fs.glob", "fs.grep", "fs.delete",
+    "devcontainer.status", "devcontainer.suspend", "devcontainer.resume", "devcontainer.stop", "devcontainer.restart",
+    "devcontainer.explain", "devcontainer.keep_awake", "projects_set_lifecycle",
+    "shell.exec", "fs.read", "fs.write", "fs.edit", "fs.list", "fs.glob", "fs.grep", "fs.delete",
     "fs.stat", "fs.mkdir", "fs.move", "fs.copy", "fs.chmod",
 }
 ERROR_KEY = "dev.fastable/error"

@@ -20,6 +20,8 @@ import Testing
         var events = [
             Event(name: "stop") { _ = $0.stop(reason: "asked", now: start) },
             Event(name: "delete") { _ = $0.delete(now: start) },
+            Event(name: "suspend") { _ = $0.suspend(reason: "idle", now: start) },
+            Event(name: "wake") { _ = $0.wake(now: start) },
             Event(name: "deleted") { $0.deleted() },
             Event(name: "deletionFailed") { $0.deletionFailed(reason: "disk") },
             Event(name: "found stopped") { $0.found(stopped: "restart") },
@@ -33,6 +35,11 @@ import Testing
                 Event(name: "started \(label)") { _ = $0.started(id) },
                 Event(name: "startFailed \(label)") { $0.startFailed(id, reason: "runtime") },
                 Event(name: "adopted \(label)") { $0.adopted(id) },
+                Event(name: "adopted frozen \(label)") { $0.adopted(id, suspended: "before") },
+                Event(name: "frozen \(label)") { _ = $0.frozen(id) },
+                Event(name: "freezeFailed \(label)") { _ = $0.freezeFailed(id, now: start) },
+                Event(name: "resumed \(label)") { _ = $0.resumed(id) },
+                Event(name: "resumeFailed \(label)") { _ = $0.resumeFailed(id, reason: "deaf", now: start) },
                 Event(name: "exited \(label)") { _ = $0.exited(id, reason: "ended", now: start) },
                 Event(name: "removed \(label)") { $0.removed(id) },
                 Event(name: "removalFailed \(label)") { $0.removalFailed(id, reason: "busy") },
@@ -62,14 +69,18 @@ import Testing
         #expect(Self.reachable.count > 15)
         #expect(Self.reachable.count < 20_000)
         let names = Set(Self.reachable.map { "\($0.state)".prefix { $0 != "(" } })
-        #expect(names == ["absent", "creating", "running", "stopping", "stopped", "deleting", "failed"])
+        #expect(
+            names == [
+                "absent", "creating", "running", "suspending", "suspended", "resuming", "stopping", "stopped",
+                "deleting", "failed",
+            ])
     }
 
     @Test func everyTransitionalStateHasADeadlineThatEndsIt() {
         for machine in Self.reachable {
             switch machine.state {
-            case .absent, .running, .stopped, .failed: #expect(machine.deadline == nil)
-            case .creating, .stopping, .deleting:
+            case .absent, .running, .suspended, .stopped, .failed: #expect(machine.deadline == nil)
+            case .creating, .suspending, .resuming, .stopping, .deleting:
                 guard let deadline = machine.deadline else {
                     Issue.record("no deadline in \(machine.state)")
                     continue
@@ -80,8 +91,8 @@ import Testing
                 var late = machine
                 _ = late.deadlinePassed(now: deadline)
                 #expect(late.state != machine.state)
-                // Two deadlines lead from anything to rest.
-                if let next = late.deadline { _ = late.deadlinePassed(now: next) }
+                // Three deadlines lead from anything to rest: a suspension that hangs is undone, and what cannot be woken is ended.
+                for _ in 0..<2 { if let next = late.deadline { _ = late.deadlinePassed(now: next) } }
                 #expect(late.deadline == nil, "\(machine.state) does not come to rest")
             }
         }
@@ -90,7 +101,7 @@ import Testing
     @Test func aContainerCanBeHadAgainFromEverywhere() {
         for machine in Self.reachable {
             var machine = machine
-            for _ in 0..<3 { if let deadline = machine.deadline { _ = machine.deadlinePassed(now: deadline) } }
+            for _ in 0..<4 { if let deadline = machine.deadline { _ = machine.deadlinePassed(now: deadline) } }
             let id = ContainerID()
             switch machine.ensure(new: id, now: Self.start) {
             case .start(let started):
@@ -98,6 +109,10 @@ import Testing
                 #expect(machine.started(id) == .serve)
                 #expect(machine.state == .running(id))
             case .use(let used): #expect(machine.state == .running(used))
+            case .wake(.resume(let woken)):
+                #expect(machine.resumed(woken) == true)
+                #expect(machine.state == .running(woken))
+            case .wake: Issue.record("\(machine.state) is not woken")
             case .join, .waitForEnd, .refuse: Issue.record("\(machine.state) gives no container")
             }
         }
@@ -110,6 +125,10 @@ import Testing
             #expect(after.started(stranger) == .discard)
             after.startFailed(stranger, reason: "x")
             #expect(after.exited(stranger, reason: "x", now: Self.start) == nil)
+            #expect(after.frozen(stranger) == false)
+            #expect(after.freezeFailed(stranger, now: Self.start) == false)
+            #expect(after.resumed(stranger) == false)
+            #expect(after.resumeFailed(stranger, reason: "x", now: Self.start) == nil)
             after.removed(stranger)
             after.removalFailed(stranger, reason: "x")
             #expect(after == machine)
@@ -132,6 +151,8 @@ import Testing
             }
             #expect(error.code == .conflict)
             #expect(machine.started(Self.first) == .discard)
+            #expect(machine.frozen(Self.first) == false)
+            #expect(machine.resumed(Self.first) == false)
             machine.deleted()
             #expect(machine == Machine())
         }

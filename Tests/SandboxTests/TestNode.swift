@@ -99,8 +99,7 @@ final class TestNode {
         let command = ExecCommand(
             arguments: ["/bin/sh", "-c", script], environment: ["PATH": "/bin"],
             timeoutMilliseconds: timeoutMilliseconds)
-        return try await container.execs.start(
-            exec: ExecID(), container: container.id, command: command, user: ExecUser(uid: 0, gid: 0))
+        return try await container.start(exec: ExecID(), command: command, user: ExecUser(uid: 0, gid: 0))
     }
 
     static func collect(_ session: ExecSession) async throws -> Output {

@@ -15,7 +15,7 @@ import Testing
             "project": .string(project), "execId": .string(ExecID().description),
             "token": .string(TokenID().description), "webhook": .string(WebhookID().description),
             "url": "https://example.com/hook",
-            "name": "some-name", "mode": "755", "source": "dir:/srv/x",
+            "name": "some-name", "mode": "755", "seconds": 60, "source": "dir:/srv/x",
             "edits": [["oldString": "a", "newString": "b"]],
         ]
         guard case .object(let members) = operation.inputSchema.shape else { return [:] }

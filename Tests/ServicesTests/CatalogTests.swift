@@ -9,7 +9,9 @@ import Testing
 @Suite(.timeLimit(.minutes(2))) struct CatalogTests {
     private static let names: Set = [
         "projects_create", "projects_list", "projects_get", "projects_delete", "devcontainer.ensure",
-        "devcontainer.status",
+        "devcontainer.status", "devcontainer.suspend", "devcontainer.resume", "devcontainer.stop",
+        "devcontainer.restart", "devcontainer.explain", "devcontainer.keep_awake", "projects_set_lifecycle",
+        "workspace_set_lifecycle",
         "shell.exec", "shell.list", "shell.wait", "shell.output", "shell.kill", "fs.read", "fs.write", "fs.edit",
         "fs.list", "fs.glob", "fs.grep", "fs.delete", "fs.stat", "fs.mkdir", "fs.move", "fs.copy", "fs.chmod",
         "nodes_list",
@@ -38,7 +40,9 @@ import Testing
                 let annotations = operation.annotations
                 #expect(!(annotations.isReadOnly && annotations.isDestructive), "\(name)")
                 let isOperators =
-                    ["nodes_", "images_", "tokens_", "audit_", "webhooks_"].contains { name.hasPrefix($0) }
+                    ["nodes_", "images_", "tokens_", "audit_", "webhooks_", "workspace_"].contains {
+                        name.hasPrefix($0)
+                    }
                     || name == "status"
                 #expect((operation.scope == .admin) == isOperators, "\(name)")
                 #expect(!(isOperators && operation.visibleToAgents), "\(name)")

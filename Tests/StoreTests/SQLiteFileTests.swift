@@ -92,6 +92,31 @@ import Testing
         }
     }
 
+    /// A database of the release before has no settings of lifecycles.
+    @Test func aDatabaseOfTheFirstVersionIsTakenOver() async throws {
+        try await withStore { fixture in
+            let project = try await fixture.add("demo")
+            try fixture.store.close()
+            let path = fixture.directory + "/state/controller.db"
+            try change(
+                path,
+                """
+                DROP INDEX projects_lifecycle_unsent;
+                ALTER TABLE projects DROP COLUMN lifecycle;
+                ALTER TABLE projects DROP COLUMN lifecycle_revision;
+                ALTER TABLE projects DROP COLUMN lifecycle_sent;
+                ALTER TABLE workspaces DROP COLUMN lifecycle;
+                PRAGMA user_version = 1
+                """)
+            let store = try SQLiteStore(path: path)
+            defer { try? store.close() }
+            #expect(try await store.project(.name("demo"), in: fixture.workspace) == project)
+            let changed = try await store.setLifecycle(
+                LifecyclePolicy(idleSeconds: 5), of: project.id, in: fixture.workspace)
+            #expect(changed.lifecyclePolicy.idleSeconds == 5)
+        }
+    }
+
     @Test func aDatabaseOfAnotherProgramIsRefused() throws {
         try withTemporaryDirectory { directory in
             let path = directory + "/controller.db"

@@ -23,12 +23,20 @@ public struct Project: Sendable, Equatable {
     public var createdAt: Date
     /// When deletion was asked for.
     public var deletedAt: Date?
+    /// Its own settings, those of its workspace, and how often either was changed.
+    public var lifecycle: LifecyclePolicy
+    public var inheritedLifecycle: LifecyclePolicy
+    public var lifecycleRevision: Int
 
     public init(
         id: ProjectID, workspace: WorkspaceID, name: String, image: String, limits: ResourceLimits = ResourceLimits(),
         environment: [String: String] = [:], node: NodeID? = nil, origin: ProjectOrigin = .empty, createdAt: Date,
-        deletedAt: Date? = nil
+        deletedAt: Date? = nil, lifecycle: LifecyclePolicy = LifecyclePolicy(),
+        inheritedLifecycle: LifecyclePolicy = LifecyclePolicy(), lifecycleRevision: Int = 0
     ) {
+        self.lifecycle = lifecycle
+        self.inheritedLifecycle = inheritedLifecycle
+        self.lifecycleRevision = lifecycleRevision
         self.id = id
         self.workspace = workspace
         self.name = name
@@ -50,12 +58,20 @@ public struct Project: Sendable, Equatable {
         try Rules.environment(environment)
         _ = try limits.validated()
         try origin.validate()
+        _ = try lifecycle.validated()
         return self
+    }
+
+    /// When its container is suspended, stopped, archived and deleted.
+    public var lifecyclePolicy: LifecyclePolicy {
+        lifecycle.merged(over: inheritedLifecycle).merged(over: .standard)
     }
 
     /// What the node is asked to run.
     public var containerSpec: ContainerSpec {
-        ContainerSpec(project: id, workspace: workspace, image: image, limits: limits, environment: environment)
+        ContainerSpec(
+            project: id, workspace: workspace, image: image, limits: limits, environment: environment,
+            lifecycle: lifecyclePolicy)
     }
 }
 

@@ -7,8 +7,11 @@ public struct Workspace: Sendable, Equatable {
     /// Unique among workspaces; `Rules.projectName` says what is allowed.
     public var name: String
     public var createdAt: Date
+    /// For its projects, where they do not say otherwise.
+    public var lifecycle: LifecyclePolicy
 
-    public init(id: WorkspaceID, name: String, createdAt: Date) {
+    public init(id: WorkspaceID, name: String, createdAt: Date, lifecycle: LifecyclePolicy = LifecyclePolicy()) {
+        self.lifecycle = lifecycle
         self.id = id
         self.name = name
         self.createdAt = createdAt

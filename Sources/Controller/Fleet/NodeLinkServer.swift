@@ -103,7 +103,9 @@ struct NodeLinkServer: Sendable {
             case .report: try await answer(stream, try await report(opening))
             case .transitions: try await answer(stream, try await keepTransitions(opening))
             case .renewCertificate: try await answer(stream, try await renew(opening))
-            case .containerEnsure, .containerStatus, .projectPrepare, .projectDelete, .execStart, .execAttach,
+            case .containerSuspend, .containerResume, .containerStop, .containerExplain, .containerKeepAwake,
+                .containerPolicy, .containerEnsure, .containerStatus, .projectPrepare, .projectDelete, .execStart,
+                .execAttach,
                 .execStatus, .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep,
                 .fsGlobStream, .fsGrepStream, .fsDelete,
                 .fsStat, .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fsWatch, .fileDownload, .fileUpload,

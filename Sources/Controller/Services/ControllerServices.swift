@@ -113,6 +113,7 @@ public struct ControllerServices: Service {
         let groups: [[Operation]] = [
             ProjectOperations(projects: projects, creation: creation).all,
             ContainerOperations(projects: projects).all,
+            LifecycleOperations(projects: projects).all,
             ShellOperations(execs: execs, once: once).all,
             FileOperations(projects: projects, transfers: transfers).all,
             nodeOperations.all,

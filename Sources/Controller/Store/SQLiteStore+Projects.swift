@@ -8,6 +8,7 @@ extension SQLiteStore {
         let project = try project.validated()
         let environment = try JSON.text(project.environment)
         let origin = project.origin.columns
+        let lifecycle = try project.lifecycle.column
         try await write { db in
             let count = try db.integer(
                 "SELECT COUNT(*) FROM projects WHERE workspace_id = $1 AND deleted_at IS NULL",
@@ -19,13 +20,13 @@ extension SQLiteStore {
             }
             let added = try db.change(
                 """
-                INSERT INTO projects (\(Project.columns))
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                INSERT INTO projects (\(Project.ownColumns), lifecycle)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
                 ON CONFLICT DO NOTHING
                 """,
                 project.id.description, project.workspace.description, project.name, project.image, project.limits.cpus,
                 project.limits.memoryBytes, project.limits.pids, environment, project.node?.description, origin.url,
-                origin.branch, project.createdAt.milliseconds, project.deletedAt?.milliseconds)
+                origin.branch, project.createdAt.milliseconds, project.deletedAt?.milliseconds, lifecycle)
             guard added == 1 else {
                 throw FastableError(
                     .conflict,
@@ -158,12 +159,17 @@ extension SQLiteStore {
 }
 
 extension Project {
-    fileprivate static let columns = """
+    static let columns = """
+        \(ownColumns), lifecycle, \
+        (SELECT lifecycle FROM workspaces WHERE workspaces.workspace_id = projects.workspace_id), lifecycle_revision
+        """
+
+    fileprivate static let ownColumns = """
         id, workspace_id, name, image, cpus, memory_bytes, pids, environment, node_id, origin_url, origin_branch, \
         created_at, deleted_at
         """
 
-    fileprivate init(_ row: Row) throws {
+    init(_ row: Row) throws {
         var reader = RowReader(row)
         self.init(
             id: try reader.id(), workspace: try reader.id(), name: try reader.text(), image: try reader.text(),
@@ -171,11 +177,14 @@ extension Project {
                 cpus: try reader.real(), memoryBytes: Int(try reader.integer()), pids: Int(try reader.integer())),
             environment: try reader.json(), node: try reader.optionalID(),
             origin: ProjectOrigin(url: try reader.optionalText(), branch: try reader.optionalText()),
-            createdAt: try reader.date(), deletedAt: try reader.optionalDate())
+            createdAt: try reader.date(), deletedAt: try reader.optionalDate(),
+            lifecycle: try reader.optionalJSON() ?? LifecyclePolicy(),
+            inheritedLifecycle: try reader.optionalJSON() ?? LifecyclePolicy(),
+            lifecycleRevision: Int(try reader.integer()))
     }
 
     /// In any state; in any workspace when it is `nil`.
-    fileprivate static func find(_ id: ProjectID, in workspace: WorkspaceID?, _ db: Database) throws -> Project {
+    static func find(_ id: ProjectID, in workspace: WorkspaceID?, _ db: Database) throws -> Project {
         guard let row = try db.row("SELECT \(columns) FROM projects WHERE id = $1", id.description) else {
             throw FastableError.missing(.project, id.description)
         }
@@ -186,7 +195,7 @@ extension Project {
         return project
     }
 
-    fileprivate var goneError: FastableError {
+    var goneError: FastableError {
         FastableError(.gone, "The project ‘\(name)’ is being deleted. Create a new one.")
     }
 }

@@ -11,7 +11,7 @@ extension SQLiteStore {
                 """
             try db.change(add, WorkspaceID.system.description, Workspace.systemName, now.milliseconds)
             try db.change(add, WorkspaceID().description, Workspace.defaultName, now.milliseconds)
-            let find = "SELECT workspace_id, name, created_at FROM workspaces WHERE name = $1"
+            let find = "SELECT \(Workspace.columns) FROM workspaces WHERE name = $1"
             guard let row = try db.row(find, Workspace.defaultName) else {
                 throw FastableError.missing(.workspace, Workspace.defaultName)
             }
@@ -35,7 +35,7 @@ extension SQLiteStore {
 
     public func workspace(_ id: WorkspaceID) async throws -> Workspace {
         try await read { db in
-            let find = "SELECT workspace_id, name, created_at FROM workspaces WHERE workspace_id = $1"
+            let find = "SELECT \(Workspace.columns) FROM workspaces WHERE workspace_id = $1"
             guard let row = try db.row(find, id.description) else {
                 throw FastableError.missing(.workspace, id.description)
             }
@@ -45,7 +45,7 @@ extension SQLiteStore {
 
     public func workspaces() async throws -> [Workspace] {
         try await read { db in
-            try db.rows("SELECT workspace_id, name, created_at FROM workspaces ORDER BY name").map(Workspace.init(_:))
+            try db.rows("SELECT \(Workspace.columns) FROM workspaces ORDER BY name").map(Workspace.init(_:))
         }
     }
 
@@ -64,8 +64,12 @@ extension SQLiteStore {
 }
 
 extension Workspace {
-    fileprivate init(_ row: Row) throws {
+    static let columns = "workspace_id, name, created_at, lifecycle"
+
+    init(_ row: Row) throws {
         var reader = RowReader(row)
-        self.init(id: try reader.id(), name: try reader.text(), createdAt: try reader.date())
+        self.init(
+            id: try reader.id(), name: try reader.text(), createdAt: try reader.date(),
+            lifecycle: try reader.optionalJSON() ?? LifecyclePolicy())
     }
 }

@@ -11,7 +11,9 @@ enum Schema {
         var sql: String
     }
 
-    static let migrations = [Migration(number: 1, sql: first), Migration(number: 2, sql: events)]
+    static let migrations = [
+        Migration(number: 1, sql: first), Migration(number: 2, sql: lifecycle), Migration(number: 3, sql: events),
+    ]
 
     static var current: Int { migrations.last?.number ?? 0 }
 
@@ -48,6 +50,15 @@ enum Schema {
         }
         return version
     }
+
+    /// Settings are JSON, `NULL` without any. A project's node has those of the revision that was sent last.
+    private static let lifecycle = """
+        ALTER TABLE workspaces ADD COLUMN lifecycle TEXT;
+        ALTER TABLE projects ADD COLUMN lifecycle TEXT;
+        ALTER TABLE projects ADD COLUMN lifecycle_revision INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE projects ADD COLUMN lifecycle_sent INTEGER NOT NULL DEFAULT 0;
+        CREATE INDEX projects_lifecycle_unsent ON projects (node_id, id) WHERE lifecycle_sent <> lifecycle_revision;
+        """
 
     private static let first = """
         CREATE TABLE workspaces (

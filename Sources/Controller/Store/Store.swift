@@ -24,6 +24,8 @@ public protocol WorkspaceStore: Sendable {
     func workspace(_ id: WorkspaceID) async throws -> Workspace
     /// All, by name.
     func workspaces() async throws -> [Workspace]
+    /// Changes what its projects inherit; their nodes are to be told.
+    func setLifecycle(_ lifecycle: LifecyclePolicy, of workspace: WorkspaceID) async throws -> Workspace
 }
 
 public protocol ProjectStore: Sendable {
@@ -43,6 +45,14 @@ public protocol ProjectStore: Sendable {
     /// Forgets a project that is being deleted, and its execs. Throws `conflict` for an active one; a missing one is
     /// fine.
     func removeProject(_ id: ProjectID) async throws
+    /// Changes an active project's own settings; its node is to be told.
+    func setLifecycle(
+        _ lifecycle: LifecyclePolicy, of project: ProjectID, in workspace: WorkspaceID
+    ) async throws -> Project
+    /// Active projects of a node that does not have their present settings, by id, after the last one of a page.
+    func unsentLifecycles(on node: NodeID, after last: ProjectID?, limit: Int) async throws -> [Project]
+    /// The node has the settings of this revision.
+    func lifecycleWasSent(_ project: Project) async throws
     /// What is placed on each node, projects in deletion included. Nodes without projects are left out.
     func nodeLoads(for workspace: WorkspaceID) async throws -> [NodeID: NodeLoad]
 }

@@ -3,8 +3,8 @@ public import Logging
 public import NodeSandbox
 public import ServiceLifecycle
 
-/// Keeps the host as it has to be: somebody may change its firewall, Docker may start later and close the way, and what could not
-/// be removed of a container may be free now.
+/// Keeps the host as it has to be: somebody may change its firewall, Docker may start later and close the way, what could not be
+/// removed of a container may be free now, and containers may have become idle.
 public struct HostWatch: Service {
     private let sandboxes: SandboxManager
     private let logger: Logger
@@ -19,13 +19,18 @@ public struct HostWatch: Service {
             group.addTask { await repeatedly { await checkNetwork() } }
             // A removal may take a minute, in which the rules are watched as well.
             group.addTask { await repeatedly { await sandboxes.retryRemovals() } }
+            let pause = Limits.lifecycleSweepSeconds
+            group.addTask { await repeatedly(every: pause) { await sandboxes.sweep() } }
+            group.addTask { await repeatedly(every: pause) { await sandboxes.reclaimMemory() } }
         }
     }
 
-    private func repeatedly(_ body: @escaping @Sendable () async -> Void) async {
+    private func repeatedly(
+        every seconds: Int = Limits.hostCheckSeconds, _ body: @escaping @Sendable () async -> Void
+    ) async {
         try? await cancelWhenGracefulShutdown {
             while true {
-                try await Task.sleep(for: .seconds(Limits.hostCheckSeconds))
+                try await Task.sleep(for: .seconds(seconds))
                 await body()
             }
         }

@@ -15,13 +15,12 @@ extension NodeRouter {
         let account = try await container.account(command.user)
         command.environment = Self.baseEnvironment.merging(account.environment) { $1 }
             .merging(container.environment) { $1 }.merging(command.environment) { $1 }
-        let session = try await container.execs.start(
-            exec: start.exec, container: container.id, command: command, user: account.user, input: given,
-            ended: ended)
+        let session = try await container.start(
+            exec: start.exec, command: command, user: account.user, input: given, ended: ended)
         let takesInput = given == nil && (command.takesInput || command.terminal != nil)
         try await follow(
-            session, session.events(follows: start.isFollowed, followsInput: takesInput), call,
-            input: takesInput ? .at(0) : nil)
+            session, of: start.container.project,
+            session.events(follows: start.isFollowed, followsInput: takesInput), call, input: takesInput ? .at(0) : nil)
     }
 
     /// All that the command is to read, when that comes with the start: nothing runs before it is here.
@@ -54,7 +53,7 @@ extension NodeRouter {
         let reader = session.events(
             stdoutFrom: attach.stdoutOffset, stderrFrom: attach.stderrOffset, only: attach.channel,
             follows: attach.follow && attach.comesAgain, name: attach.follower, followsInput: attach.input != nil)
-        try await follow(session, reader, call, waits: attach.follow, input: attach.input)
+        try await follow(session, of: attach.project, reader, call, waits: attach.follow, input: attach.input)
     }
 
     func execStatus(_ call: NodeCall) async throws {
@@ -82,7 +81,7 @@ extension NodeRouter {
 
     private func kill(_ kill: ExecKill) async throws -> ExecKillReceipt {
         // Without a container nothing of it can run any more, which is what was asked for.
-        guard let container = await sandboxes.running(kill.project) else { return Self.nothingRuns }
+        guard let container = try await sandboxes.awake(kill.project) else { return Self.nothingRuns }
         if let grace = kill.graceMilliseconds {
             return try await container.execs.end(kill.exec, signal: kill.signal, grace: .milliseconds(grace))
         }
@@ -108,12 +107,12 @@ extension NodeRouter {
     /// Sends what the exec tells until its end, and gives it what comes. When the follower goes away, the command goes on, and
     /// its input stays open: ending it is a wish of its own (`exec.kill`), because a lost link must not end what runs.
     private func follow(
-        _ session: ExecSession, _ reader: ExecReader, _ call: NodeCall, waits: Bool = true,
+        _ session: ExecSession, of project: ProjectID, _ reader: ExecReader, _ call: NodeCall, waits: Bool = true,
         input: ExecInputStart? = nil
     ) async throws {
         guard let input else { return try await tell(reader, call, waits: waits) }
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await listen(call, to: session, from: input) }
+            group.addTask { try await listen(call, to: session, of: project, from: input) }
             group.addTask {
                 try await tell(reader, call, waits: waits)
                 throw CancellationError()
@@ -127,10 +126,13 @@ extension NodeRouter {
     }
 
     /// Takes what a follower sends: input as data on channel 0, wishes as messages.
-    private func listen(_ call: NodeCall, to session: ExecSession, from start: ExecInputStart) async throws {
+    private func listen(
+        _ call: NodeCall, to session: ExecSession, of project: ProjectID, from start: ExecInputStart
+    ) async throws {
         var offset: UInt64? = if case .at(let first) = start { first } else { nil }
         var end: UInt64?
         while let event = try await call.stream.next() {
+            try await sandboxes.needsCommand(of: project)
             switch event {
             case .data(0, let bytes):
                 try await session.write(bytes, at: offset)

@@ -44,6 +44,12 @@ public struct NodeRouter: Sendable {
             throw FastableError(.invalid, "‘\(method.rawValue)’ is not for a node to serve.")
         case .containerEnsure: try await ensure(call)
         case .containerStatus: try await status(call)
+        case .containerSuspend: try await suspend(call)
+        case .containerResume: try await resume(call)
+        case .containerStop: try await stop(call)
+        case .containerExplain: try await explain(call)
+        case .containerKeepAwake: try await keepAwake(call)
+        case .containerPolicy: try await setPolicy(call)
         case .projectPrepare:
             try await call.answer { (spec: ContainerSpec) in
                 _ = try await sandboxes.volume(spec)
@@ -94,8 +100,10 @@ public struct NodeRouter: Sendable {
             switch method {
             // These answer with events or bytes, among which an error has no place.
             case .execStart, .execAttach, .treePull, .fsGlobStream, .fsGrepStream: call.stream.reset(failure)
-            case .hello, .report, .transitions, .renewCertificate, .containerEnsure, .containerStatus, .projectPrepare,
-                .projectDelete, .execStatus,
+            case .hello, .report, .transitions, .renewCertificate, .containerEnsure, .containerStatus,
+                .containerSuspend,
+                .containerResume, .containerStop, .containerExplain, .containerKeepAwake, .containerPolicy,
+                .projectPrepare, .projectDelete, .execStatus,
                 .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fsStat,
                 .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fsWatch, .fileDownload, .fileUpload,
                 .treePush, .imageList, .imageAdd, .imageRemove:
@@ -121,7 +129,7 @@ public struct NodeRouter: Sendable {
         try await call.answer { (project: ProjectReference) in try await status(of: project.project) }
     }
 
-    private func status(of project: ProjectID) async throws -> ContainerStatus {
+    func status(of project: ProjectID) async throws -> ContainerStatus {
         if let status = await sandboxes.status(project) { return status }
         throw FastableError(.notFound, "The node has nothing of the project ‘\(project)’ yet.")
     }
@@ -166,9 +174,12 @@ public struct NodeRouter: Sendable {
         _ call: NodeCall, _ body: (FileService, Arguments) async throws -> Value
     ) async throws {
         try await call.answer { (file: FileCall<Arguments>) in
-            try await body(try await workspaces.files(of: file.project), file.arguments)
+            try await body(try await files(of: file.project), file.arguments)
         }
     }
 
-    func files(of project: ProjectID) async throws -> FileService { try await workspaces.files(of: project) }
+    func files(of project: ProjectID) async throws -> FileService {
+        sandboxes.usesFiles(of: project)
+        return try await workspaces.files(of: project)
+    }
 }

@@ -22,6 +22,22 @@ struct ProjectRecord: Codable, Sendable, Equatable {
     /// The incarnation's init, while it runs.
     var process: ProcessIdentity?
     var startedAt: Date?
+    /// Since when it is in its state: for the clock that nobody sets, and for people.
+    var since: BootMoment?
+    var changedAt: Date?
+    var wish: LifecycleReconciler.Desired.Wish?
+    var leases: [Lease]?
+
+    /// A wish to keep the container awake.
+    struct Lease: Codable, Sendable, Equatable {
+        var reason: String
+        var until: BootMoment
+    }
+
+    /// What was last wished for, as the reconciler takes it.
+    var desired: LifecycleReconciler.Desired {
+        LifecycleReconciler.Desired(wish: wish ?? .onDemand, policy: spec.lifecycle ?? .standard)
+    }
 }
 
 /// Guards what is made below a project's directory: once that was taken away, a late write does not bring it back. Its calls block.

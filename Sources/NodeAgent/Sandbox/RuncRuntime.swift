@@ -73,7 +73,9 @@ struct RuncRuntime: ContainerRuntime {
         let entries = try JSONDecoder().decode([Entry]?.self, from: result.stdout) ?? []
         return entries.compactMap { entry in
             ContainerID(entry.id).map {
-                RuntimeContainer(container: $0, pid: entry.pid, isRunning: entry.status == "running")
+                // It calls paused what stands still in cgroup version 2.
+                RuntimeContainer(
+                    container: $0, pid: entry.pid, isRunning: entry.status == "running" || entry.status == "paused")
             }
         }
     }

@@ -1,4 +1,5 @@
 public import FastableCore
+public import NIOCore
 
 /// A project's files on this node. They are there while the container sleeps or does not exist yet.
 public struct ProjectVolume: Sendable, Equatable {
@@ -18,4 +19,16 @@ public struct RunningContainer: Sendable {
     let accounts: ContainerAccounts
     /// What the image and the wish for the container set for every command; a command's own settings go before it.
     public internal(set) var environment: [String: String]
+    let wake: @Sendable () async throws -> Void
+
+    /// Starts a command, as `ExecTable.start` does, and wakes the container when it was suspended meanwhile.
+    public func start(
+        exec: ExecID, command: ExecCommand, user: ExecUser, input: ByteBuffer? = nil,
+        ended: EndedExecs = EndedExecs()
+    ) async throws -> ExecSession {
+        let session = try await execs.start(
+            exec: exec, container: id, command: command, user: user, input: input, ended: ended)
+        if execs.activity?.worked(.command) == true { try await wake() }
+        return session
+    }
 }

@@ -14,8 +14,11 @@ extension Sandbox {
         } else if record.image != spec.image || record.rootfs != nil {
             try resetLayer(volume.paths)
         }
+        let policy = spec.lifecycle ?? record.spec.lifecycle
         record.spec = spec
+        record.spec.lifecycle = policy
         record.spec.limits = limits
+        activity.set(record.desired)
         record.image = spec.image
         record.rootfs = image.rootfs
         record.container = id
@@ -23,7 +26,9 @@ extension Sandbox {
         try await save()
         let process = try await host.build(record.spec, on: image, as: id, slot: slot)
         do {
-            return try await connect(id, process, volume)
+            let (container, environment) = try await connect(id, process, volume)
+            return Running(
+                container: container, process: process, watch: try watch(id, process), imageEnvironment: environment)
         } catch {
             // The steps back must be taken although this task may have been cancelled.
             await Task { _ = await host.dismantle(id, slot: slot, process: process) }.value
@@ -31,17 +36,24 @@ extension Sandbox {
         }
     }
 
-    func connect(_ id: ContainerID, _ process: ProcessIdentity, _ volume: ProjectVolume) async throws -> Running {
-        let execs = try await host.connect(
-            id, slot: slot, process: process, execs: volume.paths.execs)
-        let watch = try ExitWatch(process) { [weak self] in
-            Task { await self?.exited(id) }
-        }
+    /// The container, and the environment that its image sets.
+    func connect(
+        _ id: ContainerID, _ process: ProcessIdentity, _ volume: ProjectVolume
+    ) async throws -> (RunningContainer, [String: String]) {
         let environment = try host.images.image(record.image).environment
+        let execs = try await host.connect(
+            id, slot: slot, process: process, execs: volume.paths.execs, activity: activity)
         let container = RunningContainer(
             id: id, volume: volume, execs: execs, accounts: ContainerAccounts(process: process),
-            environment: environment.merging(record.spec.environment) { $1 })
-        return Running(container: container, process: process, watch: watch, imageEnvironment: environment)
+            environment: environment.merging(record.spec.environment) { $1 },
+            wake: { [weak self] in _ = try await self?.awake() })
+        return (container, environment)
+    }
+
+    func watch(_ id: ContainerID, _ process: ProcessIdentity) throws -> ExitWatch {
+        try ExitWatch(process) { [weak self] in
+            Task { await self?.exited(id) }
+        }
     }
 
     /// The changes of the root file system were made on another image and fit to nothing else.

@@ -9,6 +9,7 @@ actor Sandbox {
     nonisolated let slot: Slot
     let host: SandboxHost
     let logger: Logger
+    nonisolated let activity: ProjectActivity
     var machine = SandboxStateMachine() {
         didSet { tellChange(since: oldValue) }
     }
@@ -17,22 +18,27 @@ actor Sandbox {
     var record: ProjectRecord
     var running: Running?
     /// The last start and the last removal of a container. Both end by themselves: each of their steps has a deadline.
-    private var start: Task<RunningContainer, any Error>?
-    private var removal: Task<Void, Never>?
-    private var deletion: Task<Void, any Error>?
+    var start: Task<RunningContainer, any Error>?
+    /// The last suspension and the last waking, and the turn of the freezer.
+    var freezing: Task<Void, Never>?
+    var resuming: Task<Void, any Error>?
+    var freezerTurn: Task<Void, any Error>?
+    var removal: Task<Void, Never>?
+    var deletion: Task<Void, any Error>?
     var volumeMade = false
-    private let directory = ProjectDirectory()
+    let directory = ProjectDirectory()
     /// The project's directory was taken away; from then on there is no way back.
-    private var isDeleted = false
+    var isDeleted = false
     /// Its files, until they are removed.
-    private var discarded: String?
+    var discarded: String?
     private var timer: Task<Void, Never>?
 
     struct Running {
-        let container: RunningContainer
+        /// Absent for one that stood still when the daemon started: it is talked to when it is woken.
+        var container: RunningContainer?
         let process: ProcessIdentity
         let watch: ExitWatch
-        let imageEnvironment: [String: String]
+        var imageEnvironment: [String: String]
     }
 
     init(_ record: ProjectRecord, slot: Slot, host: SandboxHost) {
@@ -40,6 +46,7 @@ actor Sandbox {
         self.slot = slot
         self.host = host
         self.record = record
+        activity = ProjectActivity(record.desired)
         var logger = host.logger
         logger[metadataKey: "project"] = "\(record.spec.project)"
         self.logger = logger
@@ -51,6 +58,7 @@ actor Sandbox {
     func ensure(_ spec: ContainerSpec) async throws -> RunningContainer {
         while true {
             try checkNotDeleted()
+            set(wish: .onDemand)
             switch machine.ensure(new: ContainerID(), now: .now) {
             case .use: return try await use(spec)
             case .start(let id):
@@ -61,6 +69,7 @@ actor Sandbox {
             case .join:
                 guard let start else { throw lostTrack }
                 return try await start.value
+            case .wake(let action): try await follow(action)
             case .waitForEnd: await endOfRemoval()
             case .refuse(let error): throw error
             }
@@ -69,14 +78,14 @@ actor Sandbox {
 
     /// The container as it runs, with what the wish may change without a new one.
     private func use(_ spec: ContainerSpec) async throws -> RunningContainer {
-        guard let running else { throw lostTrack }
+        guard let running, var container = running.container else { throw lostTrack }
+        if let policy = spec.lifecycle { try await set(policy: policy) }
         let limits = try spec.limits.validated()
         if limits != record.spec.limits {
-            try await host.runtime.update(running.container.id, limits: limits, limitsSwap: host.cgroups.limitsSwap)
+            try await host.runtime.update(container.id, limits: limits, limitsSwap: host.cgroups.limitsSwap)
             record.spec.limits = limits
             try await save()
         }
-        var container = running.container
         container.environment = running.imageEnvironment.merging(spec.environment) { $1 }
         return container
     }
@@ -86,7 +95,7 @@ actor Sandbox {
     }
 
     /// Ids and addresses of a deleted project go to another one: nothing may be made under them any more.
-    private func checkNotDeleted() throws {
+    func checkNotDeleted() throws {
         guard isDeleted || machine.publicState == .deleting else { return }
         throw FastableError(.conflict, "The project is being deleted from the node.", retryAfterSeconds: 1)
     }
@@ -104,35 +113,21 @@ actor Sandbox {
     }
 
     /// Lets go of the container, which runs on.
-    func release() async { await running.take()?.container.execs.close() }
+    func release() async { await running.take()?.container?.execs.close() }
 
     /// A command of this project, running or ended.
     func exec(_ exec: ExecID) async throws -> ExecSession {
-        if let running { return try await running.container.execs.session(exec) }
+        if let container = running?.container { return try await container.execs.session(exec) }
         let store = ExecStore(directory: host.paths.project(project).execs)
-        guard let record = try await BlockingPool.shared.run({ try store.read(exec) }) else {
+        let record = try await BlockingPool.shared.run { try store.read(exec) }
+        // Of a command that may still run only the container's init knows.
+        if record?.isComplete != true, running != nil, let container = try await awake() {
+            return try await container.execs.session(exec)
+        }
+        guard let record else {
             throw FastableError(.notFound, "There is no command \(exec) in this project.")
         }
         return ExecSession(record, store: store)
-    }
-
-    /// Removes container and files.
-    func delete() async throws {
-        let task: Task<Void, any Error>
-        // One that took too long may still be under way.
-        let earlier = deletion
-        switch machine.delete(now: .now) {
-        case .join:
-            guard let deletion else { return }
-            return try await deletion.value
-        case .cancelStartThenRemove:
-            start?.cancel()
-            task = Task { try await performDeletion(nil, after: earlier) }
-        case .remove(let id): task = Task { try await performDeletion(id, after: earlier) }
-        }
-        deletion = task
-        watchDeadline()
-        try await task.value
     }
 
     /// The project's files, made on first use.
@@ -153,7 +148,6 @@ actor Sandbox {
     }
 
     var image: String { record.image }
-    var current: RunningContainer? { running?.container }
     var container: ContainerID? { machine.container }
     var lastContainer: ContainerID? { record.container }
 
@@ -161,7 +155,7 @@ actor Sandbox {
         ContainerStatus(
             project: project, state: machine.publicState, container: machine.container, image: record.image,
             startedAt: running == nil ? nil : record.startedAt, reason: machine.reason, limits: record.spec.limits,
-            runningExecs: running?.container.execs.runningCount ?? 0)
+            runningExecs: running?.container?.execs.runningCount ?? 0, since: record.changedAt)
     }
 
     // MARK: what happens
@@ -173,8 +167,8 @@ actor Sandbox {
             try await host.clearRemains(of: slot)
             let began = ContinuousClock.now
             let running = try await bringUp(id, spec)
-            guard machine.started(id) == .serve else {
-                await running.container.execs.close(containerEnded: true)
+            guard let container = running.container, machine.started(id) == .serve else {
+                await running.container?.execs.close(containerEnded: true)
                 // The steps back must be taken although this task may have been cancelled.
                 await Task { [host, slot] in _ = await host.dismantle(id, slot: slot, process: running.process) }.value
                 throw FastableError(.cancelled, "The container was stopped while it started.")
@@ -182,10 +176,11 @@ actor Sandbox {
             self.running = running
             record.startedAt = Date()
             record.process = running.process
+            activity.runs(host.group(id), container.execs, .start)
             try await keep(id, running)
             logger.info(
                 "container started", metadata: ["container": "\(id)", "took": "\(ContinuousClock.now - began)"])
-            return running.container
+            return container
         } catch {
             let failure = FastableError.unexpected(error, doing: "starting the container")
             machine.startFailed(id, reason: failure.message)
@@ -212,7 +207,7 @@ actor Sandbox {
         guard error.code == .cancelled else { return error }
         switch machine.state {
         case .failed(let reason): return FastableError(.timeout, reason, context: error.context)
-        case .absent, .creating, .running, .stopping, .stopped, .deleting:
+        case .absent, .creating, .running, .suspending, .suspended, .resuming, .stopping, .stopped, .deleting:
             return FastableError(.unavailable, "The container was stopped while it started.", retryAfterSeconds: 1)
         }
     }
@@ -225,12 +220,14 @@ actor Sandbox {
     }
 
     /// Removes the incarnation that the machine says must go.
-    private func remove(_ id: ContainerID) {
+    func remove(_ id: ContainerID) {
         let ending = running.take()
+        activity.ended()
+        record.leases = nil
         watchDeadline()
         removal = Task { [previous = removal] in
             await previous?.value
-            await ending?.container.execs.close(containerEnded: true)
+            await ending?.container?.execs.close(containerEnded: true)
             if let failure = await host.dismantle(id, slot: slot, process: ending?.process) {
                 machine.removalFailed(
                     id, reason: failure.message + " The node tries again by itself; the next start waits for it.")
@@ -242,50 +239,23 @@ actor Sandbox {
         }
     }
 
-    private func performDeletion(_ id: ContainerID?, after earlier: Task<Void, any Error>?) async throws {
-        do {
-            _ = await earlier?.result
-            _ = await start?.result
-            await removal?.value
-            let ending = running.take()
-            await ending?.container.execs.close(containerEnded: true)
-            if let id { await host.dismantle(id, slot: slot, process: ending?.process) }
-            try await host.clearRemains(of: slot)
-            try await removeFiles()
-            machine.deleted()
-        } catch {
-            let failure = FastableError.unexpected(error, doing: "deleting the project")
-            machine.deletionFailed(reason: failure.message)
-            try? await save()
-            throw failure
-        }
-    }
-
-    /// Takes the files away in one step and removes them then. When that fails, the next deletion goes on with the same files;
-    /// what others left in the trash does not matter here.
-    private func removeFiles() async throws {
-        if !isDeleted {
-            discarded = try await BlockingPool.shared.run { [host, directory, project] in
-                try directory.takeAway {
-                    let path = host.paths.project(project).directory
-                    return Directories.exists(path) ? try host.trash.discard(path) : nil
-                }
-            }
-            isDeleted = true
-        }
-        guard let path = discarded else { return }
-        try await host.trash.remove(path)
-        discarded = nil
-    }
-
     private func endOfRemoval() async {
         _ = await start?.result
         await removal?.value
     }
 
-    func save() async throws {
+    /// Puts what the machine says into the record, with the time of a change.
+    func noteState() {
+        if record.state != machine.publicState {
+            record.since = .now()
+            record.changedAt = Date()
+        }
         record.state = machine.publicState
         record.reason = machine.reason
+    }
+
+    func save() async throws {
+        noteState()
         let record = record
         try await BlockingPool.shared.run { [host, directory] in
             try directory.write { try host.ledger.save(record) }
@@ -293,7 +263,7 @@ actor Sandbox {
     }
 
     /// Wakes when the state that has just been entered has lasted too long.
-    private func watchDeadline() {
+    func watchDeadline() {
         timer?.cancel()
         guard let deadline = machine.deadline else { return }
         timer = Task {
@@ -305,6 +275,8 @@ actor Sandbox {
     private func deadlinePassed() {
         switch machine.deadlinePassed(now: .now) {
         case .cancelStart: start?.cancel()
+        case .resume(let id): beginResume(id)
+        case .end(let id): remove(id)
         case .nothing: break
         }
         watchDeadline()

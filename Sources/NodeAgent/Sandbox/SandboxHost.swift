@@ -81,12 +81,12 @@ struct SandboxHost: Sendable {
     }
 
     /// Joins a container's init with the node.
-    func connect(_ container: ContainerID, slot: Slot, process: ProcessIdentity, execs: String) async throws
-        -> ExecTable
-    {
+    func connect(
+        _ container: ContainerID, slot: Slot, process: ProcessIdentity, execs: String, activity: ProjectActivity
+    ) async throws -> ExecTable {
         try await connector.connect(
             container, group: group(container), slot: slot, process: process,
-            socket: paths.container(container).initSocket, execs: execs)
+            socket: paths.container(container).initSocket, execs: execs, activity: activity)
     }
 
     /// Keeps the socket open across suspensions.

@@ -4,19 +4,22 @@ public import Logging
 public import NIOCore
 import NodeFiles
 public import NodeLinux
+import Synchronization
 
 /// All containers of a node. The only door to them for the rest of the daemon.
 public actor SandboxManager {
-    private let host: SandboxHost
+    let host: SandboxHost
     private let registry: BlockRegistry
     private let logger: Logger
     /// Name and version of the OCI runtime: `runc 1.1.5`.
     public nonisolated let runtimeVersion: String
-    private var sandboxes: [ProjectID: Sandbox] = [:]
+    private(set) var sandboxes: [ProjectID: Sandbox] = [:]
     /// The slots of projects whose records cannot be read, which the owner of their files tells.
     private var reserved: [ProjectID: Int] = [:]
     private var deleted = RecentSet<ProjectID>(limit: Limits.deletedProjectsRemembered)
-    private var isClosed = false
+    private(set) var isClosed = false
+    /// For those who tell only that they work.
+    nonisolated let activities = Mutex<[ProjectID: ProjectActivity]>([:])
 
     public nonisolated var images: ImageStore { host.images }
     /// Changes of containers that the controller is to be told.
@@ -85,11 +88,6 @@ public actor SandboxManager {
         return try await sandbox.volume()
     }
 
-    /// The container if it runs now.
-    public func running(_ project: ProjectID) async -> RunningContainer? {
-        await sandboxes[project]?.current
-    }
-
     /// `nil` for a project that this node never had.
     public func status(_ project: ProjectID) async -> ContainerStatus? { await sandboxes[project]?.status() }
 
@@ -107,16 +105,16 @@ public actor SandboxManager {
         return try await sandbox.exec(exec)
     }
 
-    /// Ends the container and keeps the files. Nothing happens when there is none.
-    public func stop(_ project: ProjectID, reason: String) async { await sandboxes[project]?.stop(reason: reason) }
-
     /// Removes container and files. A project that the node does not have is fine.
     public func delete(_ project: ProjectID) async throws {
         if let sandbox = sandboxes[project] {
             try await sandbox.delete()
             // Before anything else waits: a late call must not find the project unknown and make it anew.
             deleted.insert(project)
-            if sandboxes[project] === sandbox { sandboxes[project] = nil }
+            if sandboxes[project] === sandbox {
+                sandboxes[project] = nil
+                activities.withLock { $0[project] = nil }
+            }
             await host.removeSearchGroup(of: project)
         }
         deleted.insert(project)
@@ -152,7 +150,7 @@ public actor SandboxManager {
         }
         let live = Set(try await host.runtime.list().filter(\.isRunning).map(\.container))
         for record in records {
-            sandboxes[record.spec.project] = Sandbox(record, slot: try host.block.slot(record.slot), host: host)
+            add(Sandbox(record, slot: try host.block.slot(record.slot), host: host))
         }
         let all = Array(sandboxes.values)
         await Self.forEach(all) { await $0.recover(live: live) }
@@ -240,13 +238,18 @@ public actor SandboxManager {
     }
 
     /// A few at a time: each takes processes of the host.
-    private static func forEach(_ sandboxes: [Sandbox], _ body: @escaping @Sendable (Sandbox) async -> Void) async {
+    static func forEach(_ sandboxes: [Sandbox], _ body: @escaping @Sendable (Sandbox) async -> Void) async {
         await withTaskGroup(of: Void.self) { group in
             var rest = sandboxes[...]
             for sandbox in rest.prefix(Limits.containersStoppedAtOnce) { group.addTask { await body(sandbox) } }
             rest = rest.dropFirst(Limits.containersStoppedAtOnce)
             while await group.next() != nil, let sandbox = rest.popFirst() { group.addTask { await body(sandbox) } }
         }
+    }
+
+    private func add(_ sandbox: Sandbox) {
+        sandboxes[sandbox.project] = sandbox
+        activities.withLock { $0[sandbox.project] = sandbox.activity }
     }
 
     private func sandbox(for spec: ContainerSpec) throws -> Sandbox {
@@ -271,41 +274,8 @@ public actor SandboxManager {
         let record = ProjectRecord(
             spec: spec, slot: free, image: spec.image, state: .absent, reason: "There was no container yet.")
         let made = Sandbox(record, slot: try host.block.slot(free), host: host)
-        sandboxes[spec.project] = made
+        add(made)
         reserved[spec.project] = nil
         return made
-    }
-
-    // MARK: settings
-
-    private static func lease(
-        _ registry: BlockRegistry, _ configuration: SandboxConfiguration
-    ) async throws -> InstanceBlock {
-        let pool = try network(configuration.addressPool)
-        let routes = try await NetworkTools.routes()
-        return try await BlockingPool.shared.run {
-            try registry.lease(pool: pool) { block in
-                !routes.contains { route in
-                    guard let network = IPv4Network(route.dst), network.prefix > 0 else { return false }
-                    return network.overlaps(block.network) && !(route.dev ?? "").hasPrefix(block.interfacePrefix)
-                }
-            }
-        }
-    }
-
-    private static func network(_ text: String) throws -> IPv4Network {
-        guard let network = IPv4Network(text) else {
-            throw FastableError(.invalid, "‘\(text)’ is not a range of IPv4 addresses. Write it like 10.224.0.0/15.")
-        }
-        return network
-    }
-
-    private static func resolver(_ text: String) throws -> IPv4Address {
-        guard let address = IPv4Address(text), !address.isLoopback else {
-            throw FastableError(
-                .invalid,
-                "‘\(text)’ cannot be a name server for containers. Give the IPv4 address of one that they can reach.")
-        }
-        return address
     }
 }

@@ -8,11 +8,14 @@ public struct ContainerSpec: Codable, Sendable, Equatable {
     public var limits: ResourceLimits
     /// Environment of every exec, under what the exec itself sets.
     public var environment: [String: String]
+    /// When it is suspended and stopped; the standard unless given.
+    public var lifecycle: LifecyclePolicy?
 
     public init(
         project: ProjectID, workspace: WorkspaceID, image: String, limits: ResourceLimits = ResourceLimits(),
-        environment: [String: String] = [:]
+        environment: [String: String] = [:], lifecycle: LifecyclePolicy? = nil
     ) {
+        self.lifecycle = lifecycle
         self.project = project
         self.workspace = workspace
         self.image = image
@@ -21,7 +24,7 @@ public struct ContainerSpec: Codable, Sendable, Equatable {
     }
 }
 
-/// The states of the design's section 7. This release uses the first four and `failed`.
+/// The states of the design's section 7. This release does not archive yet.
 public enum ContainerState: String, Codable, Sendable, CaseIterable {
     case absent, creating, running, suspended, stopped, archived, deleting, failed
 }
@@ -37,11 +40,14 @@ public struct ContainerStatus: Codable, Sendable, Equatable {
     public var reason: String
     public var limits: ResourceLimits
     public var runningExecs: Int
+    /// When it came into this state; absent when the node does not know.
+    public var since: Date?
 
     public init(
         project: ProjectID, state: ContainerState, container: ContainerID?, image: String, startedAt: Date?,
-        reason: String, limits: ResourceLimits, runningExecs: Int
+        reason: String, limits: ResourceLimits, runningExecs: Int, since: Date? = nil
     ) {
+        self.since = since
         self.project = project
         self.state = state
         self.container = container

@@ -272,6 +272,32 @@ public enum Limits {
     public static let projectsPerWorkspace = 10_000
     public static let nameBytes = 63
 
+    // MARK: lifecycle
+
+    /// Without work for so long a container is suspended, suspended for so long it is stopped, and so on, unless its workspace or
+    /// project says otherwise.
+    public static let idleSeconds = 30 * 60
+    public static let stopAfterSeconds = 24 * 3600
+    public static let archiveAfterSeconds = 7 * 24 * 3600
+    public static let deleteAfterSeconds = 30 * 24 * 3600
+    public static let lifecycleSecondsHighest = 366 * 24 * 3600
+    /// How long a container may be kept awake by one wish, how many of them it may have at a time, and what each may say.
+    public static let keepAwakeSecondsHighest = 24 * 3600
+    public static let leasesPerProject = 16
+    public static let leaseReasonBytes = 200
+    /// More of a core than this is work.
+    public static let idleCPUShare = 0.05
+    /// CPU time is counted over at least this long, so that a short moment does not look like much.
+    public static let idleCPUSampleMilliseconds = 1000
+    /// How often a node looks which containers are to be suspended or stopped, and how many steps it takes at a time.
+    public static let lifecycleSweepSeconds = 5
+    public static let lifecycleStepsAtOnce = 8
+    /// From the wish to suspend a container until all its processes stand still, and from the wish to wake it until its init answers.
+    public static let containerSuspendSeconds = 5
+    public static let containerResumeSeconds = 20
+    /// Memory of a suspended container is taken back in such steps.
+    public static let reclaimStepBytes = 32 * 1024 * 1024
+
     // MARK: identity
 
     public static let nodeCertificateSeconds = 7 * 24 * 3600

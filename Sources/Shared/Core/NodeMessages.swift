@@ -28,6 +28,18 @@ public enum NodeMethod: String, Codable, Sendable, CaseIterable {
 
     case containerEnsure = "container.ensure"
     case containerStatus = "container.status"
+    /// `ContainerSuspend` → `ContainerStatus`; `conflict` names what works in it.
+    case containerSuspend = "container.suspend"
+    /// `ProjectReference` → `ContainerStatus`. Wakes a suspended container and makes none.
+    case containerResume = "container.resume"
+    /// `ContainerStop` → `ContainerStatus`.
+    case containerStop = "container.stop"
+    /// `ProjectReference` → `ContainerExplanation`.
+    case containerExplain = "container.explain"
+    /// `ContainerKeepAwake` → `ContainerExplanation`.
+    case containerKeepAwake = "container.keep_awake"
+    /// `ContainerPolicy` → `Empty`.
+    case containerPolicy = "container.policy"
     /// Makes the project's directories on the node, without a container: files can be used then.
     case projectPrepare = "project.prepare"
     case projectDelete = "project.delete"

@@ -54,13 +54,11 @@ final class FakeNode: Sendable {
     private func serve(_ method: NodeMethod, _ call: FakeCall) async throws {
         switch method {
         case .projectPrepare, .projectDelete: try await call.answer { (_: JSONValue) in Empty() }
-        case .containerEnsure, .containerStatus:
-            try await call.answer { (arguments: JSONValue) in
-                ContainerStatus(
-                    project: arguments["project"]?.string.flatMap(ProjectID.init) ?? ProjectID(), state: .running,
-                    container: ContainerID(), image: "vibn-dev", startedAt: Date(), reason: "It runs.",
-                    limits: ResourceLimits(), runningExecs: 0)
-            }
+        case .containerEnsure, .containerStatus, .containerSuspend, .containerResume, .containerStop:
+            try await call.answer { (arguments: JSONValue) in Self.status(arguments, after: method) }
+        case .containerExplain, .containerKeepAwake:
+            try await call.answer { (arguments: JSONValue) in Self.explanation(arguments) }
+        case .containerPolicy: try await call.answer { (_: JSONValue) in Empty() }
         case .execStart: try await FakeExec(node: self, call: call).run()
         case .execKill: try await call.answer { self.kill($0) }
         case .treePush: try await push(call)
@@ -77,6 +75,26 @@ final class FakeNode: Sendable {
         default:
             throw FastableError(.invalid, "‘\(method.rawValue)’ is not pretended.")
         }
+    }
+
+    private static func project(_ arguments: JSONValue) -> ProjectID {
+        arguments["project"]?.string.flatMap(ProjectID.init) ?? ProjectID()
+    }
+
+    private static func status(_ arguments: JSONValue, after method: NodeMethod) -> ContainerStatus {
+        let states: [NodeMethod: ContainerState] = [.containerSuspend: .suspended, .containerStop: .stopped]
+        return ContainerStatus(
+            project: project(arguments), state: states[method] ?? .running, container: ContainerID(), image: "vibn-dev",
+            startedAt: Date(), reason: arguments["force"]?.bool == true ? "By force." : "It is so.",
+            limits: ResourceLimits(), runningExecs: 0)
+    }
+
+    private static func explanation(_ arguments: JSONValue) -> ContainerExplanation {
+        let seconds = arguments["seconds"]?.integer.map { "\($0) seconds" } ?? "nothing"
+        return ContainerExplanation(
+            project: project(arguments), state: .running, since: Date(), reason: "It runs.",
+            text: "Kept awake by \(seconds) ‘\(arguments["reason"]?.string ?? "")’.", idleSince: nil, awakeBecause: [],
+            next: nil, policy: .standard)
     }
 
     // MARK: commands

@@ -45,6 +45,7 @@ public final class FleetService: FleetDelegate {
         await tell(.nodeConnected, of: node)
         // What was deleted while the node was away is removed now, beside its first requests.
         Task { await projects.sweepDeleted(on: node) }
+        Task { await projects.sendLifecycles(to: node) }
     }
 
     /// Reports come every few seconds; the database needs one now and then, for the time when the node is gone.

@@ -18,6 +18,8 @@ struct ProjectView: Encodable, Sendable {
     var node: String?
     var git: Origin?
     var createdAt: Date
+    /// As it is in force.
+    var lifecycle: LifecyclePolicy
     var container: ContainerStatus?
 
     init(_ project: Project, nodeNames: [NodeID: String], container: ContainerStatus? = nil) {
@@ -29,6 +31,7 @@ struct ProjectView: Encodable, Sendable {
         node = project.node.map { nodeNames[$0] ?? $0.description }
         if case .git(let url, let branch) = project.origin { git = Origin(url: url, branch: branch) }
         createdAt = project.createdAt
+        lifecycle = project.lifecyclePolicy
         self.container = container
     }
 }
@@ -49,6 +52,40 @@ enum ProjectSchemas {
         .required("reason", .string("Why it is in this state, and what to do when it failed.")),
         .required("limits", limits),
         .required("runningExecs", .count("Commands that run now.")),
+        .optional("since", .date("When it came into this state.")),
+    ])
+
+    static let lifecycle = JSONSchema.output([
+        .required("idleSeconds", .count("Without work for so long it is suspended; 0 is never.")),
+        .required("stopAfterSeconds", .count("Suspended for so long it is stopped; 0 is never.")),
+        .required("archiveAfterSeconds", .count("Stopped for so long it is archived; 0 is never.")),
+        .required("deleteAfterSeconds", .count("Archived for so long it is deleted; 0 is never.")),
+    ])
+
+    static let explanation = JSONSchema.output([
+        .required("project", .string()),
+        .required("state", .oneOf(ContainerState.allCases.map(\.rawValue))),
+        .optional("since", .date("When it came into this state.")),
+        .required("reason", .string("Why it is in this state.")),
+        .required("text", .string("All of it, in sentences.")),
+        .optional("idleSince", .date("Since when nothing has worked in it; absent while something does.")),
+        .required(
+            "awakeBecause",
+            .array(
+                .output([
+                    .required("kind", .oneOf(ContainerExplanation.Work.Kind.allCases.map(\.rawValue))),
+                    .required("text", .string()),
+                    .optional("until", .date("When it ends by itself, if that is known.")),
+                ]), "What keeps it awake.")),
+        .optional(
+            "next",
+            .output(
+                [
+                    .required("step", .oneOf(ContainerExplanation.Next.Step.allCases.map(\.rawValue))),
+                    .required("at", .date("When.")),
+                    .required("inSeconds", .count()),
+                ], "What happens unless it is used before; absent when nothing happens by itself.")),
+        .required("policy", lifecycle),
     ])
 
     static let project = JSONSchema.output(fields)
@@ -65,5 +102,6 @@ enum ProjectSchemas {
         .optional("node", .string("The build host that has it; absent before the first use.")),
         .optional("git", .output([.required("url", .string()), .optional("branch", .string())])),
         .required("createdAt", .date("When it was created.")),
+        .required("lifecycle", lifecycle),
     ]
 }

@@ -31,6 +31,13 @@ final class ProjectCache: Sendable {
         }
     }
 
+    func forgetAll() {
+        state.withLock { state in
+            state.changes += 1
+            state.projects = [:]
+        }
+    }
+
     func forget(_ project: Project) {
         state.withLock { state in
             state.changes += 1

@@ -76,19 +76,27 @@ public final class ProjectService: Sendable {
 
     /// How the container is; `absent` for a project that was never used.
     func status(_ project: Project, request: RequestID) async throws -> ContainerStatus {
-        guard project.node != nil else { return Self.absent(project) }
+        try await askContainer(.containerStatus, ProjectReference(project: project.id), of: project, request: request)
+            ?? Self.absent(project)
+    }
+
+    /// Asks the node about the project's container; `nil` when there never was one.
+    func askContainer<Arguments: Codable & Sendable, Value: Codable & Sendable>(
+        _ method: NodeMethod, _ arguments: Arguments, of project: Project, request: RequestID,
+        timeoutSeconds: Int = Limits.nodeAnswerSeconds
+    ) async throws -> Value? {
+        guard project.node != nil else { return nil }
         let placed = try await placed(project)
         do {
             return try await placed.client.call(
-                .containerStatus, ProjectReference(project: project.id), returning: ContainerStatus.self,
-                request: request, timeout: .seconds(Limits.nodeAnswerSeconds))
+                method, arguments, returning: Value.self, request: request, timeout: .seconds(timeoutSeconds))
         } catch let error as FastableError where error.code == .notFound {
             // It was placed, and its node was not asked for anything since.
-            return Self.absent(project)
+            return nil
         }
     }
 
-    private static func absent(_ project: Project) -> ContainerStatus {
+    static func absent(_ project: Project) -> ContainerStatus {
         ContainerStatus(
             project: project.id, state: .absent, container: nil, image: project.image, startedAt: nil,
             reason: "It was not used yet. The first command makes the container.", limits: project.limits,

@@ -161,6 +161,7 @@ extension ExecSession {
             return state.takeWaiters() + state.takeWriters()
         }
         for waiter in waiters { waiter.resume() }
+        activity?.worked(.command)
         // What was held back for its secrets.
         if secrets != nil { schedulePump() }
         recorder?.record(self)

@@ -18,14 +18,17 @@ public final class ExecSession: Sendable {
     let state: Mutex<ExecState>
     /// Its output is masked; absent for almost all.
     let secrets: SecretFile?
+    let activity: ProjectActivity?
 
     /// An exec that init holds, or is about to. `held` is what init has told of it.
     init(
         exec: ExecID, container: ContainerID, number: UInt32, command: ExecCommand?, store: ExecStore, link: InitLink,
-        recorder: ExecRecorder, secrets: SecretFile? = nil, held: InitReport.Held? = nil
+        recorder: ExecRecorder, secrets: SecretFile? = nil, activity: ProjectActivity? = nil,
+        held: InitReport.Held? = nil
     ) {
         self.exec = exec
         self.secrets = secrets
+        self.activity = activity
         self.container = container
         self.command = command
         self.link = link
@@ -45,6 +48,7 @@ public final class ExecSession: Sendable {
         command = nil
         link = nil
         recorder = nil
+        activity = nil
         number = 0
         secrets = nil
         stdout = store.spool(record.exec, "stdout", isNew: false)

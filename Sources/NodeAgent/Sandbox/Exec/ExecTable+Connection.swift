@@ -126,7 +126,7 @@ extension ExecTable {
             } else {
                 let session = ExecSession(
                     exec: exec, container: container, number: held.exec, command: nil, store: store, link: link,
-                    recorder: recorder, secrets: store.secrets(of: exec), held: held)
+                    recorder: recorder, secrets: store.secrets(of: exec), activity: activity, held: held)
                 guard registry.add(session), held.takesInput else { continue }
                 // What it was to be given at its start: nobody else sends that again.
                 if let input = try store.input(of: exec) { session.feed(input) }

@@ -1,8 +1,8 @@
 public import FastableCore
 import Glibc
-public import Logging
+package import Logging
 public import NIOCore
-public import NodeLinux
+package import NodeLinux
 import Synchronization
 
 /// The execs of one container: starts them through its init, keeps their output and results on disk, finds them again
@@ -15,6 +15,8 @@ public final class ExecTable: Sendable {
     let registry = ExecRegistry()
     let recorder: ExecRecorder
     let link: InitLink
+    /// Is told when commands begin and end.
+    let activity: ProjectActivity?
     let state = Mutex(State())
 
     struct State {
@@ -50,10 +52,11 @@ public final class ExecTable: Sendable {
     ///   - cgroup: the container's cgroup v2 directory, delegated to the container's root (`CgroupTree.delegate`).
     ///   - execsDirectory: the project's folder for output and results; made when it is missing.
     ///   - eventLoop: carries the output of all commands and writes it to the page cache; not for other work.
-    public init(
+    package init(
         container: ContainerID, socketPath: String, cgroup: consuming NodeLinux.FileDescriptor, execsDirectory: String,
-        eventLoop: any EventLoop, logger: Logger
+        eventLoop: any EventLoop, activity: ProjectActivity? = nil, logger: Logger
     ) {
+        self.activity = activity
         self.container = container
         self.socketPath = socketPath
         self.cgroup = cgroup
@@ -104,6 +107,7 @@ public final class ExecTable: Sendable {
 
     /// Commands that run now.
     public var runningCount: Int { registry.runningCount }
+    var runningCommands: [ExecID] { registry.all.filter { $0.status.running }.map(\.exec) }
 
     /// Starts a command. That it cannot be run is not an error here: it then ends with status 127 or 126.
     ///
@@ -172,7 +176,7 @@ public final class ExecTable: Sendable {
             repeat { state.lastNumber &+= 1 } while registry[state.lastNumber] != nil || state.lastNumber == 0
             let session = ExecSession(
                 exec: exec, container: container, number: state.lastNumber, command: spawn.command, store: store,
-                link: link, recorder: recorder, secrets: secrets)
+                link: link, recorder: recorder, secrets: secrets, activity: activity)
             guard registry.add(session) else { throw Self.taken(exec) }
             // After it was registered, see `EndedExecs`.
             guard !ended.contains(exec) else {

@@ -2,11 +2,18 @@ public import FastableCore
 
 /// The life of one project's container on this node. Pure: methods are events, results say what to do next, time is handed in.
 ///
-///     absent ─► creating ─► running ─► stopping ─► stopped ─► creating …
-///                   └──────────────────────┴─► failed ─► creating …
+///     absent ─► creating ─► running ─► suspending ─► suspended
+///                  │         ▲  │          │            │
+///                  │         │  │          ▼            │
+///                  │         └──│────── resuming ◄──────┘
+///                  ▼            ▼          ▼            ▼
+///               stopping ◄───── any of these three, and suspended
+///                  ├─► stopped ─► creating …
+///                  └─► failed  ─► creating …
 ///     any ─► deleting ─► absent
 ///
-/// Each incarnation has an id of its own. What is told of an incarnation that is not the current one changes nothing.
+/// Each incarnation has an id of its own. What is told of an incarnation that is not the current one changes nothing. Every state on
+/// the way to another one has a deadline: a start is cut short, a suspension is undone, what cannot be woken is ended.
 public struct SandboxStateMachine: Sendable, Equatable {
     public typealias Instant = ContinuousClock.Instant
 
@@ -15,6 +22,12 @@ public struct SandboxStateMachine: Sendable, Equatable {
         case absent
         case creating(ContainerID, deadline: Instant)
         case running(ContainerID)
+        /// Its processes are being stopped; some may still run.
+        case suspending(ContainerID, deadline: Instant, reason: String)
+        /// Its processes stand still.
+        case suspended(ContainerID, reason: String)
+        /// Its processes were told to go on.
+        case resuming(ContainerID, deadline: Instant)
         /// On the way to `stopped`, or to `failed` when `failure` says why.
         case stopping(ContainerID, deadline: Instant, reason: String, failure: Bool)
         case stopped(reason: String)
@@ -23,26 +36,32 @@ public struct SandboxStateMachine: Sendable, Equatable {
         case failed(reason: String)
     }
 
-    public private(set) var state: State = .absent
+    public internal(set) var state: State = .absent
 
     public init() {}
 
     static let startTime = Duration.seconds(Limits.containerStartSeconds)
+    static let suspendTime = Duration.seconds(Limits.containerSuspendSeconds)
+    static let resumeTime = Duration.seconds(Limits.containerResumeSeconds)
     static let stopTime = Duration.seconds(Limits.containerStopSeconds)
     static let deleteTime = Duration.seconds(Limits.projectDeleteSeconds)
 
     /// When `deadlinePassed` is due.
     public var deadline: Instant? {
         switch state {
-        case .creating(_, let deadline), .stopping(_, let deadline, _, _), .deleting(let deadline): deadline
-        case .absent, .running, .stopped, .failed: nil
+        case .creating(_, let deadline), .suspending(_, let deadline, _), .resuming(_, let deadline),
+            .stopping(_, let deadline, _, _), .deleting(let deadline):
+            deadline
+        case .absent, .running, .suspended, .stopped, .failed: nil
         }
     }
 
     /// The incarnation that exists, at least in part.
     public var container: ContainerID? {
         switch state {
-        case .creating(let id, _), .running(let id), .stopping(let id, _, _, _): id
+        case .creating(let id, _), .running(let id), .suspending(let id, _, _), .suspended(let id, _),
+            .resuming(let id, _), .stopping(let id, _, _, _):
+            id
         case .absent, .stopped, .deleting, .failed: nil
         }
     }
@@ -54,6 +73,7 @@ public struct SandboxStateMachine: Sendable, Equatable {
         /// A start is under way: share its result.
         case join(ContainerID)
         case use(ContainerID)
+        case wake(WakeAction)
         /// Something ends that must be gone first: wait and ask again.
         case waitForEnd
         case refuse(FastableError)
@@ -67,6 +87,7 @@ public struct SandboxStateMachine: Sendable, Equatable {
             return .start(new)
         case .creating(let id, _): return .join(id)
         case .running(let id): return .use(id)
+        case .suspending, .suspended, .resuming: return .wake(wake(now: now))
         case .stopping: return .waitForEnd
         case .deleting:
             return .refuse(
@@ -88,7 +109,7 @@ public struct SandboxStateMachine: Sendable, Equatable {
         case .creating(let id, _):
             state = .stopping(id, deadline: now + Self.stopTime, reason: reason, failure: false)
             return .cancelStart(id)
-        case .running(let id):
+        case .running(let id), .suspending(let id, _, _), .suspended(let id, _), .resuming(let id, _):
             state = .stopping(id, deadline: now + Self.stopTime, reason: reason, failure: false)
             return .stop(id)
         case .stopping, .deleting: return .waitForEnd
@@ -111,7 +132,9 @@ public struct SandboxStateMachine: Sendable, Equatable {
         state = .deleting(deadline: now + Self.deleteTime)
         switch before {
         case .creating(let id, _): return .cancelStartThenRemove(id)
-        case .running(let id), .stopping(let id, _, _, _): return .remove(id)
+        case .running(let id), .suspending(let id, _, _), .suspended(let id, _), .resuming(let id, _),
+            .stopping(let id, _, _, _):
+            return .remove(id)
         case .absent, .stopped, .failed, .deleting: return .remove(nil)
         }
     }
@@ -136,14 +159,15 @@ public struct SandboxStateMachine: Sendable, Equatable {
         switch state {
         case .creating(id, _): state = .failed(reason: reason)
         case .stopping(id, _, _, _): removed(id)
-        case .absent, .creating, .running, .stopping, .stopped, .deleting, .failed: break
+        case .absent, .creating, .running, .suspending, .suspended, .resuming, .stopping, .stopped, .deleting, .failed:
+            break
         }
     }
 
-    /// A container of an earlier run of the daemon was found alive.
-    public mutating func adopted(_ id: ContainerID) {
+    /// A container of an earlier run of the daemon was found alive; `suspended` tells why it stands still, if it does.
+    public mutating func adopted(_ id: ContainerID, suspended: String? = nil) {
         guard case .absent = state else { return }
-        state = .running(id)
+        state = suspended.map { .suspended(id, reason: $0) } ?? .running(id)
     }
 
     /// An earlier run of the daemon left the project without a container.
@@ -159,9 +183,13 @@ public struct SandboxStateMachine: Sendable, Equatable {
 
     /// The incarnation's init has ended by itself. The answer is the incarnation whose remains must be removed.
     public mutating func exited(_ id: ContainerID, reason: String, now: Instant) -> ContainerID? {
-        guard case .running(id) = state else { return nil }
-        state = .stopping(id, deadline: now + Self.stopTime, reason: reason, failure: false)
-        return id
+        switch state {
+        case .running(id), .suspending(id, _, _), .suspended(id, _), .resuming(id, _):
+            state = .stopping(id, deadline: now + Self.stopTime, reason: reason, failure: false)
+            return id
+        case .absent, .creating, .running, .suspending, .suspended, .resuming, .stopping, .stopped, .deleting, .failed:
+            return nil
+        }
     }
 
     /// Nothing of the incarnation is left.
@@ -188,6 +216,10 @@ public struct SandboxStateMachine: Sendable, Equatable {
 
     public enum DeadlineAction: Sendable, Equatable {
         case cancelStart(ContainerID)
+        /// Let its processes go on; the end is told by `resumed` or `resumeFailed`.
+        case resume(ContainerID)
+        /// End it.
+        case end(ContainerID)
         case nothing
     }
 
@@ -201,12 +233,21 @@ public struct SandboxStateMachine: Sendable, Equatable {
                 + "step hung."
             state = .stopping(id, deadline: now + Self.stopTime, reason: reason, failure: true)
             return .cancelStart(id)
+        case .suspending(let id, _, _):
+            state = .resuming(id, deadline: now + Self.resumeTime)
+            return .resume(id)
+        case .resuming(let id, _):
+            let reason =
+                "The container did not answer within \(Limits.containerResumeSeconds) seconds after it was woken, so it was ended. "
+                + "It is made again on next use; files are kept."
+            state = .stopping(id, deadline: now + Self.stopTime, reason: reason, failure: true)
+            return .end(id)
         case .stopping(_, _, let reason, _):
             state = .failed(
                 reason: reason + " What is left of it could not be removed in time; the next start tries again.")
         case .deleting:
             state = .failed(reason: "The project could not be deleted in time. Delete it again.")
-        case .absent, .running, .stopped, .failed: break
+        case .absent, .running, .suspended, .stopped, .failed: break
         }
         return .nothing
     }

@@ -1,0 +1,61 @@
+public import ControllerDomain
+public import FastableCore
+import FoundationEssentials
+import GRDB
+
+extension SQLiteStore {
+    public func setLifecycle(
+        _ lifecycle: LifecyclePolicy, of project: ProjectID, in workspace: WorkspaceID
+    ) async throws -> Project {
+        let column = try lifecycle.validated().column
+        return try await write { db in
+            let set = """
+                UPDATE projects SET lifecycle = $1, lifecycle_revision = lifecycle_revision + 1
+                WHERE id = $2 AND workspace_id = $3 AND deleted_at IS NULL
+                RETURNING \(Project.columns)
+                """
+            if let row = try db.row(set, column, project.description, workspace.description) { return try Project(row) }
+            throw try Project.find(project, in: workspace, db).goneError
+        }
+    }
+
+    public func setLifecycle(_ lifecycle: LifecyclePolicy, of workspace: WorkspaceID) async throws -> Workspace {
+        let column = try lifecycle.validated().column
+        return try await write { db in
+            let set = "UPDATE workspaces SET lifecycle = $1 WHERE workspace_id = $2 RETURNING \(Workspace.columns)"
+            guard let row = try db.row(set, column, workspace.description) else {
+                throw FastableError.missing(.workspace, workspace.description)
+            }
+            try db.change(
+                "UPDATE projects SET lifecycle_revision = lifecycle_revision + 1 WHERE workspace_id = $1",
+                workspace.description)
+            return try Workspace(row)
+        }
+    }
+
+    public func unsentLifecycles(on node: NodeID, after last: ProjectID?, limit: Int) async throws -> [Project] {
+        let limit = min(max(1, limit), Limits.pageRows)
+        return try await read { db in
+            let select = """
+                SELECT \(Project.columns) FROM projects
+                WHERE lifecycle_sent <> lifecycle_revision AND node_id = $1 AND id > $2 AND deleted_at IS NULL
+                ORDER BY id LIMIT $3
+                """
+            return try db.rows(select, node.description, last?.description ?? "", limit).map(Project.init(_:))
+        }
+    }
+
+    public func lifecycleWasSent(_ project: Project) async throws {
+        try await write { db in
+            let note = "UPDATE projects SET lifecycle_sent = $1 WHERE id = $2 AND lifecycle_sent < $1"
+            try db.change(note, project.lifecycleRevision, project.id.description)
+        }
+    }
+}
+
+extension LifecyclePolicy {
+    /// `nil` when nothing is set.
+    var column: String? {
+        get throws { self == LifecyclePolicy() ? nil : try JSON.text(self) }
+    }
+}

@@ -1,0 +1,145 @@
+import FastableCore
+import NodeLinux
+import Synchronization
+
+/// What works in a project's container, told and asked from any thread: commands and file calls do not wait for the sandbox.
+///
+/// Who begins to work tells it here first, and looks then whether the container sleeps, to wake it. Who suspends it says so here
+/// first and looks then whether something works. So one of the two sees the other.
+package final class ProjectActivity: Sendable {
+    package typealias Instant = ContinuousClock.Instant
+    typealias Desired = LifecycleReconciler.Desired
+    typealias Phase = LifecycleReconciler.Phase
+
+    private struct State {
+        var idle: IdleClock
+        var desired: Desired
+        var phase = Phase.other
+        var isAsleep = false
+        var wantsReclaim = false
+        /// The group of the container that is awake or asleep.
+        var group: String?
+        weak var execs: ExecTable?
+    }
+
+    private let state: Mutex<State>
+
+    init(_ desired: Desired, now: Instant = .now) {
+        state = Mutex(State(idle: IdleClock(now: now), desired: desired))
+    }
+
+    // MARK: what happens
+
+    /// - Returns: whether the container sleeps, so that who needs a process must wake it.
+    @discardableResult
+    package func worked(_ work: IdleClock.Work, at now: Instant = .now) -> Bool {
+        state.withLock { state in
+            state.idle.worked(work, at: now)
+            return state.isAsleep
+        }
+    }
+
+    /// The container runs. The table may come later, or never.
+    func runs(_ group: String, _ execs: ExecTable?, _ work: IdleClock.Work, at now: Instant = .now) {
+        state.withLock { state in
+            state.phase = .running
+            state.isAsleep = false
+            state.wantsReclaim = false
+            state.group = group
+            state.execs = execs
+            state.idle.worked(work, at: now)
+        }
+    }
+
+    func fallsAsleep(_ isAsleep: Bool = true) { state.withLock { $0.isAsleep = isAsleep } }
+
+    func sleeps(_ group: String, since: Instant) {
+        state.withLock { state in
+            state.phase = .suspended(since: since)
+            state.isAsleep = true
+            state.wantsReclaim = true
+            state.group = group
+        }
+    }
+
+    /// There is no container, or none that could be told to do anything.
+    func ended() {
+        state.withLock { state in
+            state.phase = .other
+            state.isAsleep = false
+            state.wantsReclaim = false
+            state.group = nil
+            state.execs = nil
+            state.idle.endLeases()
+        }
+    }
+
+    func lease(_ reason: String?, until: Instant, now: Instant) throws(FastableError) {
+        try state.withLock { state throws(FastableError) in
+            guard let reason else { return state.idle.endLeases() }
+            try state.idle.lease(reason, until: until, now: now)
+        }
+    }
+
+    func set(_ desired: Desired) { state.withLock { $0.desired = desired } }
+
+    func cpuUsed(_ microseconds: UInt64, at now: Instant) {
+        state.withLock { $0.idle.cpuUsed(microseconds, at: now) }
+    }
+
+    // MARK: what is
+
+    var leases: [IdleClock.Lease] { state.withLock { $0.idle.leases } }
+    var desired: Desired { state.withLock { $0.desired } }
+    package var isAsleep: Bool { state.withLock { $0.isAsleep } }
+
+    /// The group whose CPU time tells something: that of a container that runs.
+    var countedGroup: String? { state.withLock { $0.phase == .running ? $0.group : nil } }
+
+    /// Commands that run now.
+    var runningCommands: [ExecID] { state.withLock { $0.execs }?.runningCommands ?? [] }
+
+    /// The group of a container whose memory is to be taken back; the answer is given once for each time that it falls asleep.
+    func takeReclaim() -> String? {
+        state.withLock { state in
+            guard state.wantsReclaim, state.isAsleep else { return nil }
+            state.wantsReclaim = false
+            return state.group
+        }
+    }
+
+    func observed(at now: Instant) -> (desired: Desired, observed: LifecycleReconciler.Observed) {
+        let execs = state.withLock { $0.execs }
+        // Not within the lock: each command has one of its own.
+        let running = execs?.runningCount ?? 0
+        return state.withLock { state in
+            if running > 0 { state.idle.worked(.command, at: now) }
+            return (
+                state.desired,
+                LifecycleReconciler.Observed(phase: state.phase, idle: state.idle, runningCommands: running)
+            )
+        }
+    }
+
+    /// What is to be done now, if anything is.
+    func action(at now: Instant) -> LifecycleReconciler.Action? {
+        let (desired, observed) = observed(at: now)
+        return LifecycleReconciler.action(desired, observed, now: now)
+    }
+
+    /// Why it should not be suspended by somebody's wish now; `nil` when nothing works in it.
+    func objection(at now: Instant) -> FastableError? {
+        let (_, observed) = observed(at: now)
+        var works: [String] = []
+        let commands = runningCommands
+        if !commands.isEmpty { works.append(LifecycleText.commands(commands)) }
+        works += observed.idle.activeLeases(now).map { "the lease ‘\($0.reason)’" }
+        let lately = now - observed.idle.lastAt < .seconds(2 * Limits.lifecycleSweepSeconds)
+        if observed.idle.last == .cpu, lately { works.append("processes that use the CPU") }
+        guard !works.isEmpty else { return nil }
+        return FastableError(
+            .conflict,
+            "The container was not suspended: it is kept awake by \(works.joined(separator: ", ")). End that, or set ‘force’.",
+            details: ["execs": .array(commands.map { .string($0.description) })])
+    }
+}

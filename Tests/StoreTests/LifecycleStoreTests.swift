@@ -1,0 +1,83 @@
+import ControllerDomain
+import ControllerStore
+import FastableCore
+import TestSupport
+import Testing
+
+@Suite struct LifecycleStoreTests {
+    @Test(arguments: Driver.allCases)
+    func aProjectInheritsWhatItDoesNotSay(driver: Driver) async throws {
+        try await withStore(driver) { fixture in
+            let store = fixture.store
+            let project = try await fixture.add("demo")
+            #expect(project.lifecyclePolicy == .standard)
+            let workspace = try await store.setLifecycle(
+                LifecyclePolicy(idleSeconds: 60, stopAfterSeconds: 0), of: fixture.workspace)
+            #expect(try await store.workspace(fixture.workspace) == workspace)
+            let own = try await store.setLifecycle(
+                LifecyclePolicy(idleSeconds: 5), of: project.id, in: fixture.workspace)
+            #expect(try await store.project(.id(project.id), in: fixture.workspace) == own)
+            #expect(own.lifecycle == LifecyclePolicy(idleSeconds: 5))
+            #expect(own.lifecyclePolicy.idleSeconds == 5 && own.lifecyclePolicy.stopAfterSeconds == 0)
+            #expect(own.lifecyclePolicy.deleteAfterSeconds == Limits.deleteAfterSeconds)
+            // Another workspace has its own.
+            let other = try await fixture.add("demo", in: fixture.other)
+            #expect(try await store.project(.id(other.id), in: fixture.other).lifecyclePolicy == .standard)
+            let plain = try await store.setLifecycle(LifecyclePolicy(), of: project.id, in: fixture.workspace)
+            #expect(plain.lifecyclePolicy.idleSeconds == 60)
+        }
+    }
+
+    @Test(arguments: Driver.allCases)
+    func whatIsOutOfRangeOrNotThereIsRefused(driver: Driver) async throws {
+        try await withStore(driver) { fixture in
+            let store = fixture.store
+            let project = try await fixture.add("demo")
+            await expectFailure(.unprocessable) {
+                _ = try await store.setLifecycle(
+                    LifecyclePolicy(idleSeconds: -1), of: project.id, in: fixture.workspace)
+            }
+            await expectFailure(.notFound) {
+                _ = try await store.setLifecycle(LifecyclePolicy(), of: project.id, in: fixture.other)
+            }
+            await expectFailure(.notFound) { _ = try await store.setLifecycle(LifecyclePolicy(), of: WorkspaceID()) }
+            _ = try await store.markProjectDeleting(project.id, in: fixture.workspace, at: moment)
+            await expectFailure(.gone) {
+                _ = try await store.setLifecycle(LifecyclePolicy(), of: project.id, in: fixture.workspace)
+            }
+        }
+    }
+
+    @Test(arguments: Driver.allCases)
+    func aNodeIsToldWhatItDoesNotHave(driver: Driver) async throws {
+        try await withStore(driver) { fixture in
+            let store = fixture.store
+            var ids: [ProjectID] = []
+            for name in ["a", "b", "c"] {
+                let project = try await fixture.add(name)
+                ids.append(project.id)
+                if name != "c" { _ = try await store.placeProject(project.id, on: fixture.node) }
+            }
+            func unsent() async throws -> [ProjectID] {
+                try await store.unsentLifecycles(on: fixture.node, after: nil, limit: 10).map(\.id)
+            }
+            #expect(try await unsent().isEmpty)
+            let first = try await store.setLifecycle(
+                LifecyclePolicy(idleSeconds: 5), of: ids[0], in: fixture.workspace)
+            #expect(try await unsent() == [ids[0]])
+            // It was changed once more while it was told.
+            let second = try await store.setLifecycle(
+                LifecyclePolicy(idleSeconds: 6), of: ids[0], in: fixture.workspace)
+            try await store.lifecycleWasSent(first)
+            #expect(try await unsent() == [ids[0]])
+            try await store.lifecycleWasSent(second)
+            try await store.lifecycleWasSent(first)
+            #expect(try await unsent().isEmpty)
+            _ = try await store.setLifecycle(LifecyclePolicy(idleSeconds: 9), of: fixture.workspace)
+            #expect(try await unsent() == [ids[0], ids[1]].sorted())
+            let page = try await store.unsentLifecycles(on: fixture.node, after: ids[0], limit: 1)
+            #expect(page.map(\.id) == [ids[1]])
+            #expect(page.first?.lifecyclePolicy.idleSeconds == 9)
+        }
+    }
+}

@@ -30,7 +30,7 @@ enum Controller {
                 endpoints: configuration.endpoints(
                     apiPort: configuration.apiListen.port, nodePort: configuration.nodeListen.port),
                 tokenFile: tokenFile, defaultImage: configuration.defaultImage,
-                auditRetentionDays: configuration.auditRetentionDays),
+                auditRetentionDays: configuration.auditRetentionDays, snapshotDirectory: state + "/snapshots"),
             logger: logger)
         try await services.tokens.bootstrapAdminToken(file: tokenFile)
 

@@ -19,12 +19,19 @@ public struct ControllerServices: Service {
         public var defaultImage: String
         /// How long the audit is kept; 0 is for ever.
         public var auditRetentionDays: Int
+        /// Where the archives of workspaces lie; made when it is missing.
+        public var snapshotDirectory: String
+        /// Snapshots leave the disk so much.
+        public var snapshotReserveBytes: Int
         public var version: String
 
         public init(
             endpoints: Endpoints, tokenFile: String, defaultImage: String = "vibn-dev",
-            auditRetentionDays: Int = Limits.auditRetentionDays, version: String = Version.text
+            auditRetentionDays: Int = Limits.auditRetentionDays, snapshotDirectory: String,
+            snapshotReserveBytes: Int = Limits.snapshotDiskReserveBytes, version: String = Version.text
         ) {
+            self.snapshotDirectory = snapshotDirectory
+            self.snapshotReserveBytes = snapshotReserveBytes
             self.endpoints = endpoints
             self.tokenFile = tokenFile
             self.defaultImage = defaultImage
@@ -59,6 +66,7 @@ public struct ControllerServices: Service {
     public let metrics: Metrics
     public let audit: AuditLog
     private let projects: ProjectService
+    private let snapshots: SnapshotService
     private let store: any Store
     private let endpoints: EndpointBox
     private let auditRetentionDays: Int
@@ -90,9 +98,19 @@ public struct ControllerServices: Service {
             store: store, audit: audit, projects: projects,
             digestKey: authority.derivedKey(for: "fastable idempotency digests"), logger: logger)
         let nodeOperations = NodeOperations(store: store, nodes: nodes, enrollment: enrollment)
-        let creation = ProjectCreation(projects: projects, execs: execs, defaultImage: configuration.defaultImage)
+        snapshots = SnapshotService(
+            store: store,
+            archives: ArchiveStore(
+                directory: configuration.snapshotDirectory, reserveBytes: configuration.snapshotReserveBytes),
+            projects: projects, transfers: transfers, metrics: metrics, logger: logger)
+        let creation = ProjectCreation(
+            projects: projects, execs: execs, snapshots: snapshots, defaultImage: configuration.defaultImage)
         let groups: [[Operation]] = [
-            ProjectOperations(projects: projects, creation: creation).all,
+            ProjectOperations(projects: projects, creation: creation, snapshots: snapshots).all,
+            SnapshotOperations(projects: projects, snapshots: snapshots).all,
+            CheckpointOperations(
+                projects: projects, checkpoints: CheckpointService(projects: projects, transfers: transfers)
+            ).all,
             ContainerOperations(projects: projects).all,
             ShellOperations(execs: execs, once: once).all,
             FileOperations(projects: projects, transfers: transfers).all,
@@ -110,6 +128,7 @@ public struct ControllerServices: Service {
             once: once)
         metrics.declare([
             .operationsInFlight, .execsRunning, .linksRefused, .authenticationsRefused, .auditFailures,
+            .damagedSnapshots,
         ])
         metrics.gauge(.nodesConnected) { Double(nodes.connectedNodes().count) }
     }
@@ -123,7 +142,8 @@ public struct ControllerServices: Service {
     /// Cleans up from time to time until the program stops, and then waits until the audit is written.
     public func run() async throws {
         let housekeeping = Housekeeping(
-            store: store, projects: projects, auditRetentionDays: auditRetentionDays, logger: logger)
+            store: store, projects: projects, snapshots: snapshots, auditRetentionDays: auditRetentionDays,
+            logger: logger)
         await cancelWhenGracefulShutdown { await housekeeping.run() }
         await audit.flush()
     }

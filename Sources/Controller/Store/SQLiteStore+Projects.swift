@@ -91,6 +91,9 @@ extension SQLiteStore {
                 RETURNING \(Project.columns)
                 """
             if let row = try db.row(mark, now.milliseconds, id.description, workspace.description) {
+                try db.change(
+                    "UPDATE snapshots SET expires_at = $1 WHERE project_id = $2",
+                    Snapshot.expiry(ofProjectDeletedAt: now).milliseconds, id.description)
                 return try Project(row)
             }
             return try Project.find(id, in: workspace, db)

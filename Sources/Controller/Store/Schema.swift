@@ -11,7 +11,7 @@ enum Schema {
         var sql: String
     }
 
-    static let migrations = [Migration(number: 1, sql: first)]
+    static let migrations = [Migration(number: 1, sql: first), Migration(number: 3, sql: snapshots)]
 
     static var current: Int { migrations.last?.number ?? 0 }
 
@@ -181,5 +181,25 @@ enum Schema {
         ) STRICT;
         CREATE UNIQUE INDEX once_by_key ON once (workspace_id, key);
         CREATE INDEX once_by_expiry ON once (expires_at);
+        """
+
+    /// No reference to projects and nodes: snapshots outlive both.
+    private static let snapshots = """
+        CREATE TABLE snapshots (
+            id TEXT NOT NULL PRIMARY KEY,
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            project_id TEXT NOT NULL,
+            project_name TEXT NOT NULL,
+            node_id TEXT NOT NULL,
+            image TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            facts TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('verified', 'damaged')),
+            expires_at INTEGER
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX snapshots_by_workspace ON snapshots (workspace_id, id);
+        CREATE INDEX snapshots_by_project ON snapshots (project_id, id);
+        CREATE INDEX snapshots_by_expiry ON snapshots (expires_at) WHERE expires_at IS NOT NULL;
         """
 }

@@ -21,15 +21,19 @@ struct World: Sendable {
     let directory = TestDirectory()
     let authority: CertificateAuthority
     let folder: String
+    let snapshotDirectory: String
     let workspace: WorkspaceID
     let other: WorkspaceID
 
     static func with<Value: Sendable>(
-        nodes count: Int = 1, auditRetentionDays: Int = Limits.auditRetentionDays,
-        _ body: @Sendable (World, [SimulatedNode]) async throws -> Value
+        nodes count: Int = 1, auditRetentionDays: Int = Limits.auditRetentionDays, snapshotDirectory: String? = nil,
+        snapshotReserveBytes: Int = 0, _ body: @Sendable (World, [SimulatedNode]) async throws -> Value
     ) async throws -> Value {
         try await withTemporaryDirectory { folder in
-            let world = try await World(folder: folder, auditRetentionDays: auditRetentionDays)
+            let world = try await World(
+                folder: folder, auditRetentionDays: auditRetentionDays,
+                snapshotDirectory: snapshotDirectory ?? folder + "/snapshots",
+                snapshotReserveBytes: snapshotReserveBytes)
             return try await run(world, nodes: count, body)
         }
     }
@@ -52,8 +56,11 @@ struct World: Sendable {
         }
     }
 
-    private init(folder: String, auditRetentionDays: Int) async throws {
+    private init(
+        folder: String, auditRetentionDays: Int, snapshotDirectory: String, snapshotReserveBytes: Int
+    ) async throws {
         self.folder = folder
+        self.snapshotDirectory = snapshotDirectory
         store = try SQLiteStore(path: folder + "/controller.db")
         authority = try CertificateAuthority(at: .nowMilliseconds)
         workspace = try await store.bootstrap(now: .nowMilliseconds).id
@@ -64,7 +71,8 @@ struct World: Sendable {
             store: store, nodes: directory, authority: authority,
             configuration: ControllerServices.Configuration(
                 endpoints: ControllerServices.Endpoints(apiURL: "http://127.0.0.1:7420", nodeListener: listener),
-                tokenFile: folder + "/token", auditRetentionDays: auditRetentionDays), logger: .quiet)
+                tokenFile: folder + "/token", auditRetentionDays: auditRetentionDays,
+                snapshotDirectory: snapshotDirectory, snapshotReserveBytes: snapshotReserveBytes), logger: .quiet)
     }
 
     /// A node that has joined and whose link is up; somebody must run it.

@@ -32,7 +32,7 @@ test-vm: ## the host's tests in a virtual machine with systemd and cgroup v2
 	@scripts/test-vm.sh
 
 test-large: ## files and trees of 10 GB through both daemons, whose memory must not grow
-	@FASTABLE_LARGE_GIGABYTES=$${FASTABLE_LARGE_GIGABYTES:-10} scripts/test.sh --filter '^HostTests\.LargeStreamTests'
+	@FASTABLE_LARGE_GIGABYTES=$${FASTABLE_LARGE_GIGABYTES:-10} scripts/test.sh --filter '^HostTests\.(LargeStreamTests|SnapshotTests)'
 
 fuzz: ## search for hostile bytes that break something, ten minutes a target (FUZZ=tar for one)
 	@scripts/fuzz.sh

@@ -103,6 +103,7 @@ let package = Package(
         .systemLibrary(
             name: "CZstd", path: "Sources/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         module("FastableCompression", "Sources/Shared/Compression", ["FastableCore", "CZstd"]),
+        module("FastableArchive", "Sources/Shared/Archive", ["FastableCore"]),
 
         // Controller: decides whether and where.
         module("ControllerDomain", "Sources/Controller/Domain", ["FastableCore"]),
@@ -116,8 +117,9 @@ let package = Package(
         module(
             "ControllerServices", "Sources/Controller/Services",
             [
-                "FastableCore", "FastableIdentity", "ControllerDomain", "ControllerStore", "ControllerFleet",
-                "FastableWire", nioCore, nioPosix, nioHTTP1, nioFoundation, logging, lifecycle, crypto, httpClient,
+                "FastableCore", "FastableIdentity", "FastableCompression", "FastableArchive", "ControllerDomain",
+                "ControllerStore", "ControllerFleet", "FastableWire", nioCore, nioPosix, nioHTTP1, nioFoundation,
+                logging, lifecycle, crypto, httpClient,
             ]),
         module(
             "ControllerAPI", "Sources/Controller/API",
@@ -138,7 +140,7 @@ let package = Package(
         module("NodeLinux", "Sources/NodeAgent/Linux", ["FastableCore", "CLinux"]),
         module(
             "NodeFiles", "Sources/NodeAgent/Files",
-            ["FastableCore", "FastableCompression", "NodeLinux", "CLinux", crypto]),
+            ["FastableCore", "FastableCompression", "FastableArchive", "NodeLinux", "CLinux", crypto]),
         module(
             "NodeSandbox", "Sources/NodeAgent/Sandbox",
             [
@@ -176,8 +178,8 @@ let package = Package(
         module(
             "FuzzTargets", "Tests/FuzzTargets",
             [
-                "FastableCore", "FastableWire", "NodeLinux", "NodeFiles", "NodeSandbox", "SimulatedInit", "CLinux",
-                nioCore,
+                "FastableCore", "FastableArchive", "FastableWire", "NodeLinux", "NodeFiles", "NodeSandbox",
+                "SimulatedInit", "CLinux", nioCore,
             ], settings: optimizedSettings),
         tests("CorpusTests", ["FuzzTargets"]),
         tests("CoreTests", ["FastableCore"]),
@@ -190,8 +192,9 @@ let package = Package(
         tests(
             "ServicesTests",
             [
-                "FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain", "ControllerStore",
-                "ControllerFleet", "ControllerServices", nioCore, nioPosix, nioFoundation, logging, crypto,
+                "FastableCore", "FastableWire", "FastableIdentity", "FastableCompression", "FastableArchive",
+                "ControllerDomain", "ControllerStore", "ControllerFleet", "ControllerServices", nioCore, nioPosix,
+                nioFoundation, logging, crypto,
             ]),
         tests(
             "APITests",
@@ -202,7 +205,9 @@ let package = Package(
                 lifecycle, logging,
             ]),
         tests("LinuxTests", ["FastableCore", "NodeLinux"]),
-        tests("FilesTests", ["FastableCore", "FastableCompression", "NodeLinux", "NodeFiles", crypto]),
+        tests(
+            "FilesTests",
+            ["FastableCore", "FastableCompression", "FastableArchive", "NodeLinux", "NodeFiles", crypto]),
         tests(
             "SandboxTests", ["FastableCore", "NodeLinux", "NodeFiles", "NodeSandbox", nioCore, nioPosix, logging]),
         tests(

@@ -42,13 +42,14 @@ let package = Package(
                 "MuxStateMachine+Local.swift", "MuxStateMachine+Output.swift", "MuxStateMachine+Streams.swift",
                 "MuxStream.swift", "MuxStreamState.swift",
             ]),
+        module("FastableArchive", "Sources/Shared/Archive", ["FastableCore"]),
         .target(name: "CLinux", path: "Sources/CLinux"),
         module("NodeLinux", "Sources/NodeAgent/Linux", ["FastableCore", "CLinux"]),
         module(
-            "NodeFiles", "Sources/NodeAgent/Files", ["FastableCore", "NodeLinux", "CLinux"],
+            "NodeFiles", "Sources/NodeAgent/Files", ["FastableCore", "FastableArchive", "NodeLinux", "CLinux"],
             files: [
-                "Cancellation.swift", "EditEngine.swift", "EditHints.swift", "PendingFile.swift", "TarHeader.swift",
-                "TarReader.swift", "TarWriter.swift", "TextSearch.swift", "TreeUnpacker.swift", "UTF8Validator.swift",
+                "Cancellation.swift", "EditEngine.swift", "EditHints.swift", "PendingFile.swift", "TextSearch.swift",
+                "TreeUnpacker.swift", "UTF8Validator.swift",
             ]),
         module(
             "NodeSandbox", "Sources/NodeAgent/Sandbox/Exec", ["FastableCore", "FastableWire", "CLinux", nioCore],
@@ -61,8 +62,8 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "FastableCore", "FastableWire", "NodeLinux", "NodeFiles", "NodeSandbox", "SimulatedInit", "CLinux",
-                nioCore,
+                "FastableCore", "FastableArchive", "FastableWire", "NodeLinux", "NodeFiles", "NodeSandbox",
+                "SimulatedInit", "CLinux", nioCore,
             ],
             path: "Tests/FuzzTargets", swiftSettings: settings),
         .systemLibrary(name: "CLibFuzzer", path: "CLibFuzzer"),

@@ -53,13 +53,14 @@ struct Client {
 
     /// Runs one operation and shows its events as they come; its answer as JSON is the last of them.
     func follow(
-        _ operation: String, _ input: JSONValue, _ show: (_ event: String, _ data: Data) throws -> Void
+        _ operation: String, _ input: JSONValue, timeoutSeconds: Int64 = Int64(Limits.execTimeoutLongestSeconds) + 60,
+        _ show: (_ event: String, _ data: Data) throws -> Void
     ) async throws -> Data {
         var request = self.request(.POST, "/api/tools/\(operation)")
         request.headers.add(name: "content-type", value: "application/json")
         request.headers.add(name: "accept", value: "text/event-stream")
         request.body = .bytes(ByteBuffer(data: try JSON.encode(input)))
-        let response = try await send(request, timeout: .seconds(Int64(Limits.execTimeoutLongestSeconds) + 60))
+        let response = try await send(request, timeout: .seconds(timeoutSeconds))
         var lines = EventLines()
         do {
             for try await chunk in response.body {

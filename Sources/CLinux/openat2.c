@@ -124,6 +124,32 @@ void fst_copy_user_attributes(int from, int to) {
     }
 }
 
+int64_t fst_read_user_attributes(int file, char *buffer, size_t count) {
+    char names[attribute_bytes];
+    ssize_t length = flistxattr(file, names, sizeof names);
+    if (length < 0) return errno == ENOTSUP ? 0 : -errno;
+    size_t used = 0;
+    for (ssize_t at = 0; at < length; at += (ssize_t)strlen(names + at) + 1) {
+        if (strncmp(names + at, "user.", 5) != 0) continue;
+        size_t head = strlen(names + at) + 1 + sizeof(uint32_t);
+        // With no room at all the call would only tell the size.
+        if (used + head >= count) return -E2BIG;
+        ssize_t size = fgetxattr(file, names + at, buffer + used + head, count - used - head);
+        if (size < 0 && errno == ENODATA) continue;
+        if (size < 0) return errno == ERANGE ? -E2BIG : -errno;
+        uint32_t stored = (uint32_t)size;
+        memcpy(buffer + used, names + at, head - sizeof stored);
+        memcpy(buffer + used + head - sizeof stored, &stored, sizeof stored);
+        used += head + (size_t)size;
+    }
+    return (int64_t)used;
+}
+
+int fst_set_user_attribute(int file, const char *name, const void *value, size_t size) {
+    if (strncmp(name, "user.", 5) != 0) return -EINVAL;
+    return fsetxattr(file, name, value, size, 0) < 0 ? -errno : 0;
+}
+
 int fst_synchronize_filesystem(int file) { return syncfs(file) < 0 ? -errno : 0; }
 
 const void *fst_find(const void *hay, size_t hay_count, const void *needle, size_t needle_count) {

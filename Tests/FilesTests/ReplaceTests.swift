@@ -208,13 +208,13 @@ import Testing
         for step in steps(workspace, tree).prefix(done) { try step() }
         // The second look comes when the first one's removal was cut short.
         for _ in 0..<2 {
-            #expect(try AbandonedTrees(workspace: workspace.path) != nil)
+            #expect(try AbandonedTrees(workspace: workspace.path, checkpoints: workspace.checkpoints) != nil)
             #expect(try workspace.names().filter { $0 != Self.name } == ["b", "c", "d", "e"])
             for name in ["b", "c", "d", "e"] { #expect(try workspace.text(name) == "old") }
         }
-        try AbandonedTrees(workspace: workspace.path)?.remove()
+        try AbandonedTrees(workspace: workspace.path, checkpoints: workspace.checkpoints)?.remove()
         #expect(try workspace.names() == ["b", "c", "d", "e"])
-        #expect(try AbandonedTrees(workspace: workspace.path) == nil)
+        #expect(try AbandonedTrees(workspace: workspace.path, checkpoints: workspace.checkpoints) == nil)
     }
 
     @Test func whatAProcessChangedMeanwhileDoesNotKeepTheOldFilesAway() throws {
@@ -227,7 +227,7 @@ import Testing
         try Errno.check { unlink(workspace.path + "/c") }
         try workspace.put("process", "d")
         try workspace.put("process", "other")
-        try AbandonedTrees(workspace: workspace.path)?.remove()
+        try AbandonedTrees(workspace: workspace.path, checkpoints: workspace.checkpoints)?.remove()
         #expect(try workspace.names() == ["b", "c", "d", "e", "other"])
         for name in ["b", "c", "d", "e"] { #expect(try workspace.text(name) == "old") }
     }
@@ -237,7 +237,7 @@ import Testing
         _ = try stage(workspace)
         let note = workspace.path + "/\(Self.name)/swap"
         try Errno.check { truncate(note, 5) }
-        try AbandonedTrees(workspace: workspace.path)?.remove()
+        try AbandonedTrees(workspace: workspace.path, checkpoints: workspace.checkpoints)?.remove()
         #expect(try workspace.names() == ["b", "c", "d", "e"])
     }
 
@@ -255,7 +255,7 @@ import Testing
         let workspace = try Workspace()
         _ = try stage(workspace)
         chown(workspace.path + "/" + Self.name, workspace.uidBase, workspace.uidBase)
-        #expect(try AbandonedTrees(workspace: workspace.path) == nil)
+        #expect(try AbandonedTrees(workspace: workspace.path, checkpoints: workspace.checkpoints) == nil)
         #expect(workspace.exists(Self.name))
     }
 }

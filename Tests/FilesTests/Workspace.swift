@@ -16,21 +16,23 @@ final class Workspace: Sendable {
     let outside: String
     let uidBase: UInt32
     let service: FileService
+    var checkpoints: Checkpoints { Checkpoints(directory: base + "/checkpoints") }
 
     /// - Parameter inMemory: on a disk that never waits, for tests that write thousands of times.
-    init(service inside: String? = nil, inMemory: Bool = false) throws {
+    /// - Parameter uidBase: the host's id of the container's root, for tests that run as root.
+    init(service inside: String? = nil, inMemory: Bool = false, uidBase: UInt32 = 1_500_000_000) throws {
         let parent = inMemory && access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"
         directory = try TemporaryDirectory(in: parent, mode: 0o711)
         path = directory.path + "/workspace"
         outside = directory.path + "/outside"
-        uidBase = Self.isRoot ? 1_500_000_000 : getuid()
+        self.uidBase = Self.isRoot ? uidBase : getuid()
         for directory in [path, outside, outside + "/sub"] { try Errno.check { mkdir(directory, 0o755) } }
-        chown(path, uidBase, uidBase)
+        chown(path, self.uidBase, self.uidBase)
         for name in ["secret", "sub/secret"] {
             try Self.put(Self.canary + "\n", at: outside + "/" + name)
             chmod(outside + "/" + name, 0o644)
         }
-        service = try FileService(root: inside ?? path, uidBase: uidBase)
+        service = try FileService(root: inside ?? path, uidBase: self.uidBase)
     }
 
     private static func put(_ text: String, at path: String) throws {

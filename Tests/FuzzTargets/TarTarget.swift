@@ -1,5 +1,5 @@
+import FastableArchive
 import FastableCore
-import NodeFiles
 
 /// Archives: what is read does not depend on how the bytes were cut, and nothing of it gets out of its directory.
 enum TarTarget {
@@ -63,8 +63,8 @@ enum TarTarget {
             // Such names are refused when they are unpacked, and never packed.
             guard !entry.path.isEmpty, !entry.path.contains(0), !entry.linkTarget.contains(0) else { continue }
             entry.mode &= 0o7777
-            entry.modified = max(0, entry.modified)
             if entry.kind == .file || entry.kind == .directory { entry.linkTarget = [] }
+            entry.attributes = entry.attributes.filter { !$0.name.contains(UInt8(ascii: "=")) }
             while entry.kind == .directory, entry.path.last == UInt8(ascii: "/") { entry.path.removeLast() }
             archive += TarWriter.header(of: entry) + content + TarWriter.padding(after: entry.size)
             if entry.kind == .directory { entry.path.append(UInt8(ascii: "/")) }

@@ -12,7 +12,9 @@ pytestmark = pytest.mark.anyio
 
 MODES = ["legacy", "2026-07-28", "auto"]
 AGENT_TOOLS = {
-    "projects_create", "projects_list", "projects_get", "projects_delete", "devcontainer.ensure",
+    "projects_create", "projects_list", "projects_get", "projects_delete", "projects_snapshot",
+    "projects_snapshots", "projects_snapshot_delete", "projects_restore", "projects_checkpoint", "projects_checkpoints",
+    "projects_checkpoint_delete", "projects_rollback", "projects_fork", "devcontainer.ensure",
     "devcontainer.status", "devcontainer.suspend", "devcontainer.resume", "devcontainer.stop", "devcontainer.restart",
     "devcontainer.explain", "devcontainer.keep_awake", "projects_set_lifecycle",
     "shell.exec", "fs.read", "fs.write", "fs.edit", "fs.list", "fs.glob", "fs.grep", "fs.delete",

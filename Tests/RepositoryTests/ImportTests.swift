@@ -9,19 +9,20 @@ struct ImportTests {
         ("Sources/Shared/Identity", ["FastableCore"]),
         ("Sources/Shared/Daemon", ["FastableCore", "CLinux"]),
         ("Sources/Shared/Compression", ["FastableCore", "CZstd"]),
+        ("Sources/Shared/Archive", ["FastableCore"]),
         ("Sources/Controller/Domain", ["FastableCore"]),
         ("Sources/Controller/Store", ["FastableCore", "ControllerDomain"]),
         ("Sources/Controller/Fleet", ["FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain"]),
         (
             "Sources/Controller/Services",
             [
-                "FastableCore", "FastableWire", "FastableIdentity", "ControllerDomain", "ControllerStore",
-                "ControllerFleet",
+                "FastableCore", "FastableWire", "FastableIdentity", "FastableCompression", "FastableArchive",
+                "ControllerDomain", "ControllerStore", "ControllerFleet",
             ]
         ),
         ("Sources/Controller/API", ["FastableCore", "FastableWire", "ControllerDomain", "ControllerServices"]),
         ("Sources/NodeAgent/Linux", ["FastableCore", "CLinux"]),
-        ("Sources/NodeAgent/Files", ["FastableCore", "FastableCompression", "NodeLinux", "CLinux"]),
+        ("Sources/NodeAgent/Files", ["FastableCore", "FastableCompression", "FastableArchive", "NodeLinux", "CLinux"]),
         ("Sources/NodeAgent/Sandbox", ["FastableCore", "FastableWire", "NodeLinux", "NodeFiles", "CLinux"]),
         (
             "Sources/NodeAgent/Control",

@@ -58,7 +58,9 @@ struct OperationTests {
             let endpoints = ControllerServices.Endpoints(apiURL: "http://127.0.0.1:1", nodeListener: .loopback(port: 1))
             let services = ControllerServices(
                 store: store, nodes: NodeRegistry(), authority: try CertificateAuthority(at: Date()),
-                configuration: .init(endpoints: endpoints, tokenFile: directory + "/token"), logger: .quiet)
+                configuration: .init(
+                    endpoints: endpoints, tokenFile: directory + "/token", snapshotDirectory: directory + "/snapshots"),
+                logger: .quiet)
             return services.catalog.operations
         }
     }

@@ -8,7 +8,10 @@ import Testing
 /// Rules that hold for every operation, those of tomorrow included.
 @Suite(.timeLimit(.minutes(2))) struct CatalogTests {
     private static let names: Set = [
-        "projects_create", "projects_list", "projects_get", "projects_delete", "devcontainer.ensure",
+        "projects_create", "projects_list", "projects_get", "projects_delete", "projects_snapshot",
+        "projects_snapshots",
+        "projects_snapshot_delete", "projects_restore", "projects_checkpoint", "projects_checkpoints",
+        "projects_checkpoint_delete", "projects_rollback", "projects_fork", "devcontainer.ensure",
         "devcontainer.status", "devcontainer.suspend", "devcontainer.resume", "devcontainer.stop",
         "devcontainer.restart", "devcontainer.explain", "devcontainer.keep_awake", "projects_set_lifecycle",
         "workspace_set_lifecycle",

@@ -53,7 +53,7 @@ import Testing
             store: world.store, nodes: world.directory, authority: world.authority,
             configuration: ControllerServices.Configuration(
                 endpoints: .init(apiURL: "http://127.0.0.1:1", nodeListener: .loopback(port: 1)),
-                tokenFile: world.folder + "/token"), logger: logger)
+                tokenFile: world.folder + "/token", snapshotDirectory: world.snapshotDirectory), logger: logger)
     }
 
     private func run(

@@ -4,14 +4,17 @@ import Foundation
 
 struct ProjectCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "project", abstract: "Create, list, show and delete projects.",
+        commandName: "project", abstract: "Create, list, show and delete projects; save and restore their workspaces.",
         discussion: """
             A project is one container with one directory, /workspace, that stay until it
             is deleted.
 
             Example: fastable project create shop
             """,
-        subcommands: [Create.self, List.self, Get.self, Delete.self])
+        subcommands: [
+            Create.self, List.self, Get.self, Delete.self, Snapshot.self, Snapshots.self, Restore.self, Checkpoint.self,
+            Checkpoints.self, Rollback.self, Fork.self,
+        ])
 
     struct Project: Codable {
         var id: String
@@ -23,19 +26,22 @@ struct ProjectCommand: AsyncParsableCommand {
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Create a project, empty or from a git repository.",
+            abstract: "Create a project, empty, from a git repository or from a snapshot.",
             discussion: """
                 Examples:
                   fastable project create shop
                   fastable project create shop --git https://github.com/example/shop.git
                   fastable project create shop --git https://example.com/a.git --branch main
                   fastable project create big --cpus 2 --memory-mib 4096
+                  fastable project create again --from-snapshot snp_01…
                 """)
 
         @OptionGroup var common: CommonOptions
         @Argument(help: "Lower-case letters, digits and dashes.") var name: String
         @Option(help: ArgumentHelp("Clone this repository into the workspace.", valueName: "url")) var git: String?
         @Option(help: "Branch or tag to clone.") var branch: String?
+        @Option(help: ArgumentHelp("Begin with this snapshot, also one of a deleted project.", valueName: "id"))
+        var fromSnapshot: String?
         @Option(help: "Image of the container, from ‘fastable image list’.") var image: String?
         @Option(help: "Cores the container may use.") var cpus: Double?
         @Option(help: ArgumentHelp("Memory limit in MiB.", valueName: "MiB")) var memoryMib: Int?
@@ -48,13 +54,14 @@ struct ProjectCommand: AsyncParsableCommand {
                 origin["branch"] = branch.map { .string($0) }
                 input["git"] = .object(origin)
             }
+            input["snapshot"] = fromSnapshot.map { .string($0) }
             input["image"] = image.map { .string($0) }
             var limits: [String: JSONValue] = [:]
             limits["cpus"] = cpus.map { .number($0) }
             limits["memoryBytes"] = memoryMib.map { .integer(Int64($0) * 1024 * 1024) }
             limits["pids"] = pids.map { .integer(Int64($0)) }
             if !limits.isEmpty { input["limits"] = .object(limits) }
-            try await common.show("projects_create", .object(input), as: Project.self) { project in
+            try await common.work("projects_create", .object(input), as: Project.self) { project in
                 "Created ‘\(project.name)’ (\(project.id)). Try: fastable exec \(project.name) -- ls -la"
             }
         }
@@ -94,11 +101,20 @@ struct ProjectCommand: AsyncParsableCommand {
     struct Delete: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Delete a project with its container and all its files.",
-            discussion: "Example: fastable project delete shop --yes")
+            discussion: """
+                What is in /workspace is saved first, as a snapshot that is kept for some time.
+
+                Example: fastable project delete shop --yes
+                """)
         @OptionGroup var common: CommonOptions
         @Argument(help: "The project: its name or id.") var project: String
         @Flag(help: "Do not ask.") var yes = false
-        @Flag(help: "Also when its node is offline; the node removes the rest when it is back.") var force = false
+        @Flag(help: "Also when its node is offline, or its content cannot be saved.") var force = false
+
+        struct Answer: Codable {
+            var snapshot: String?
+            var snapshotError: String?
+        }
 
         func run() async throws {
             if !yes {
@@ -111,7 +127,12 @@ struct ProjectCommand: AsyncParsableCommand {
             }
             var input: [String: JSONValue] = ["project": .string(project)]
             if force { input["force"] = true }
-            try await common.show("projects_delete", .object(input), as: JSONValue.self) { _ in "Deleted ‘\(project)’."
+            try await common.work("projects_delete", .object(input), as: Answer.self) { answer in
+                let saved = answer.snapshot.map {
+                    " To get it back: fastable project create NAME --from-snapshot \($0)"
+                }
+                let lost = answer.snapshotError.map { " Its content was not saved: \($0)" }
+                return "Deleted ‘\(project)’.\(saved ?? lost ?? "")"
             }
         }
     }

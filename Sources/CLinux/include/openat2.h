@@ -53,6 +53,13 @@ struct fst_directory_entry fst_directory_entry_at(const void *buffer, size_t off
 /// Copies the `user.` extended attributes, as far as they can be copied: they are an extra, not the content.
 void fst_copy_user_attributes(int from, int to);
 
+/// The `user.` extended attributes, one after the other: the name, ended by a zero byte, four bytes of size, the value. Returns the
+/// bytes, or a negative errno; -E2BIG when they are too many for the buffer.
+int64_t fst_read_user_attributes(int file, char *buffer, size_t count);
+
+/// Sets an attribute whose name begins with `user.`. Returns 0 or a negative errno.
+int fst_set_user_attribute(int file, const char *name, const void *value, size_t size);
+
 /// Waits until everything on the filesystem of an open file is on the disk. Returns 0 or a negative errno.
 int fst_synchronize_filesystem(int file);
 

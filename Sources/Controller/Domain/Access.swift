@@ -56,7 +56,7 @@ public enum Access {
 
 /// What can be missing.
 public enum Thing: String, Sendable, CaseIterable {
-    case project, workspace, node, token, exec, image, operation, webhook
+    case project, workspace, node, token, exec, image, operation, webhook, snapshot, checkpoint
 
     var advice: String {
         switch self {
@@ -67,6 +67,8 @@ public enum Thing: String, Sendable, CaseIterable {
         case .exec: "Results are kept for some days, and as long as the project exists."
         case .image: "`fastable image list` shows the images."
         case .webhook: "`fastable webhook list` shows the webhooks of your workspace."
+        case .snapshot: "`fastable project snapshots` shows those of your workspace."
+        case .checkpoint: "`fastable project checkpoints` shows those of a project."
         case .operation: "`GET /api/tools` lists the operations."
         }
     }

@@ -109,7 +109,8 @@ struct NodeLinkServer: Sendable {
                 .execStatus, .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep,
                 .fsGlobStream, .fsGrepStream, .fsDelete,
                 .fsStat, .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fsWatch, .fileDownload, .fileUpload,
-                .treePush, .treePull, .imageList, .imageAdd, .imageRemove:
+                .treePush, .treePull, .snapshotRead, .snapshotRestore, .checkpointCreate, .checkpointRollback,
+                .checkpointList, .checkpointRemove, .projectFork, .imageList, .imageAdd, .imageRemove:
                 throw FastableError(.invalid, "‘\(head.method.rawValue)’ is not for the controller to serve.")
             }
         } catch {

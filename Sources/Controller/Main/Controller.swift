@@ -31,7 +31,7 @@ enum Controller {
                     apiPort: configuration.apiListen.port, nodePort: configuration.nodeListen.port),
                 tokenFile: tokenFile, defaultImage: configuration.defaultImage,
                 auditRetentionDays: configuration.auditRetentionDays,
-                webhooksAllowPrivate: configuration.webhooksAllowPrivate),
+                webhooksAllowPrivate: configuration.webhooksAllowPrivate, snapshotDirectory: state + "/snapshots"),
             logger: logger)
         try await services.tokens.bootstrapAdminToken(file: tokenFile)
 

@@ -21,6 +21,10 @@ public struct ControllerServices: Service {
         public var auditRetentionDays: Int
         /// Webhooks may lead to addresses that are not public, and over plain HTTP.
         public var webhooksAllowPrivate: Bool
+        /// Where the archives of workspaces lie; made when it is missing.
+        public var snapshotDirectory: String
+        /// Snapshots leave the disk so much.
+        public var snapshotReserveBytes: Int
         public var version: String
         /// In place of HTTP, for tests.
         package var webhookSender: (any WebhookSending)?
@@ -28,8 +32,11 @@ public struct ControllerServices: Service {
         public init(
             endpoints: Endpoints, tokenFile: String, defaultImage: String = "vibn-dev",
             auditRetentionDays: Int = Limits.auditRetentionDays, webhooksAllowPrivate: Bool = false,
+            snapshotDirectory: String, snapshotReserveBytes: Int = Limits.snapshotDiskReserveBytes,
             version: String = Version.text
         ) {
+            self.snapshotDirectory = snapshotDirectory
+            self.snapshotReserveBytes = snapshotReserveBytes
             self.endpoints = endpoints
             self.tokenFile = tokenFile
             self.defaultImage = defaultImage
@@ -67,6 +74,7 @@ public struct ControllerServices: Service {
     public let audit: AuditLog
     private let projects: ProjectService
     private let webhookDeliveries: WebhookDeliveries
+    private let snapshots: SnapshotService
     private let store: any Store
     private let endpoints: EndpointBox
     private let auditRetentionDays: Int
@@ -109,9 +117,19 @@ public struct ControllerServices: Service {
             store: store, audit: audit, projects: projects,
             digestKey: authority.derivedKey(for: "fastable idempotency digests"), logger: logger)
         let nodeOperations = NodeOperations(store: store, nodes: nodes, enrollment: enrollment)
-        let creation = ProjectCreation(projects: projects, execs: execs, defaultImage: configuration.defaultImage)
+        snapshots = SnapshotService(
+            store: store,
+            archives: ArchiveStore(
+                directory: configuration.snapshotDirectory, reserveBytes: configuration.snapshotReserveBytes),
+            projects: projects, transfers: transfers, metrics: metrics, logger: logger)
+        let creation = ProjectCreation(
+            projects: projects, execs: execs, snapshots: snapshots, defaultImage: configuration.defaultImage)
         let groups: [[Operation]] = [
-            ProjectOperations(projects: projects, creation: creation).all,
+            ProjectOperations(projects: projects, creation: creation, snapshots: snapshots).all,
+            SnapshotOperations(projects: projects, snapshots: snapshots).all,
+            CheckpointOperations(
+                projects: projects, checkpoints: CheckpointService(projects: projects, transfers: transfers)
+            ).all,
             ContainerOperations(projects: projects).all,
             LifecycleOperations(projects: projects).all,
             ShellOperations(execs: execs, once: once).all,
@@ -131,6 +149,7 @@ public struct ControllerServices: Service {
             once: once)
         metrics.declare([
             .operationsInFlight, .execsRunning, .linksRefused, .authenticationsRefused, .auditFailures,
+            .damagedSnapshots,
         ])
         metrics.gauge(.nodesConnected) { Double(nodes.connectedNodes().count) }
     }
@@ -145,7 +164,8 @@ public struct ControllerServices: Service {
     /// written.
     public func run() async throws {
         let housekeeping = Housekeeping(
-            store: store, projects: projects, auditRetentionDays: auditRetentionDays, logger: logger)
+            store: store, projects: projects, snapshots: snapshots, auditRetentionDays: auditRetentionDays,
+            logger: logger)
         await cancelWhenGracefulShutdown {
             async let deliveries: Void = webhookDeliveries.run()
             await housekeeping.run()

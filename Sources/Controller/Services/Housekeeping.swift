@@ -8,12 +8,14 @@ import Logging
 struct Housekeeping: Sendable {
     let store: any Store
     let projects: ProjectService
+    let snapshots: SnapshotService
     /// 0 keeps the audit for ever.
     let auditRetentionDays: Int
     let logger: Logger
 
     /// Returns when its task is cancelled.
     func run() async {
+        await snapshots.removeAbandoned()
         while !Task.isCancelled {
             await round(now: .nowMilliseconds)
             try? await Task.sleep(for: .seconds(Limits.housekeepingSeconds))
@@ -26,6 +28,7 @@ struct Housekeeping: Sendable {
         await projects.sweepDeleted()
         await pruneAudit(now: now)
         await pruneEvents(now: now)
+        await snapshots.removeExpired(at: now)
         do {
             let day = Self.day
             let execs = try await store.pruneExecs(

@@ -96,6 +96,9 @@ extension SQLiteStore {
             if let row = try db.row(mark, now.milliseconds, id.description, workspace.description) {
                 let project = try Project(row)
                 try PlatformEvent.deleted(project, at: now).append(storedAt: now, db)
+                try db.change(
+                    "UPDATE snapshots SET expires_at = $1 WHERE project_id = $2",
+                    Snapshot.expiry(ofProjectDeletedAt: now).milliseconds, id.description)
                 return project
             }
             return try Project.find(id, in: workspace, db)

@@ -13,6 +13,7 @@ enum Schema {
 
     static let migrations = [
         Migration(number: 1, sql: first), Migration(number: 2, sql: lifecycle), Migration(number: 3, sql: events),
+        Migration(number: 4, sql: snapshots),
     ]
 
     static var current: Int { migrations.last?.number ?? 0 }
@@ -236,5 +237,25 @@ enum Schema {
             disabled_at INTEGER
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX webhooks_by_workspace ON webhooks (workspace_id, id);
+        """
+
+    /// No reference to projects and nodes: snapshots outlive both.
+    private static let snapshots = """
+        CREATE TABLE snapshots (
+            id TEXT NOT NULL PRIMARY KEY,
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            project_id TEXT NOT NULL,
+            project_name TEXT NOT NULL,
+            node_id TEXT NOT NULL,
+            image TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            facts TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('verified', 'damaged')),
+            expires_at INTEGER
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX snapshots_by_workspace ON snapshots (workspace_id, id);
+        CREATE INDEX snapshots_by_project ON snapshots (project_id, id);
+        CREATE INDEX snapshots_by_expiry ON snapshots (expires_at) WHERE expires_at IS NOT NULL;
         """
 }

@@ -8,7 +8,7 @@ public import FoundationEssentials
 /// nothing. Reads see all writes that returned before. What is missing throws `not_found`, also when it belongs to
 /// another workspace. A failing disk or database throws `unavailable` or `internal` with a sentence for the operator.
 public protocol Store: WorkspaceStore, ProjectStore, NodeStore, EnrollmentStore, TokenStore, ExecStore, AuditStore,
-    OnceStore, EventStore, WebhookStore
+    OnceStore, EventStore, WebhookStore, SnapshotStore
 {
     /// For metrics.
     func counts() async throws -> StoreCounts
@@ -201,6 +201,22 @@ public struct EventPage: Sendable, Equatable {
         self.isLast = isLast
         self.range = range
     }
+}
+
+public protocol SnapshotStore: Sendable {
+    /// Of a project that is deleted, or deleted meanwhile, it expires by itself.
+    func recordSnapshot(_ snapshot: Snapshot) async throws
+    func snapshot(_ id: SnapshotID, in workspace: WorkspaceID) async throws -> Snapshot
+    /// Of one project, whatever became of it, or of all; newest first, from the one before `before` on.
+    func snapshots(
+        of project: ProjectID?, in workspace: WorkspaceID, before: SnapshotID?, limit: Int
+    ) async throws -> [Snapshot]
+    func setSnapshotState(_ state: Snapshot.State, of id: SnapshotID) async throws
+    /// A missing one is fine.
+    func removeSnapshot(_ id: SnapshotID) async throws
+    /// Those whose time is over, longest first.
+    func expiredSnapshots(at now: Date, limit: Int) async throws -> [Snapshot]
+    func snapshotExists(_ id: SnapshotID) async throws -> Bool
 }
 
 /// One page of a list of projects.

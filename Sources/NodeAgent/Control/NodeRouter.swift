@@ -80,6 +80,13 @@ public struct NodeRouter: Sendable {
         case .fileUpload: try await upload(call)
         case .treePush: try await pushTree(call)
         case .treePull: try await pullTree(call)
+        case .snapshotRead: try await readSnapshot(call)
+        case .snapshotRestore: try await restoreSnapshot(call)
+        case .checkpointCreate: try await makeCheckpoint(call)
+        case .checkpointRollback: try await rollBack(call)
+        case .checkpointList: try await listCheckpoints(call)
+        case .checkpointRemove: try await removeCheckpoint(call)
+        case .projectFork: try await fork(call)
         case .imageList:
             try await call.answer { (_: Empty) in
                 ImageListResult(images: try sandboxes.images.list())
@@ -106,7 +113,8 @@ public struct NodeRouter: Sendable {
                 .projectPrepare, .projectDelete, .execStatus,
                 .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fsStat,
                 .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fsWatch, .fileDownload, .fileUpload,
-                .treePush, .imageList, .imageAdd, .imageRemove:
+                .treePush, .snapshotRead, .snapshotRestore, .checkpointCreate, .checkpointRollback, .checkpointList,
+                .checkpointRemove, .projectFork, .imageList, .imageAdd, .imageRemove:
                 try await call.reply(NodeReply<Empty>.failure(failure))
             }
         } catch {

@@ -1,22 +1,26 @@
 import FastableCompression
 import FastableCore
 
+/// Makes an archive of a tree, in pieces.
+protocol TreePacking: Sendable {
+    /// The next bytes; `nil` after the end.
+    mutating func next() throws -> [UInt8]?
+}
+
 /// A tree on its way out: packed, and compressed when that is wanted.
-struct ArchiveOutput: ~Copyable {
-    private var packer: TreePacker
+struct ArchiveOutput<Packer: TreePacking>: ~Copyable {
+    /// What was packed so far.
+    private(set) var packer: Packer
     private var encoder: ZstdEncoder?
     private let turn: CompressionTurn?
     private(set) var isAtEnd = false
 
-    init(_ packer: consuming TreePacker, _ compression: TreeCompression?) throws {
+    init(_ packer: consuming Packer, _ compression: TreeCompression?) throws {
         let turn = compression == nil ? nil : try CompressionTurn.take()
         encoder = compression == nil ? nil : try ZstdEncoder()
         self.turn = turn
         self.packer = packer
     }
-
-    /// What was packed so far.
-    var result: TreeResult { packer.result }
 
     /// The next bytes. May be nothing before the end: then call again.
     mutating func next() throws -> [UInt8] {

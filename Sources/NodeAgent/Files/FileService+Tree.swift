@@ -132,9 +132,9 @@ public final class TreePushSink: Sendable {
 
 /// The bytes of a tar archive.
 public final class TreePullStream: Sendable {
-    private let output: Mutex<ArchiveOutput>
+    private let output: Mutex<ArchiveOutput<TreePacker>>
 
-    init(_ output: consuming ArchiveOutput) { self.output = Mutex(output) }
+    init(_ output: consuming ArchiveOutput<TreePacker>) { self.output = Mutex(output) }
 
     /// The next bytes; `nil` after the end. One reader at a time.
     public func next() async throws -> [UInt8]? {
@@ -149,5 +149,5 @@ public final class TreePullStream: Sendable {
     }
 
     /// What was packed so far.
-    public var result: TreeResult { output.withLock { $0.result } }
+    public var result: TreeResult { output.withLock { $0.packer.result } }
 }

@@ -12,7 +12,9 @@ final class StagedTree: Sendable {
     private static let digits = 16
     /// For ripgrep.
     static let namePattern = prefix + String(repeating: "?", count: digits)
-    private static let treeName = "tree"
+    static let treeName = "tree"
+    /// Names the checkpoint that what was replaced becomes. Once the exchange is done, its note gone, nothing undoes that any more.
+    private static let keepName = "keep"
 
     /// Below this the archive is unpacked.
     let tree: RootedDirectory
@@ -71,19 +73,76 @@ final class StagedTree: Sendable {
         try tree.descriptor.setMode(old.mode & 0o777)
     }
 
-    private func exchangeContent() throws(Errno) {
+    private func exchangeContent(keepingAs checkpoint: CheckpointID? = nil) throws(Errno) {
         let swap = try TreeSwap(from: tree.descriptor, into: root.descriptor)
         try swap.note(in: directory)
         do throws(Errno) {
+            if let checkpoint { try Self.noteKept(checkpoint, in: directory) }
             try swap.perform(tree.descriptor, root.descriptor)
             try root.descriptor.synchronize()
             try tree.descriptor.synchronize()
         } catch {
             try swap.undo(tree.descriptor, root.descriptor)
+            try Self.forgetKept(in: directory)
             try TreeSwap.forget(in: directory)
             throw error
         }
         try TreeSwap.forget(in: directory)
+    }
+
+    // MARK: keeping what was replaced
+
+    /// Lets the tree, which must be on the disk, take the place of the workspace's content, and keeps that as a checkpoint. Whenever
+    /// the daemon ends meanwhile, the old content is in one of the two places.
+    ///
+    /// - Returns: whether there was something to keep.
+    func replaceContent(keepingAs checkpoint: CheckpointID, in checkpoints: Checkpoints) throws(Errno) -> Bool {
+        let old = try root.descriptor.status()
+        try exchangeContent(keepingAs: checkpoint)
+        guard try !TreeSwap.isEmpty(tree.descriptor) else {
+            try Self.forgetKept(in: directory)
+            return false
+        }
+        try tree.descriptor.setOwner(old.user, group: old.group)
+        try tree.descriptor.setMode(old.mode)
+        try Self.moveKept(from: directory, to: checkpoints)
+        return true
+    }
+
+    private static func noteKept(_ checkpoint: CheckpointID, in directory: borrowing FileDescriptor) throws(Errno) {
+        let file = try directory.openEntry(keepName, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
+        try file.writeAll(Array(checkpoint.description.utf8))
+        try file.synchronize()
+        try directory.synchronize()
+    }
+
+    private static func forgetKept(in directory: borrowing FileDescriptor) throws(Errno) {
+        do throws(Errno) { try directory.removeEntry(keepName) } catch {
+            if error.number != ENOENT { throw error }
+        }
+        try directory.synchronize()
+    }
+
+    private static func isKept(in directory: borrowing FileDescriptor) throws(Errno) -> Bool {
+        do throws(Errno) { _ = try directory.status(of: keepName) } catch {
+            guard error.number == ENOENT else { throw error }
+            return false
+        }
+        return true
+    }
+
+    private static func moveKept(
+        from directory: borrowing FileDescriptor, to checkpoints: Checkpoints
+    ) throws(Errno) {
+        let bytes = try directory.openEntry(keepName, O_RDONLY).readAll(limit: 64)
+        // A note that is not whole was not followed by anything.
+        if let checkpoint = CheckpointID(String(decoding: bytes, as: UTF8.self)) {
+            do throws(Errno) { try checkpoints.adopt(checkpoint, treeName, of: directory) } catch {
+                // It was moved already.
+                if error.number != ENOENT { throw error }
+            }
+        }
+        try forgetKept(in: directory)
     }
 
     /// Removes what lies in the directory, and that itself. What cannot be removed goes at the next start of the node.
@@ -93,7 +152,7 @@ final class StagedTree: Sendable {
 
     private func remove() throws(Errno) {
         // A swap that could neither be done nor undone: what is here belongs to the workspace.
-        guard try !TreeSwap.isNoted(in: directory) else { return }
+        guard try !TreeSwap.isNoted(in: directory), try !Self.isKept(in: directory) else { return }
         try Self.remove(directory, name, in: root.descriptor)
     }
 
@@ -111,8 +170,9 @@ public struct AbandonedTrees: Sendable {
     private let workspace: String
     private let names: [String]
 
-    /// Looks for them, and undoes what one of them had begun to exchange; `nil` when there are none.
-    public init?(workspace: String) throws {
+    /// Looks for them, and undoes what one of them had begun to exchange; `nil` when there are none. What had been replaced already
+    /// goes where it was to be kept.
+    public init?(workspace: String, checkpoints: Checkpoints) throws {
         let root = try FileDescriptor(opening: workspace, O_RDONLY | O_DIRECTORY)
         var found: [String] = []
         try root.forEachEntry { entry in
@@ -122,7 +182,7 @@ public struct AbandonedTrees: Sendable {
         names = found.filter { Self.isOurs($0, in: root) }
         self.workspace = workspace
         guard !names.isEmpty else { return nil }
-        for name in names { try StagedTree.undoSwap(name, in: root) }
+        for name in names { try StagedTree.settle(name, in: root, checkpoints) }
     }
 
     /// One that a process of the container made is an ordinary directory.
@@ -139,19 +199,25 @@ public struct AbandonedTrees: Sendable {
 }
 
 extension StagedTree {
-    fileprivate static func undoSwap(_ name: String, in root: borrowing FileDescriptor) throws(Errno) {
+    fileprivate static func settle(
+        _ name: String, in root: borrowing FileDescriptor, _ checkpoints: Checkpoints
+    ) throws(Errno) {
         let directory = try root.openEntry(name, O_RDONLY | O_DIRECTORY)
-        guard try TreeSwap.isNoted(in: directory) else { return }
+        guard try TreeSwap.isNoted(in: directory) else {
+            if try isKept(in: directory) { try moveKept(from: directory, to: checkpoints) }
+            return
+        }
         // A note that is not whole was not followed by anything.
         if let swap = try TreeSwap(notedIn: directory) {
             try swap.undo(try directory.openEntry(treeName, O_RDONLY | O_DIRECTORY), root)
         }
+        try forgetKept(in: directory)
         try TreeSwap.forget(in: directory)
     }
 
     fileprivate static func remove(_ name: String, in root: borrowing FileDescriptor) throws(Errno) {
         let directory = try root.openEntry(name, O_RDONLY | O_DIRECTORY)
-        guard try !TreeSwap.isNoted(in: directory) else { return }
+        guard try !TreeSwap.isNoted(in: directory), try !isKept(in: directory) else { return }
         try remove(directory, name, in: root)
     }
 }

@@ -1,9 +1,10 @@
+import FastableArchive
 import FastableCore
 import Glibc
 import NodeLinux
 
 /// Makes a tar archive of a tree, in pieces. FIFOs, sockets and devices are left out.
-struct TreePacker {
+struct TreePacker: TreePacking {
     private static let pieceBytes = Limits.framePayloadBytes
 
     private let top: RootedDirectory
@@ -18,10 +19,9 @@ struct TreePacker {
         walker = TreeWalker(top)
     }
 
-    /// The next bytes; `nil` after the end.
     mutating func next() throws -> [UInt8]? {
         var output: [UInt8] = []
-        output.reserveCapacity(Self.pieceBytes + TarHeader.blockBytes * 4)
+        output.reserveCapacity(Self.pieceBytes + TarWriter.blockBytes * 4)
         while output.count < Self.pieceBytes && !isDone {
             if let file { try append(file, to: &output) } else { try beginNext(&output) }
         }

@@ -50,6 +50,16 @@ package struct TreeSwap: Sendable, Equatable {
         return entries
     }
 
+    static func isEmpty(_ directory: borrowing FileDescriptor) throws(Errno) -> Bool {
+        var isEmpty = true
+        let fresh = try directory.openEntry(".", O_RDONLY | O_DIRECTORY)
+        try fresh.forEachEntry { entry throws(Errno) in
+            if !StagedTree.isName(entry.pointer) { isEmpty = false }
+            return isEmpty
+        }
+        return isEmpty
+    }
+
     // MARK: steps
 
     package func perform(

@@ -1,4 +1,5 @@
 import CLinux
+import FastableArchive
 import FastableCore
 import Glibc
 package import NodeLinux

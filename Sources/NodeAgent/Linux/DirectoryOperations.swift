@@ -48,14 +48,31 @@ extension FileDescriptor {
     /// `UTIME_OMIT`: leaves this time as it is.
     private static var omitted: Int { (1 << 30) - 2 }
 
-    /// Sets when the content last changed, in nanoseconds since 1970.
-    public borrowing func setModified(_ nanoseconds: Int64) throws(Errno) {
+    private static func times(modified nanoseconds: Int64) -> [timespec] {
         // Kept non-negative: nanoseconds count forward from the second, also before 1970.
         let part = ((nanoseconds % 1_000_000_000) + 1_000_000_000) % 1_000_000_000
         let seconds = (nanoseconds &- part) / 1_000_000_000
-        let times = [timespec(tv_sec: 0, tv_nsec: Self.omitted), timespec(tv_sec: Int(seconds), tv_nsec: Int(part))]
+        return [timespec(tv_sec: 0, tv_nsec: omitted), timespec(tv_sec: Int(seconds), tv_nsec: Int(part))]
+    }
+
+    /// Sets when the content last changed, in nanoseconds since 1970.
+    public borrowing func setModified(_ nanoseconds: Int64) throws(Errno) {
+        let times = Self.times(modified: nanoseconds)
         let number = number
         try Errno.check { futimens(number, times) }
+    }
+
+    /// Sets owner and time of an entry in this directory; a symbolic link is not followed.
+    public borrowing func setEntry(
+        _ name: UnsafePointer<CChar>, user: UInt32, group: UInt32, modified nanoseconds: Int64
+    ) throws(Errno) {
+        let times = Self.times(modified: nanoseconds)
+        let number = number
+        let status = try status(of: name)
+        if status.user != user || status.group != group {
+            try Errno.check { fchownat(number, name, user, group, AT_SYMLINK_NOFOLLOW) }
+        }
+        try Errno.check { utimensat(number, name, times, AT_SYMLINK_NOFOLLOW) }
     }
 
     /// Makes a symbolic link; nothing may have its name.

@@ -70,6 +70,8 @@ public struct ProjectPaths: Sendable, Equatable {
     /// What the container changed in the rest of its file system, and the overlay's own work directory.
     public var upper: String { directory + "/upper" }
     public var work: String { directory + "/work" }
+    /// Copies of the workspace, out of the container's sight and on the same file system.
+    public var checkpoints: String { directory + "/checkpoints" }
     /// Output and results of commands.
     public var execs: String { directory + "/execs" }
 }

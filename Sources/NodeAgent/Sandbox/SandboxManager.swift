@@ -196,13 +196,17 @@ public actor SandboxManager {
 
     /// What was begun is undone before anybody looks; what lies about may be large, and is removed beside the first calls.
     private func removeAbandonedTrees(of records: [ProjectRecord]) async throws {
-        let workspaces = records.map { host.paths.project($0.spec.project).workspace }
+        let projects = records.map { host.paths.project($0.spec.project) }
         let found = try await BlockingPool.shared.run { [logger] in
-            workspaces.filter(Directories.exists).compactMap { workspace -> AbandonedTrees? in
-                do { return try AbandonedTrees(workspace: workspace) } catch {
+            projects.filter { Directories.exists($0.workspace) }.compactMap { project -> AbandonedTrees? in
+                do {
+                    let checkpoints = Checkpoints(directory: project.checkpoints)
+                    defer { checkpoints.removeUnfinished() }
+                    return try AbandonedTrees(workspace: project.workspace, checkpoints: checkpoints)
+                } catch {
                     logger.error(
                         "a push that was cut short could not be undone",
-                        metadata: ["workspace": "\(workspace)", "error": "\(error)"])
+                        metadata: ["workspace": "\(project.workspace)", "error": "\(error)"])
                     return nil
                 }
             }

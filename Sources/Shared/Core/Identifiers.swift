@@ -61,6 +61,8 @@ public enum TokenKind: IDKind { public static let prefix = "tok" }
 public enum RequestKind: IDKind { public static let prefix = "req" }
 public enum JoinTokenKind: IDKind { public static let prefix = "jtk" }
 public enum WebhookKind: IDKind { public static let prefix = "whk" }
+public enum SnapshotKind: IDKind { public static let prefix = "snp" }
+public enum CheckpointKind: IDKind { public static let prefix = "ckp" }
 
 public typealias WorkspaceID = ID<WorkspaceKind>
 public typealias ProjectID = ID<ProjectKind>
@@ -72,6 +74,10 @@ public typealias TokenID = ID<TokenKind>
 public typealias RequestID = ID<RequestKind>
 public typealias JoinTokenID = ID<JoinTokenKind>
 public typealias WebhookID = ID<WebhookKind>
+/// An archive of a project's workspace in the controller's store.
+public typealias SnapshotID = ID<SnapshotKind>
+/// A copy of a project's workspace on its own node.
+public typealias CheckpointID = ID<CheckpointKind>
 
 /// 128 bits as 26 characters of Crockford's base 32, most significant first, as TypeID defines it.
 enum TypeIDText {

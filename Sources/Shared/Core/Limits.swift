@@ -202,6 +202,36 @@ public enum Limits {
     /// Bytes that are compressed or expanded at once, before anything else gets its turn.
     public static let zstdStepBytes = 4 * 1024 * 1024
 
+    // MARK: snapshots and checkpoints
+
+    /// What one snapshot holds, expanded, and how many files, directories and links.
+    public static let snapshotContentBytes: Int64 = 200 * 1024 * 1024 * 1024
+    public static let snapshotEntries = 5_000_000
+    /// Files of a tree with several names of which a further name is looked for; one beyond is stored once more.
+    public static let snapshotLinksHeld = 200_000
+    /// Extended attributes of one file; more are left out.
+    public static let snapshotAttributeBytes = 256 * 1024
+    /// Snapshots that the controller takes, checks and restores at a time; further ones wait.
+    public static let snapshotsAtOnce = 4
+    /// A node that sends or takes nothing of a snapshot for so long is given up.
+    public static let snapshotStallSeconds = 300
+    /// The controller takes no snapshot that leaves its disk less than this.
+    public static let snapshotDiskReserveBytes = 2 * 1024 * 1024 * 1024
+    /// So much is written between two looks at the disk.
+    public static let snapshotSpaceCheckBytes = 16 * 1024 * 1024
+    /// Pieces in which the controller writes and reads archives.
+    public static let snapshotPieceBytes = 1024 * 1024
+    /// Snapshots of a project that are kept, newest first: those that were asked for, and those that the platform took by itself.
+    public static let snapshotsKeptManual = 50
+    public static let snapshotsKeptAutomatic = 10
+    /// How long the snapshots of a deleted project are kept.
+    public static let deletedProjectSnapshotDays = 30
+    /// How often the progress of long work is told.
+    public static let workProgressMilliseconds = 500
+    /// Checkpoints of a project; when there are as many, the oldest goes.
+    public static let checkpointsPerProject = 20
+    public static let checkpointNoteBytes = 200
+
     // MARK: doors
 
     /// Largest JSON body of a REST or MCP request.

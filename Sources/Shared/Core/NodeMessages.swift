@@ -80,6 +80,19 @@ public enum NodeMethod: String, Codable, Sendable, CaseIterable {
     /// A tree as a tar archive to the controller: `TreePull` → data on channel 1, end.
     case treePull = "tree.pull"
 
+    /// The workspace as a compressed archive to the controller: `SnapshotRead` → `SnapshotHead`, data on channel 1, `SnapshotFacts`.
+    case snapshotRead = "snapshot.read"
+    /// Such an archive to the node, which replaces the workspace's content with it: `SnapshotRestore`, data on channel 0, end →
+    /// `SnapshotRestored`.
+    case snapshotRestore = "snapshot.restore"
+    /// `CheckpointCreate` → `TreeWorkEvent` messages, of which `finished` is the last. So do the next two.
+    case checkpointCreate = "checkpoint.create"
+    case checkpointRollback = "checkpoint.rollback"
+    /// `ProjectFork` → `TreeWorkEvent` messages: a new project with the content of another one of the same node.
+    case projectFork = "project.fork"
+    case checkpointList = "checkpoint.list"
+    case checkpointRemove = "checkpoint.remove"
+
     case imageList = "image.list"
     case imageAdd = "image.add"
     case imageRemove = "image.remove"

@@ -32,7 +32,7 @@ struct CLIWorld: Sendable {
             store: store, nodes: registry, authority: authority,
             configuration: ControllerServices.Configuration(
                 endpoints: .init(apiURL: "http://127.0.0.1:1", nodeListener: .loopback(port: 1)),
-                tokenFile: folder + "/admin.token"), logger: .quiet)
+                tokenFile: folder + "/admin.token", snapshotDirectory: folder + "/snapshots"), logger: .quiet)
         try await services.tokens.bootstrapAdminToken(file: folder + "/admin.token")
         let ports = Mutex<(node: Int?, api: Int?)>((nil, nil))
         let listener = NodeListenerService(

@@ -30,6 +30,8 @@ final class FakeNode: Sendable {
         programVersion: "1", hostName: "host", kernel: "6.1", cgroup: .v2, runtime: "runc 1.1.5", cpus: 4,
         memoryBytes: 1 << 33, diskBytes: 1 << 40, diskFreeBytes: 1 << 39, images: ["vibn-dev"])
 
+    static let checkpoint = CheckpointID()
+
     var starts: [ExecStart] { state.withLock { $0.starts } }
     var kills: [Kill] { state.withLock { $0.kills } }
     var pushes: [TreePush] { state.withLock { $0.pushes } }
@@ -59,6 +61,22 @@ final class FakeNode: Sendable {
         case .containerExplain, .containerKeepAwake:
             try await call.answer { (arguments: JSONValue) in Self.explanation(arguments) }
         case .containerPolicy: try await call.answer { (_: JSONValue) in Empty() }
+        case .checkpointCreate, .checkpointRollback, .projectFork:
+            try await call.answer { (arguments: JSONValue) in
+                let made = arguments["arguments"]?["keepAs"] ?? arguments["arguments"]?["id"]
+                return TreeWorkEvent.finished(
+                    TreeWorkResult(
+                        entries: 3, contentBytes: 2048, changedFiles: 0, skipped: 0,
+                        checkpoint: made?.string.flatMap(CheckpointID.init)))
+            }
+        case .checkpointList:
+            try await call.answer { (_: JSONValue) in
+                CheckpointListResult(checkpoints: [
+                    CheckpointInfo(id: Self.checkpoint, createdAt: Date(timeIntervalSince1970: 0), note: "before it")
+                ])
+            }
+        case .checkpointRemove: try await call.answer { (_: JSONValue) in Empty() }
+        case .snapshotRead: try await call.answer { (_: JSONValue) in SnapshotHead(isEmpty: true) }
         case .execStart: try await FakeExec(node: self, call: call).run()
         case .execKill: try await call.answer { self.kill($0) }
         case .treePush: try await push(call)

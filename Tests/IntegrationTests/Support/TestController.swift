@@ -50,7 +50,7 @@ struct TestController: Sendable {
             store: store, nodes: registry, authority: authority,
             configuration: ControllerServices.Configuration(
                 endpoints: .init(apiURL: "http://127.0.0.1:1", nodeListener: .loopback(port: 1)),
-                tokenFile: folder + "/admin.token"), logger: log.logger)
+                tokenFile: folder + "/admin.token", snapshotDirectory: folder + "/snapshots"), logger: log.logger)
         try await services.tokens.bootstrapAdminToken(file: folder + "/admin.token")
         let fleet = WatchedFleet(services.fleet)
         let ports = Ports()

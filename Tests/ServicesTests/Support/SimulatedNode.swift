@@ -28,6 +28,7 @@ final class SimulatedNode: Sendable {
         }
         reply(.projectPrepare) { (_: ContainerSpec) in Empty() }
         reply(.projectDelete) { (_: ProjectReference) in Empty() }
+        reply(.snapshotRead) { (_: FileCall<SnapshotRead>) in SnapshotHead(isEmpty: true) }
         reply(.execKill) { (kill: ExecKill) in
             ExecKillReceipt(everythingEnded: kill.signal == 9, wasForced: false, result: nil)
         }

@@ -21,16 +21,20 @@ struct World: Sendable {
     let directory = TestDirectory()
     let authority: CertificateAuthority
     let folder: String
+    let snapshotDirectory: String
     let workspace: WorkspaceID
     let other: WorkspaceID
 
     static func with<Value: Sendable>(
-        nodes count: Int = 1, auditRetentionDays: Int = Limits.auditRetentionDays,
-        _ adjust: (inout ControllerServices.Configuration) -> Void = { _ in },
+        nodes count: Int = 1, auditRetentionDays: Int = Limits.auditRetentionDays, snapshotDirectory: String? = nil,
+        snapshotReserveBytes: Int = 0, _ adjust: (inout ControllerServices.Configuration) -> Void = { _ in },
         _ body: @Sendable (World, [SimulatedNode]) async throws -> Value
     ) async throws -> Value {
         try await withTemporaryDirectory { folder in
-            let world = try await World(folder: folder, auditRetentionDays: auditRetentionDays, adjust)
+            let world = try await World(
+                folder: folder, auditRetentionDays: auditRetentionDays,
+                snapshotDirectory: snapshotDirectory ?? folder + "/snapshots",
+                snapshotReserveBytes: snapshotReserveBytes, adjust)
             return try await run(world, nodes: count, body)
         }
     }
@@ -54,9 +58,11 @@ struct World: Sendable {
     }
 
     private init(
-        folder: String, auditRetentionDays: Int, _ adjust: (inout ControllerServices.Configuration) -> Void
+        folder: String, auditRetentionDays: Int, snapshotDirectory: String, snapshotReserveBytes: Int,
+        _ adjust: (inout ControllerServices.Configuration) -> Void
     ) async throws {
         self.folder = folder
+        self.snapshotDirectory = snapshotDirectory
         store = try SQLiteStore(path: folder + "/controller.db")
         authority = try CertificateAuthority(at: .nowMilliseconds)
         workspace = try await store.bootstrap(now: .nowMilliseconds).id
@@ -65,7 +71,8 @@ struct World: Sendable {
         guard let listener = HostPort("127.0.0.1:7421") else { throw FastableError(.internal, "no address") }
         var configuration = ControllerServices.Configuration(
             endpoints: ControllerServices.Endpoints(apiURL: "http://127.0.0.1:7420", nodeListener: listener),
-            tokenFile: folder + "/token", auditRetentionDays: auditRetentionDays)
+            tokenFile: folder + "/token", auditRetentionDays: auditRetentionDays,
+            snapshotDirectory: snapshotDirectory, snapshotReserveBytes: snapshotReserveBytes)
         adjust(&configuration)
         services = ControllerServices(
             store: store, nodes: directory, authority: authority, configuration: configuration, logger: .quiet)

@@ -41,6 +41,12 @@ extension Metric {
     public static let transferredBytes = Metric(
         "fastable_transferred_bytes_total", .counter, labels: ["direction"],
         help: "Raw bytes of files and trees, in to nodes and out of them.")
+    public static let snapshots = Metric(
+        "fastable_snapshots_total", .counter, labels: ["reason", "code"],
+        help: "Snapshots of workspaces that were tried, by reason and by error code (ok when there was none).")
+    public static let damagedSnapshots = Metric(
+        "fastable_damaged_snapshots_total", .counter,
+        help: "Archives of snapshots that were found damaged or gone when they were to be restored.")
     public static let nodesConnected = Metric(
         "fastable_nodes_connected", .gauge, help: "Nodes whose link is up.")
     public static let linksRefused = Metric(

@@ -7,6 +7,7 @@ import FoundationEssentials
 struct ProjectOperations: Sendable {
     let projects: ProjectService
     let creation: ProjectCreation
+    let snapshots: SnapshotService
 
     var all: [Operation] { [create, list, get, delete] }
 
@@ -29,6 +30,7 @@ struct ProjectOperations: Sendable {
         var limits: Limits?
         var environment: [String: String]?
         var git: Git?
+        var snapshot: String?
 
         var resourceLimits: ResourceLimits {
             let usual = ResourceLimits()
@@ -45,8 +47,9 @@ struct ProjectOperations: Sendable {
                 "Create a project",
                 "Creates a project: one persistent Linux container with its own files in /workspace. With `git`, the "
                     + "repository is cloned into /workspace before this answers, for at most \(Limits.gitCloneSeconds) seconds; when "
-                    + "that fails the project is removed again and the error carries git's message. Fails with conflict when the "
-                    + "name is taken."),
+                    + "that fails the project is removed again and the error carries git's message. With `snapshot`, /workspace begins "
+                    + "with what a snapshot holds, also one of a deleted project. Fails with conflict when the name is taken."
+            ),
             scope: .projectsWrite, annotations: .writing(openWorld: true), input: CreateInput.self,
             accepts: .input(Self.createFields), answers: ProjectSchemas.project,
             note: Self.note,
@@ -61,6 +64,7 @@ struct ProjectOperations: Sendable {
     private static func note(_ input: JSONValue) -> Operation.Note {
         var detail: [String: JSONValue] = [:]
         if let image = input["image"]?.string { detail["image"] = .string(image.shortened) }
+        if let snapshot = input["snapshot"]?.string { detail["snapshot"] = .string(snapshot.shortened) }
         if let url = input["git"]?["url"]?.string {
             detail["git"] = (try? Rules.gitURL(url)) == nil ? "not allowed" : .string(url)
         }
@@ -115,6 +119,11 @@ struct ProjectOperations: Sendable {
                             "Branch or tag; the remote's default branch unless given.", minimumBytes: 1,
                             maximumBytes: Limits.gitBranchBytes)),
                 ], "Clone this repository into /workspace.")),
+        .optional(
+            "snapshot",
+            .string(
+                "Id of a snapshot of this workspace. The image is the snapshot's unless `image` is given.",
+                minimumBytes: 1, maximumBytes: 64)),
     ]
 
     // MARK: list and get
@@ -197,6 +206,15 @@ struct ProjectOperations: Sendable {
         var id: ProjectID
         var name: String
         var pending: Bool
+        /// What was saved of its content.
+        var snapshot: SnapshotID?
+        /// Why nothing was, although there may have been something.
+        var snapshotError: String?
+    }
+
+    private static func record(_ answer: DeleteAnswer) -> [String: JSONValue] {
+        guard let snapshot = answer.snapshot else { return [:] }
+        return ["snapshot": .string(snapshot.description)]
     }
 
     private var delete: Operation {
@@ -204,21 +222,39 @@ struct ProjectOperations: Sendable {
             "projects_delete",
             .init(
                 "Delete a project",
-                "Deletes a project with its container and ALL its files; this cannot be undone. Its name is free at once. Fails with "
-                    + "unavailable when its node is offline, unless `force`: then the node removes the rest when it is back."
+                "Deletes a project with its container and ALL its files; this cannot be undone. Its name is free at once. What is in "
+                    + "/workspace is saved first, as a snapshot that is kept for \(Limits.deletedProjectSnapshotDays) days; the rest "
+                    + "is not. Fails when it cannot be saved, and with unavailable when the node is offline, unless `force`: then "
+                    + "`snapshotError` tells what is lost, and an offline node removes the rest when it is back."
             ),
             scope: .projectsWrite, annotations: .writing(destructive: true), input: DeleteInput.self,
             fields: [
-                .optional("force", .boolean("Also when the project's node is offline or was removed.", default: false))
+                .optional(
+                    "force",
+                    .boolean(
+                        "Also when the project's node is offline or was removed, or its content cannot be saved.",
+                        default: false))
             ],
             answers: .output([
                 .required("id", .string()), .required("name", .string()),
                 .required("pending", .boolean("The node has still to remove the files.")),
-            ]), note: { Operation.Note($0["project"]?.string?.shortened ?? "") }
+                .optional("snapshot", .string("Id of the snapshot that has what was in /workspace.")),
+                .optional("snapshotError", .string("Why there is none, although there may have been something.")),
+            ]), note: { Operation.Note($0["project"]?.string?.shortened ?? "") },
+            recording: Self.record
         ) { input, project, context in
-            let removal = try await projects.delete(
-                project, force: input.force ?? false, request: context.requestID)
-            return DeleteAnswer(id: project.id, name: project.name, pending: removal == .pending)
+            let force = input.force ?? false
+            var answer = DeleteAnswer(id: project.id, name: project.name, pending: false)
+            let saved = try await snapshots.requireVerified(
+                project, reason: .delete, step: "deleted", isForced: force, context: context)
+            switch saved {
+            case .nothing: break
+            case .saved(let snapshot): answer.snapshot = snapshot.id
+            case .unsaved(let failure): answer.snapshotError = failure.message
+            }
+            let removal = try await projects.delete(project, force: force, request: context.requestID)
+            answer.pending = removal == .pending
+            return answer
         }
     }
 }

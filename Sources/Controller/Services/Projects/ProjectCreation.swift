@@ -3,29 +3,47 @@ import ControllerStore
 import FastableCore
 import FoundationEssentials
 
-/// Makes new projects, empty or from a git repository.
+/// Makes new projects, empty, from a git repository or from a snapshot.
 struct ProjectCreation: Sendable {
     let projects: ProjectService
     let execs: ExecService
+    let snapshots: SnapshotService
     let defaultImage: String
 
     /// Throws `unprocessable` naming the field that breaks a rule, or with git's message when the clone failed; the project
     /// does not exist then.
     func create(_ input: ProjectOperations.CreateInput, context: OperationContext) async throws -> Project {
         let origin: ProjectOrigin = input.git.map { .git(url: $0.url, branch: $0.branch) } ?? .empty
+        guard input.git == nil || input.snapshot == nil else {
+            throw FastableError(
+                .unprocessable, "A project begins with a repository or with a snapshot. Give one of the two.",
+                details: ["field": "snapshot"])
+        }
+        let snapshot: Snapshot?
+        if let id = input.snapshot {
+            snapshot = try await snapshots.snapshot(id, in: context.principal.workspace)
+        } else {
+            snapshot = nil
+        }
         let project = try Project(
             id: ProjectID(), workspace: context.principal.workspace, name: input.name,
-            image: input.image ?? defaultImage, limits: input.resourceLimits, environment: input.environment ?? [:],
+            image: input.image ?? snapshot?.image ?? defaultImage, limits: input.resourceLimits,
+            environment: input.environment ?? [:],
             origin: origin, createdAt: .nowMilliseconds
         ).validated()
         try await requireImage(of: project)
         try await projects.store.createProject(project)
-        guard case .git(let url, let branch) = origin else { return project }
         do {
-            try await clone(url, branch, into: project, context)
+            if case .git(let url, let branch) = origin {
+                try await clone(url, branch, into: project, context)
+            } else if let snapshot {
+                _ = try await snapshots.restore(snapshot, into: project, keepingAs: nil, context: context)
+            } else {
+                return project
+            }
             return try await projects.resolve(project.id.description, for: context.principal)
         } catch {
-            // Also after a cancellation: nobody should find half a repository later.
+            // Also after a cancellation: nobody should find half of it later.
             await Task { _ = try? await projects.delete(project, force: true, request: context.requestID) }.value
             throw error
         }

@@ -17,8 +17,11 @@ final class ProjectPlacement: Sendable {
         self.nodes = nodes
     }
 
-    func decide(_ demand: PlacementDemand, for workspace: WorkspaceID) async throws -> PlacementDecision {
-        let records = try await store.nodes()
+    /// - Parameter only: no other node is considered.
+    func decide(
+        _ demand: PlacementDemand, for workspace: WorkspaceID, on only: NodeID? = nil
+    ) async throws -> PlacementDecision {
+        let records = try await store.nodes().filter { only == nil || $0.id == only }
         let loads = try await store.nodeLoads(for: workspace)
         let connected = Dictionary(nodes.connectedNodes().map { ($0.id, $0) }) { first, _ in first }
         let candidates = records.map { record in

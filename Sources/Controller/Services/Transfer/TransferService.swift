@@ -92,7 +92,8 @@ public final class TransferService: Sendable {
 
     // MARK: streams
 
-    private func open(
+    /// The caller has passed the gate already; so it is with the next two.
+    func open(
         _ method: NodeMethod, _ arguments: some Codable & Sendable, _ placed: PlacedProject,
         _ context: OperationContext
     ) async throws -> MuxStream {
@@ -101,8 +102,8 @@ public final class TransferService: Sendable {
     }
 
     /// Sends a body while waiting for the answer, since the node may refuse before it has read everything.
-    private func send<Body: AsyncSequence & Sendable, Value: Codable & Sendable>(
-        _ body: Body, on stream: MuxStream, limit: Int, returning: Value.Type
+    func send<Body: AsyncSequence & Sendable, Value: Codable & Sendable>(
+        _ body: Body, on stream: MuxStream, limit: Int = .max, returning: Value.Type
     ) async throws -> Value where Body.Element == ByteBuffer {
         try await withThrowingTaskGroup(of: Value?.self) { group in
             group.addTask {
@@ -145,7 +146,7 @@ public final class TransferService: Sendable {
 
     private struct NodeTakesNoMore: Error {}
 
-    private static func message<Value: Codable & Sendable>(
+    static func message<Value: Codable & Sendable>(
         of type: Value.Type, from stream: MuxStream
     ) async throws -> Value {
         while let event = try await stream.next() {

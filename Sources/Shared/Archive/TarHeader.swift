@@ -1,6 +1,18 @@
 /// One file, directory or link of a tar archive.
-package struct TarEntry: Equatable {
-    package enum Kind: Equatable { case file, directory, symlink, hardLink }
+package struct TarEntry: Sendable, Equatable {
+    package enum Kind: Sendable, Equatable { case file, directory, symlink, hardLink }
+
+    /// An extended attribute, as GNU tar and others keep it.
+    package struct Attribute: Sendable, Equatable {
+        /// Whole, as in `user.mime_type`; without `=`, which no pax header can tell.
+        package var name: [UInt8]
+        package var value: [UInt8]
+
+        package init(name: [UInt8], value: [UInt8]) {
+            self.name = name
+            self.value = value
+        }
+    }
 
     package var path: [UInt8]
     package var kind: Kind
@@ -9,23 +21,40 @@ package struct TarEntry: Equatable {
     package var mode: UInt32
     /// Seconds since 1970.
     package var modified: Int64
+    /// What comes on top of them: 0 ..< 1,000,000,000.
+    package var modifiedNanoseconds: Int64
+    /// 0 is root; at most `ownerAtMost`.
+    package var user: UInt32
+    package var group: UInt32
     package var linkTarget: [UInt8]
+    package var attributes: [Attribute] = []
 
     package init(
-        path: [UInt8], kind: Kind, size: Int64 = 0, mode: UInt32 = 0o644, modified: Int64 = 0, linkTarget: [UInt8] = []
+        path: [UInt8], kind: Kind, size: Int64 = 0, mode: UInt32 = 0o644, modified: Int64 = 0,
+        modifiedNanoseconds: Int64 = 0, user: UInt32 = 0, group: UInt32 = 0, linkTarget: [UInt8] = []
     ) {
         self.path = path
         self.kind = kind
         self.size = size
         self.mode = mode
         self.modified = modified
+        self.modifiedNanoseconds = modifiedNanoseconds
+        self.user = user
+        self.group = group
         self.linkTarget = linkTarget
     }
+
+    /// The largest owner that a header's field holds.
+    package static let ownerAtMost: UInt32 = 0o777_7777
+    /// Who owns a file that belongs to nobody in particular.
+    package static let nobody: UInt32 = 65_534
 }
 
 /// The 512 bytes before each entry: POSIX ustar, as GNU tar and others write it.
 struct TarHeader {
     static let blockBytes = 512
+    /// The largest number of 11 octal digits.
+    static let numberAtMost: Int64 = (1 << 33) - 1
 
     private(set) var bytes = [UInt8](repeating: 0, count: blockBytes)
 
@@ -33,18 +62,19 @@ struct TarHeader {
     init(_ bytes: [UInt8]) { self.bytes = bytes }
 
     /// A header to write.
-    init(path: [UInt8], type: UInt8, size: Int64, mode: UInt32, modified: Int64, linkTarget: [UInt8]) {
+    init(path: [UInt8], type: UInt8, size: Int64, entry: TarEntry, linkTarget: [UInt8] = []) {
         put(path.prefix(100), at: 0)
-        putOctal(Int64(mode), at: 100, digits: 7)
-        putOctal(0, at: 108, digits: 7)
-        putOctal(0, at: 116, digits: 7)
+        putOctal(Int64(entry.mode), at: 100, digits: 7)
+        putOctal(Int64(min(entry.user, TarEntry.ownerAtMost)), at: 108, digits: 7)
+        putOctal(Int64(min(entry.group, TarEntry.ownerAtMost)), at: 116, digits: 7)
         putOctal(size, at: 124, digits: 11)
-        putOctal(max(0, modified), at: 136, digits: 11)
+        putOctal(min(max(0, entry.modified), Self.numberAtMost), at: 136, digits: 11)
         bytes[156] = type
         put(linkTarget.prefix(100), at: 157)
         put(Array("ustar\u{0}00".utf8)[...], at: 257)
-        put(Array("root".utf8)[...], at: 265)
-        put(Array("root".utf8)[...], at: 297)
+        // A name would count more than the number when it is unpacked as root.
+        if entry.user == 0 { put(Array("root".utf8)[...], at: 265) }
+        if entry.group == 0 { put(Array("root".utf8)[...], at: 297) }
         putOctal(checksum, at: 148, digits: 6)
         bytes[155] = UInt8(ascii: " ")
     }
@@ -89,6 +119,8 @@ struct TarHeader {
     var size: Int64? { number(at: 124, count: 12) }
     var mode: UInt32? { number(at: 100, count: 8).map { UInt32(truncatingIfNeeded: $0) } }
     var modified: Int64? { number(at: 136, count: 12) }
+    var user: UInt32 { owner(at: 108) }
+    var group: UInt32 { owner(at: 116) }
     var linkTarget: [UInt8] { text(at: 157, count: 100) }
 
     /// Name and, in POSIX archives, the prefix before it.
@@ -101,6 +133,12 @@ struct TarHeader {
 
     private func text(at offset: Int, count: Int) -> [UInt8] {
         Array(bytes[offset..<(offset + count)].prefix { $0 != 0 })
+    }
+
+    /// Archives of other programs have odd things in these fields, which are no reason to refuse them.
+    private func owner(at offset: Int) -> UInt32 {
+        let value = number(at: offset, count: 8) ?? 0
+        return value <= Int64(TarEntry.ownerAtMost) ? UInt32(truncatingIfNeeded: value) : TarEntry.nobody
     }
 
     /// Octal digits, or for large numbers GNU's binary form; `nil` when it is neither, or negative.

@@ -1,7 +1,7 @@
 import FastableCore
 
 /// Reads a tar archive (ustar, pax, GNU long names) that arrives in pieces of any size. Pure; its input is hostile.
-package struct TarReader {
+package struct TarReader: Sendable {
     package enum Event {
         case entry(TarEntry)
         /// Content of the last entry.
@@ -15,7 +15,8 @@ package struct TarReader {
         var path: [UInt8]?
         var linkTarget: [UInt8]?
         var size: Int64?
-        var modified: Int64?
+        var modified: PaxTime?
+        var attributes: [TarEntry.Attribute] = []
     }
 
     private enum State {
@@ -102,7 +103,7 @@ package struct TarReader {
             return
         }
         guard header.hasValidChecksum, let size = overrides.size ?? header.size, let mode = header.mode,
-            let modified = overrides.modified ?? header.modified
+            let modified = overrides.modified ?? header.modified.map({ PaxTime(seconds: $0) })
         else { throw damaged(header) }
         isFirst = false
         padding = Int((512 - size % 512) % 512)
@@ -121,8 +122,10 @@ package struct TarReader {
         default: break
         }
         var entry = TarEntry(
-            path: overrides.path ?? header.path, kind: try kind(header), size: size, mode: mode, modified: modified,
-            linkTarget: overrides.linkTarget ?? header.linkTarget)
+            path: overrides.path ?? header.path, kind: try kind(header), size: size, mode: mode,
+            modified: modified.seconds, modifiedNanoseconds: modified.nanoseconds, user: header.user,
+            group: header.group, linkTarget: overrides.linkTarget ?? header.linkTarget)
+        entry.attributes = overrides.attributes
         overrides = Overrides()
         if entry.kind != .file {
             // Such entries have no content; a size that is given all the same is not to be believed in, but skipped.
@@ -191,16 +194,21 @@ package struct TarReader {
             let line = rest[(digits + 1)..<(rest.startIndex + length)].dropLast()
             rest = rest.dropFirst(length)
             guard let equals = line.firstIndex(of: UInt8(ascii: "=")) else { break }
-            try apply(String(decoding: line[..<equals], as: UTF8.self), Array(line[(equals + 1)...]))
+            try apply(Array(line[..<equals]), Array(line[(equals + 1)...]))
         }
         guard rest.isEmpty else {
             throw FastableError(.invalid, "The archive is damaged: an extended header is not valid.")
         }
     }
 
-    private mutating func apply(_ key: String, _ value: [UInt8]) throws {
+    private mutating func apply(_ key: [UInt8], _ value: [UInt8]) throws {
         let text = String(decoding: value, as: UTF8.self)
-        switch key {
+        let prefix = TarWriter.attributePrefix.utf8
+        if key.starts(with: prefix) {
+            overrides.attributes.append(TarEntry.Attribute(name: Array(key.dropFirst(prefix.count)), value: value))
+            return
+        }
+        switch String(decoding: key, as: UTF8.self) {
         case "path": overrides.path = value
         case "linkpath": overrides.linkTarget = value
         case "size":
@@ -208,7 +216,7 @@ package struct TarReader {
                 throw FastableError(.invalid, "The archive is damaged: a size is not valid.")
             }
             overrides.size = size
-        case "mtime": overrides.modified = text.split(separator: ".").first.flatMap { Int64($0) }
+        case "mtime": overrides.modified = PaxTime(text)
         case let other where other.hasPrefix("GNU.sparse."):
             throw FastableError(.unprocessable, "The archive holds sparse files; make it without ‘--sparse’.")
         default: break

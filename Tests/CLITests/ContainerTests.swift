@@ -32,7 +32,7 @@ struct ContainerTests {
         try await CLIWorld.with { world in
             try await world.makeShop()
             let own = try await world.cli(["container", "policy", "shop", "--idle", "0"]).requireSuccess().text
-            #expect(own.contains("idleSeconds         0") && own.contains("stopAfterSeconds    86400"))
+            #expect(own.contains("idleSeconds          0\n") && own.contains("stopAfterSeconds     86400"))
             let all = try await world.cli([
                 "container", "policy", "--workspace", "--idle", "600", "--stop-after", "7200", "--json",
             ]).requireSuccess().json()

@@ -152,7 +152,7 @@ struct ContainerCommand: AsyncParsableCommand {
         @Option(help: ArgumentHelp("Delete after so long archived.", valueName: "seconds")) var deleteAfter: Int?
 
         func validate() throws {
-            guard workspace != (project != nil) else { return }
+            guard workspace == (project != nil) else { return }
             throw ValidationError("Name a project, or give --workspace.")
         }
 

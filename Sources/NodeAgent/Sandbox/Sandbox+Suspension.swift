@@ -182,10 +182,15 @@ extension Sandbox {
     }
 
     func set(policy: LifecyclePolicy) async throws {
-        guard record.spec.lifecycle != policy else { return }
+        if take(policy) { try await save() }
+    }
+
+    /// `true` when that changes something.
+    func take(_ policy: LifecyclePolicy) -> Bool {
+        guard record.spec.lifecycle != policy else { return false }
         record.spec.lifecycle = policy
         activity.set(record.desired)
-        try await save()
+        return true
     }
 
     func keepAwake(seconds: Int, reason: String?) async throws {

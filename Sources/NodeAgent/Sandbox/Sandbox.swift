@@ -79,7 +79,8 @@ actor Sandbox {
     /// The container as it runs, with what the wish may change without a new one.
     private func use(_ spec: ContainerSpec) async throws -> RunningContainer {
         guard let running, var container = running.container else { throw lostTrack }
-        if let policy = spec.lifecycle { try await set(policy: policy) }
+        // Nobody should have to wait for the disk because of it, nor fail when that is full.
+        if let policy = spec.lifecycle, take(policy) { saveLater() }
         let limits = try spec.limits.validated()
         if limits != record.spec.limits {
             try await host.runtime.update(container.id, limits: limits, limitsSwap: host.cgroups.limitsSwap)

@@ -147,6 +147,24 @@ struct EventTests {
         }
     }
 
+    /// Whoever follows is told goodbye: a controller that stops does not wait for them.
+    @Test(.timeLimit(.minutes(2))) func aStopDoesNotWaitForFollowers() async throws {
+        try await Installation.with { host in
+            let follower = Follower()
+            let following = Task { try await follower.run(host) }
+            try await host.tool("projects_create", ["name": "p"])
+            try await eventually("it follows") { follower.words == ["project.created"] }
+            let began = ContinuousClock.now
+            host.stopController()
+            #expect(ContinuousClock.now - began < .seconds(Limits.gracefulShutdownSeconds / 2))
+            try await host.startController()
+            try await host.tool("projects_delete", ["project": "p"])
+            try await eventually("it follows again") { follower.words == ["project.created", "project.deleted"] }
+            following.cancel()
+            _ = await following.result
+        }
+    }
+
     @Test(.timeLimit(.minutes(2))) func aWebhookDoesNotReachTheControllersHost() async throws {
         try await HTTPEndpoint.with { endpoint in
             try await Installation.with { host in

@@ -111,6 +111,8 @@ final class Installation: Sendable {
     /// SIGKILL: the daemon gets no chance to do anything.
     func killNode(_ index: Int) { processes.kill("node-\(index)") }
     func killController() { processes.kill("controller") }
+    /// SIGTERM, and waits for its end.
+    func stopController() { processes.stop("controller") }
 
     /// Memory of the daemons' own, without the files that they have mapped.
     func privateKilobytes() throws -> (node: Int, controller: Int) {

@@ -67,6 +67,9 @@ struct EventTests {
                 let hook = try await host.tool("webhooks_create", ["url": .string(endpoint.url)])
                 let follower = Follower()
                 let following = Task { try await follower.run(host) }
+                let printed = host.directory.appending(path: "events")
+                let program = try Self.startProgram(host, output: printed)
+                defer { program.terminate() }
                 try await host.tool("projects_create", ["name": "p"])
                 let began = ContinuousClock.now
                 try await host.tool("devcontainer.ensure", ["project": "p"])
@@ -87,11 +90,32 @@ struct EventTests {
                 try await eventually("the webhook has all", seconds: 60) {
                     Set(endpoint.requests.compactMap { $0.headers["webhook-id"] }).count >= Self.life.count
                 }
+                try await eventually("the program has printed all") {
+                    let lines = try String(contentsOf: printed, encoding: .utf8).split(separator: "\n")
+                    return try lines.map { Self.word(try JSON.decode(from: Data($0.utf8))) } == Self.life
+                }
                 following.cancel()
                 _ = await following.result
                 try Self.check(endpoint.requests, follower.events, secret: try #require(hook["secret"]?.string))
             }
         }
+    }
+
+    /// `fastable events`, which comes back by itself.
+    private static func startProgram(_ host: Installation, output: URL) throws -> Process {
+        try Data().write(to: output)
+        let process = Process()
+        process.executableURL = host.programs.appending(path: "fastable")
+        process.arguments = ["events", "--follow", "--after", "0", "--json"]
+        for kind in ["container.changed", "project.created", "project.deleted"] {
+            process.arguments? += ["--kind", kind]
+        }
+        process.environment = [
+            "FASTABLE_API_URL": try host.apiURL(), "FASTABLE_TOKEN_FILE": host.controllerState + "/admin.token",
+        ]
+        process.standardOutput = try FileHandle(forWritingTo: output)
+        try process.run()
+        return process
     }
 
     /// At least once, in order, the same as in the stream, and signed.
@@ -144,6 +168,24 @@ struct EventTests {
         try await eventually("the container's first process is gone") {
             let stat = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ") Z"
             return stat.contains(") Z")
+        }
+    }
+
+    /// Whoever follows is told goodbye: a controller that stops does not wait for them.
+    @Test(.timeLimit(.minutes(2))) func aStopDoesNotWaitForFollowers() async throws {
+        try await Installation.with { host in
+            let follower = Follower()
+            let following = Task { try await follower.run(host) }
+            try await host.tool("projects_create", ["name": "p"])
+            try await eventually("it follows") { follower.words == ["project.created"] }
+            let began = ContinuousClock.now
+            host.stopController()
+            #expect(ContinuousClock.now - began < .seconds(Limits.gracefulShutdownSeconds / 2))
+            try await host.startController()
+            try await host.tool("projects_delete", ["project": "p"])
+            try await eventually("it follows again") { follower.words == ["project.created", "project.deleted"] }
+            following.cancel()
+            _ = await following.result
         }
     }
 

@@ -122,6 +122,8 @@ final class Installation: Sendable {
         try await processes.pause("node-\(index)", seconds: seconds)
     }
     func pauseController(seconds: Int) async throws { try await processes.pause("controller", seconds: seconds) }
+    /// SIGTERM, and waits for its end.
+    func stopController() { processes.stop("controller") }
 
     /// Memory of the daemons' own, without the files that they have mapped.
     func privateKilobytes() throws -> (node: Int, controller: Int) {

@@ -87,7 +87,7 @@ import Testing
                 }
                 try await archive.send(on: stream)
             }
-            await expectFailure(.internal, .unavailable, .limit, .invalid) {
+            await expectFailure(.internal, .unavailable, .limit, .cancelled) {
                 try await world.run("projects_snapshot", ["project": "shop"])
             }
             #expect(Self.files(world) == [])

@@ -172,6 +172,8 @@ struct SnapshotIntake: ~Copyable {
         }
     }
 
+    mutating func abandon() { unpacker.abandon() }
+
     private var differs: FastableError {
         FastableError(
             .invalid, "What arrived is not the snapshot that was announced. The workspace was not changed. Try again.",
@@ -223,6 +225,7 @@ public final class SnapshotSink: Sendable {
     public func cancel() async {
         let staged = state.withLock { state in
             state.isOver = true
+            state.intake.abandon()
             return state.staged.take()
         }
         await staged?.discard()

@@ -37,6 +37,9 @@ struct SnapshotUnpacker: ~Copyable {
         do throws(Errno) { try builder.finish() } catch { throw error.fileError(".", doing: "restore") }
     }
 
+    /// Lets go of the file that is being written: while it is open, its space is not free.
+    mutating func abandon() { file = nil }
+
     private mutating func begin(_ entry: TarEntry) throws {
         entries += 1
         guard entries <= Limits.snapshotEntries else { throw Self.damaged }

@@ -75,7 +75,7 @@ final class SnapshotService: Sendable {
     ) throws -> FastableError {
         let failure = FastableError.unexpected(error, doing: "saving the project's content")
         // Who went away did not force anything.
-        guard failure.code != .cancelled else { throw failure }
+        guard !Task.isCancelled else { throw failure }
         guard isForced else { throw refusal(failure) }
         logger.warning(
             "A project's content is given up without a snapshot.",

@@ -38,6 +38,8 @@ struct CLI: AsyncParsableCommand {
                 name: "Choose a controller", subcommands: [LoginCommand.self, LogoutCommand.self, StatusCommand.self]),
             CommandGroup(
                 name: "Operate it",
-                subcommands: [NodeCommand.self, ImageCommand.self, TokenCommand.self, AuditCommand.self]),
+                subcommands: [
+                    NodeCommand.self, ImageCommand.self, TokenCommand.self, AuditCommand.self, AdminCommand.self,
+                ]),
         ])
 }

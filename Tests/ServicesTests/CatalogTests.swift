@@ -15,6 +15,8 @@ import Testing
         "nodes_list",
         "nodes_get", "nodes_cordon", "nodes_uncordon", "nodes_remove", "nodes_join_token", "images_list", "images_add",
         "images_remove", "tokens_create", "tokens_list", "tokens_revoke", "audit_list", "audit_verify", "status",
+        "kill.exec", "kill.project", "kill.workspace", "kill.list", "kill.lift", "admin_kill_node", "admin_kill_all",
+        "admin_disable", "admin_enable", "admin_idle_sweep",
     ]
 
     @Test func theCatalogHasTheVocabularyOfTheProduct() async throws {
@@ -37,7 +39,8 @@ import Testing
                 let annotations = operation.annotations
                 #expect(!(annotations.isReadOnly && annotations.isDestructive), "\(name)")
                 let isOperators =
-                    ["nodes_", "images_", "tokens_", "audit_"].contains { name.hasPrefix($0) } || name == "status"
+                    ["nodes_", "images_", "tokens_", "audit_", "admin_"].contains { name.hasPrefix($0) }
+                    || name == "status"
                 #expect((operation.scope == .admin) == isOperators, "\(name)")
                 #expect(!(isOperators && operation.visibleToAgents), "\(name)")
                 if operation.scope == .filesRead || operation.scope == .projectsRead {

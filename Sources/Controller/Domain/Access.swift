@@ -57,6 +57,7 @@ public enum Access {
 /// What can be missing.
 public enum Thing: String, Sendable, CaseIterable {
     case project, workspace, node, token, exec, image, operation
+    case killSwitch = "kill switch"
 
     var advice: String {
         switch self {
@@ -66,6 +67,7 @@ public enum Thing: String, Sendable, CaseIterable {
         case .token: "`fastable token list` shows the tokens of your workspace."
         case .exec: "Results are kept for some days, and as long as the project exists."
         case .image: "`fastable image list` shows the images."
+        case .killSwitch: "`fastable kill list` shows those that are on."
         case .operation: "`GET /api/tools` lists the operations."
         }
     }

@@ -14,6 +14,8 @@ public protocol FleetDelegate: Sendable {
     func renewCertificate(
         node: NodeID, serial: String, request: CertificateRequest
     ) async throws -> RenewedCertificate
+    /// What the node puts in force before it serves anything of this controller.
+    func switches(for node: NodeID) async throws -> KillSwitchSet
     func nodeConnected(_ node: NodeID, facts: NodeFacts) async
     func nodeReported(_ node: NodeID, report: NodeReport) async
     func nodeDisconnected(_ node: NodeID) async
@@ -104,7 +106,7 @@ struct NodeLinkServer: Sendable {
                 .execStatus, .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep,
                 .fsGlobStream, .fsGrepStream, .fsDelete,
                 .fsStat, .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fsWatch, .fileDownload, .fileUpload,
-                .treePush, .treePull, .imageList, .imageAdd, .imageRemove:
+                .treePush, .treePull, .imageList, .imageAdd, .imageRemove, .killApply, .idleSweep:
                 throw FastableError(.invalid, "‘\(head.method.rawValue)’ is not for the controller to serve.")
             }
         } catch {
@@ -136,10 +138,12 @@ struct NodeLinkServer: Sendable {
         // Whoever removes a node revokes first and cuts then. The node may have been removed since the upgrade: this check
         // sees it, or the removal finds the link that was registered just now.
         _ = try await delegate.authorizeNode(certificateDER: admitted.certificateDER)
+        // After the link was registered: what is switched on from now on is sent over it.
+        let switches = try await delegate.switches(for: node)
         greeting.complete()
         await delegate.nodeConnected(node, facts: hello.facts)
         logger.info("A node is connected.", metadata: ["node": "\(node)", "generation": "\(hello.generation)"])
-        return .success(NodeWelcome(version: version, nodeID: node))
+        return .success(NodeWelcome(version: version, nodeID: node, switches: switches))
     }
 
     private func report(_ opening: Data) async throws -> NodeReply<Empty> {

@@ -11,7 +11,7 @@ enum Schema {
         var sql: String
     }
 
-    static let migrations = [Migration(number: 1, sql: first)]
+    static let migrations = [Migration(number: 1, sql: first), Migration(number: 4, sql: killSwitches)]
 
     static var current: Int { migrations.last?.number ?? 0 }
 
@@ -181,5 +181,26 @@ enum Schema {
         ) STRICT;
         CREATE UNIQUE INDEX once_by_key ON once (workspace_id, key);
         CREATE INDEX once_by_expiry ON once (expires_at);
+        """
+
+    /// Those that were lifted stay for a while: who held what, and for how long.
+    private static let killSwitches = """
+        CREATE TABLE kill_switches (
+            id TEXT NOT NULL PRIMARY KEY,
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            scope TEXT NOT NULL,
+            mode TEXT NOT NULL CHECK (mode IN ('kill', 'network', 'no_new_work')),
+            holds INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            by_name TEXT NOT NULL,
+            owner TEXT NOT NULL CHECK (owner IN ('workspace', 'operators')),
+            since INTEGER NOT NULL,
+            token_id TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            awaited TEXT NOT NULL,
+            lifted_at INTEGER,
+            lifted_by TEXT
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX kill_switches_active ON kill_switches (version) WHERE lifted_at IS NULL;
         """
 }

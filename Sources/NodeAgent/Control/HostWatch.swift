@@ -19,6 +19,8 @@ public struct HostWatch: Service {
             group.addTask { await repeatedly { await checkNetwork() } }
             // A removal may take a minute, in which the rules are watched as well.
             group.addTask { await repeatedly { await sandboxes.retryRemovals() } }
+            // What a kill switch could not end is tried again.
+            group.addTask { await repeatedly { await sandboxes.settleSwitches() } }
         }
     }
 

@@ -15,7 +15,8 @@ extension NodeRouter {
         command.environment = Self.baseEnvironment.merging(account.environment) { $1 }
             .merging(container.environment) { $1 }.merging(command.environment) { $1 }
         let session = try await container.execs.start(
-            exec: start.exec, container: container.id, command: command, user: account.user, ended: ended)
+            exec: start.exec, container: container.id, command: command, user: account.user, ended: ended
+        ) { try sandboxes.checkStart(start.container) }
         let takesInput = command.takesInput || command.terminal != nil
         try await follow(
             session, session.events(follows: start.isFollowed, followsInput: takesInput), call,

@@ -12,7 +12,7 @@ public struct NodeRouter: Sendable {
     let sandboxes: SandboxManager
     let reporter: NodeReporter
     let logger: Logger
-    let ended = EndedExecs()
+    var ended: EndedExecs { sandboxes.ended }
     private let workspaces: Workspaces
 
     public init(sandboxes: SandboxManager, reporter: NodeReporter, logger: Logger) {
@@ -80,6 +80,12 @@ public struct NodeRouter: Sendable {
             }
         case .imageAdd: try await addImage(call)
         case .imageRemove: try await removeImage(call)
+        case .killApply:
+            try await call.answer { (order: KillOrder) in await sandboxes.apply(order) }
+            await reporter.reportNow()
+        case .idleSweep:
+            try await call.answer { (sweep: IdleSweep) in await sandboxes.sweepIdle(sweep) }
+            await reporter.reportNow()
         }
     }
 
@@ -98,7 +104,7 @@ public struct NodeRouter: Sendable {
                 .projectDelete, .execStatus,
                 .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fsStat,
                 .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fsWatch, .fileDownload, .fileUpload,
-                .treePush, .imageList, .imageAdd, .imageRemove:
+                .treePush, .imageList, .imageAdd, .imageRemove, .killApply, .idleSweep:
                 try await call.reply(NodeReply<Empty>.failure(failure))
             }
         } catch {

@@ -1,4 +1,5 @@
 import FastableCore
+import FoundationEssentials
 import Glibc
 import NodeLinux
 
@@ -29,6 +30,13 @@ enum Directories {
     }
 
     static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    /// When an entry of a directory was made or removed last; `nil` when there is none.
+    static func changed(_ path: String) -> Date? {
+        var status = stat()
+        guard lstat(path, &status) == 0 else { return nil }
+        return Date(timeIntervalSince1970: Double(status.st_mtim.tv_sec))
+    }
 
     /// Who owns a directory; `nil` when there is none.
     static func owner(_ path: String) -> uid_t? {

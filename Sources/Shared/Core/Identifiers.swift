@@ -60,6 +60,7 @@ public enum NodeKind: IDKind { public static let prefix = "nod" }
 public enum TokenKind: IDKind { public static let prefix = "tok" }
 public enum RequestKind: IDKind { public static let prefix = "req" }
 public enum JoinTokenKind: IDKind { public static let prefix = "jtk" }
+public enum KillSwitchKind: IDKind { public static let prefix = "ksw" }
 
 public typealias WorkspaceID = ID<WorkspaceKind>
 public typealias ProjectID = ID<ProjectKind>
@@ -70,6 +71,7 @@ public typealias NodeID = ID<NodeKind>
 public typealias TokenID = ID<TokenKind>
 public typealias RequestID = ID<RequestKind>
 public typealias JoinTokenID = ID<JoinTokenKind>
+public typealias KillSwitchID = ID<KillSwitchKind>
 
 /// 128 bits as 26 characters of Crockford's base 32, most significant first, as TypeID defines it.
 enum TypeIDText {

@@ -36,7 +36,7 @@ struct KillSwitchTask {
         let host = try LocalKill(paths: paths)
         if configuration.isNetworkOnly {
             if !isTaken { try await host.cutNetworks() }
-            print("On: no packet goes in or out of any container.\(isTaken ? "" : Self.withoutDaemon)")
+            say("On: no packet goes in or out of any container.\(isTaken ? "" : Self.withoutDaemon)")
             return
         }
         if !isTaken { try await host.killAll() }
@@ -47,7 +47,7 @@ struct KillSwitchTask {
                 "The switch is on, but \(left.count) containers still have processes: they may wait for a disk. The daemon "
                     + "goes on trying.", context: left.joined(separator: ", "))
         }
-        print("On: no container has a process, and none starts.\(isTaken ? "" : Self.withoutDaemon)")
+        say("On: no container has a process, and none starts.\(isTaken ? "" : Self.withoutDaemon)")
     }
 
     private static let withoutDaemon = " (The daemon does not answer; it takes the switch when it runs.)"
@@ -58,15 +58,18 @@ struct KillSwitchTask {
         let isTaken = try await isTakenByDaemon(nil)
         // The daemon's other switches stay in force: it alone knows them, and puts its rules in force when it starts.
         let rest = wasNetwork && !isTaken ? " Networks open when the daemon runs." : ""
-        print("Off.\(isTaken ? "" : " The daemon does not answer.")\(rest)")
+        say("Off.\(isTaken ? "" : " The daemon does not answer.")\(rest)")
     }
 
     private func status() throws {
-        guard let held = file.current else { return print("off") }
+        guard let held = file.current else { return say("off") }
         let what = held.mode == .network ? "network only" : held.mode == .kill ? "kill" : "nothing new"
         let daemon = file.isTaken(held) && isAlive ? "in force" : "not taken by the daemon"
-        print("on (\(what)), by \(held.by) since \(held.since.formatted(.iso8601)), \(daemon): \(held.reason)")
+        say("on (\(what)), by \(held.by) since \(held.since.formatted(.iso8601)), \(daemon): \(held.reason)")
     }
+
+    /// Not `print`: the process ends without emptying that buffer.
+    private func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
 
     private var isAlive: Bool { InstanceLock.isHeld(directory: paths.state) }
 

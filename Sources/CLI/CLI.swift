@@ -40,6 +40,7 @@ struct CLI: AsyncParsableCommand {
                 name: "Operate it",
                 subcommands: [
                     NodeCommand.self, ImageCommand.self, TokenCommand.self, WebhookCommand.self, AuditCommand.self,
+                    AdminCommand.self,
                 ]),
         ])
 }

@@ -60,7 +60,7 @@ async def test_the_list_is_complete_described_and_always_the_same(client):
     tools = (await client.list_tools()).tools
     names = [tool.name for tool in tools]
     assert AGENT_TOOLS <= set(names) and names == sorted(names)
-    assert not {name for name in names if name.startswith(("tokens_", "nodes_", "images_", "audit_"))}
+    assert not {name for name in names if name.startswith(("tokens_", "nodes_", "images_", "audit_", "admin_"))}
     for tool in tools:
         assert tool.title and tool.description
         hints = tool.annotations.model_dump(by_alias=True, exclude_unset=True)

@@ -69,6 +69,9 @@ final class FakeInternet: Sendable {
         return FakeInternet(name: name, publicAddress: address, denied: denied, servers: servers)
     }
 
+    /// Runs a program beyond the host.
+    func start(_ command: [String]) -> Task<Void, Never> { Server.start(["ip", "netns", "exec", name] + command) }
+
     private func remove() async {
         for server in servers {
             server.cancel()

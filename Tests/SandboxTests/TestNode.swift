@@ -140,7 +140,7 @@ enum TinyImage {
             "mkdir",
             "mknod", "mount", "nc", "nslookup", "ping", "ps", "rm", "sleep", "stat", "tail", "test", "touch", "true",
             "unshare",
-            "wc", "wget", "chown", "su", "sort", "df",
+            "wc", "wget", "chown", "su", "sort", "df", "setsid",
         ] { symlink("busybox", path + "/bin/" + applet) }
         try AtomicFile.write(
             path + "/etc/passwd", Array("root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n".utf8), mode: 0o644)

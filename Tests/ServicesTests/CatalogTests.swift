@@ -21,6 +21,8 @@ import Testing
         "nodes_get", "nodes_cordon", "nodes_uncordon", "nodes_remove", "nodes_join_token", "images_list", "images_add",
         "images_remove", "tokens_create", "tokens_list", "tokens_revoke", "audit_list", "audit_verify", "status",
         "events_list", "webhooks_create", "webhooks_list", "webhooks_test", "webhooks_resume", "webhooks_delete",
+        "kill.exec", "kill.project", "kill.workspace", "kill.list", "kill.lift", "admin_kill_node", "admin_kill_all",
+        "admin_disable", "admin_enable", "admin_idle_sweep",
     ]
 
     @Test func theCatalogHasTheVocabularyOfTheProduct() async throws {
@@ -43,7 +45,7 @@ import Testing
                 let annotations = operation.annotations
                 #expect(!(annotations.isReadOnly && annotations.isDestructive), "\(name)")
                 let isOperators =
-                    ["nodes_", "images_", "tokens_", "audit_", "webhooks_", "workspace_"].contains {
+                    ["nodes_", "images_", "tokens_", "audit_", "webhooks_", "workspace_", "admin_"].contains {
                         name.hasPrefix($0)
                     }
                     || name == "status"

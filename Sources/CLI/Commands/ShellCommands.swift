@@ -50,36 +50,3 @@ struct PsCommand: AsyncParsableCommand {
         var execs: [Entry]
     }
 }
-
-struct KillCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "kill", abstract: "End a command and everything that it started.",
-        discussion: """
-            It gets SIGTERM, and whatever is left after the grace is killed, however it
-            forked. With --signal only that signal is sent.
-
-            Examples:
-              fastable kill exe_01jc…
-              fastable kill --signal SIGHUP exe_01jc…
-            """)
-
-    @OptionGroup var common: CommonOptions
-    @Argument(help: "The id of the command.") var exec: String
-    @Option(help: "Send just this signal, such as SIGINT.") var signal: String?
-    @Option(help: "Seconds to end by itself (0 to \(Limits.execGraceLongestSeconds)).") var grace: Int?
-
-    func run() async throws {
-        var input: [String: JSONValue] = ["execId": .string(exec)]
-        input["signal"] = signal.map(JSONValue.string)
-        input["graceSec"] = grace.map { .integer(Int64($0)) }
-        try await common.show("shell.kill", .object(input), as: Receipt.self) { receipt in
-            guard receipt.everythingEnded else { return "The signal was sent." }
-            return receipt.wasForced ? "Ended by force; nothing of it is left." : "Ended; nothing of it is left."
-        }
-    }
-
-    private struct Receipt: Decodable {
-        var everythingEnded: Bool
-        var wasForced: Bool
-    }
-}

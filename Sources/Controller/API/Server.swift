@@ -64,6 +64,7 @@ public struct APIServer: Service {
         WatchRoute(backend: backend).add(to: &routes)
         EventRoute(backend: backend).add(to: &routes)
         ExecRoutes(backend: backend).add(to: &routes)
+        AdminRoutes(backend: backend).add(to: &routes)
         let origins = OriginRule(allowed: configuration.allowedOrigins)
         try MCPRoutes(backend, origins: origins, programVersion: configuration.programVersion).add(to: &routes)
         responder = APIResponder(

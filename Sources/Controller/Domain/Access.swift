@@ -57,6 +57,7 @@ public enum Access {
 /// What can be missing.
 public enum Thing: String, Sendable, CaseIterable {
     case project, workspace, node, token, exec, image, operation, webhook, snapshot, checkpoint
+    case killSwitch = "kill switch"
 
     var advice: String {
         switch self {
@@ -69,6 +70,7 @@ public enum Thing: String, Sendable, CaseIterable {
         case .webhook: "`fastable webhook list` shows the webhooks of your workspace."
         case .snapshot: "`fastable project snapshots` shows those of your workspace."
         case .checkpoint: "`fastable project checkpoints` shows those of a project."
+        case .killSwitch: "`fastable kill list` shows those that are on."
         case .operation: "`GET /api/tools` lists the operations."
         }
     }

@@ -33,10 +33,14 @@ public struct ConnectedNode: Sendable {
     public var containers: [ContainerStatus]
     public var connectedAt: Date
     public var linkVersion: Int
+    /// As of its last report.
+    public var switches: NodeSwitchState?
 
     public init(
-        id: NodeID, facts: NodeFacts, containers: [ContainerStatus], connectedAt: Date, linkVersion: Int
+        id: NodeID, facts: NodeFacts, containers: [ContainerStatus], connectedAt: Date, linkVersion: Int,
+        switches: NodeSwitchState? = nil
     ) {
+        self.switches = switches
         self.id = id
         self.facts = facts
         self.containers = containers

@@ -14,6 +14,8 @@ public protocol FleetDelegate: Sendable {
     func renewCertificate(
         node: NodeID, serial: String, request: CertificateRequest
     ) async throws -> RenewedCertificate
+    /// What the node puts in force before it serves anything of this controller.
+    func switches(for node: NodeID) async throws -> KillSwitchSet
     func nodeConnected(_ node: NodeID, facts: NodeFacts) async
     func nodeReported(_ node: NodeID, report: NodeReport) async
     /// Keeps what the node tells of its containers; it tells it again when this throws.
@@ -110,7 +112,8 @@ struct NodeLinkServer: Sendable {
                 .fsGlobStream, .fsGrepStream, .fsDelete,
                 .fsStat, .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fsWatch, .fileDownload, .fileUpload,
                 .treePush, .treePull, .snapshotRead, .snapshotRestore, .checkpointCreate, .checkpointRollback,
-                .checkpointList, .checkpointRemove, .projectFork, .imageList, .imageAdd, .imageRemove:
+                .checkpointList, .checkpointRemove, .projectFork, .imageList, .imageAdd, .imageRemove, .killApply,
+                .idleSweep:
                 throw FastableError(.invalid, "‘\(head.method.rawValue)’ is not for the controller to serve.")
             }
         } catch {
@@ -142,10 +145,12 @@ struct NodeLinkServer: Sendable {
         // Whoever removes a node revokes first and cuts then. The node may have been removed since the upgrade: this check
         // sees it, or the removal finds the link that was registered just now.
         _ = try await delegate.authorizeNode(certificateDER: admitted.certificateDER)
+        // After the link was registered: what is switched on from now on is sent over it.
+        let switches = try await delegate.switches(for: node)
         greeting.complete()
         await delegate.nodeConnected(node, facts: hello.facts)
         logger.info("A node is connected.", metadata: ["node": "\(node)", "generation": "\(hello.generation)"])
-        return .success(NodeWelcome(version: version, nodeID: node))
+        return .success(NodeWelcome(version: version, nodeID: node, switches: switches))
     }
 
     private func report(_ opening: Data) async throws -> NodeReply<Empty> {

@@ -16,6 +16,7 @@ public final class NodeRegistry: NodeDirectory {
         var containers: [ContainerStatus]
         /// Those of a report whose last part is still to come.
         var arriving: [ContainerStatus] = []
+        var switches: NodeSwitchState?
     }
 
     private struct State {
@@ -40,7 +41,7 @@ public final class NodeRegistry: NodeDirectory {
             state.entries.map { id, entry in
                 ConnectedNode(
                     id: id, facts: entry.facts, containers: entry.containers, connectedAt: entry.connectedAt,
-                    linkVersion: entry.version)
+                    linkVersion: entry.version, switches: entry.switches)
             }
         }.sorted { $0.id < $1.id }
     }
@@ -74,6 +75,7 @@ public final class NodeRegistry: NodeDirectory {
         state.withLock { state in
             guard var entry = state.entries[node], entry.generation == generation else { return }
             entry.facts = report.facts
+            entry.switches = report.switches
             let containers = report.continues ? entry.arriving + report.containers : report.containers
             entry.arriving = Array(containers.prefix(Limits.projectsPerNode))
             if !report.isIncomplete { entry.containers = entry.arriving }

@@ -91,8 +91,9 @@ public struct ControllerServices: Service {
         auditRetentionDays = configuration.auditRetentionDays
         audit = AuditLog(store: store, metrics: metrics, logger: logger)
         let gate = OperationGate(audit: audit, metrics: metrics, logger: logger)
-        let placement = ProjectPlacement(store: store, nodes: nodes)
-        projects = ProjectService(store: store, nodes: nodes, placement: placement, logger: logger)
+        let kills = KillService(store: store, nodes: nodes, audit: audit, logger: logger)
+        let placement = ProjectPlacement(store: store, nodes: nodes, kills: kills)
+        projects = ProjectService(store: store, nodes: nodes, placement: placement, kills: kills, logger: logger)
         execs = ExecService(store: store, projects: projects, gate: gate, metrics: metrics, logger: logger)
         transfers = TransferService(projects: projects, gate: gate, metrics: metrics)
         authenticator = Authenticator(store: store, metrics: metrics, logger: logger)
@@ -116,7 +117,7 @@ public struct ControllerServices: Service {
         let once = OnceService(
             store: store, audit: audit, projects: projects,
             digestKey: authority.derivedKey(for: "fastable idempotency digests"), logger: logger)
-        let nodeOperations = NodeOperations(store: store, nodes: nodes, enrollment: enrollment)
+        let nodeOperations = NodeOperations(store: store, nodes: nodes, enrollment: enrollment, kills: kills)
         snapshots = SnapshotService(
             store: store,
             archives: ArchiveStore(
@@ -137,6 +138,8 @@ public struct ControllerServices: Service {
             nodeOperations.all,
             ImageOperations(store: store, nodes: nodes, placement: placement).all,
             TokenOperations(tokens: tokens).all,
+            KillOperations(kills: kills, store: store).all,
+            AdminOperations(kills: kills, store: store).all,
             AuditOperations(store: store, log: audit, projects: projects).all,
             EventOperations(events: events).all, WebhookOperations(webhooks: webhooks).all,
             StatusOperation(

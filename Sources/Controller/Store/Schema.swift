@@ -13,7 +13,7 @@ enum Schema {
 
     static let migrations = [
         Migration(number: 1, sql: first), Migration(number: 2, sql: lifecycle), Migration(number: 3, sql: events),
-        Migration(number: 4, sql: snapshots),
+        Migration(number: 4, sql: snapshots), Migration(number: 5, sql: killSwitches),
     ]
 
     static var current: Int { migrations.last?.number ?? 0 }
@@ -257,5 +257,26 @@ enum Schema {
         CREATE INDEX snapshots_by_workspace ON snapshots (workspace_id, id);
         CREATE INDEX snapshots_by_project ON snapshots (project_id, id);
         CREATE INDEX snapshots_by_expiry ON snapshots (expires_at) WHERE expires_at IS NOT NULL;
+        """
+
+    /// Those that were lifted stay for a while: who held what, and for how long.
+    private static let killSwitches = """
+        CREATE TABLE kill_switches (
+            id TEXT NOT NULL PRIMARY KEY,
+            workspace_id TEXT NOT NULL REFERENCES workspaces,
+            scope TEXT NOT NULL,
+            mode TEXT NOT NULL CHECK (mode IN ('kill', 'network', 'no_new_work')),
+            holds INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            by_name TEXT NOT NULL,
+            owner TEXT NOT NULL CHECK (owner IN ('workspace', 'operators')),
+            since INTEGER NOT NULL,
+            token_id TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            awaited TEXT NOT NULL,
+            lifted_at INTEGER,
+            lifted_by TEXT
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX kill_switches_active ON kill_switches (version) WHERE lifted_at IS NULL;
         """
 }

@@ -8,7 +8,7 @@ public import FoundationEssentials
 /// nothing. Reads see all writes that returned before. What is missing throws `not_found`, also when it belongs to
 /// another workspace. A failing disk or database throws `unavailable` or `internal` with a sentence for the operator.
 public protocol Store: WorkspaceStore, ProjectStore, NodeStore, EnrollmentStore, TokenStore, ExecStore, AuditStore,
-    OnceStore, EventStore, WebhookStore, SnapshotStore
+    OnceStore, EventStore, WebhookStore, SnapshotStore, KillSwitchStore
 {
     /// For metrics.
     func counts() async throws -> StoreCounts
@@ -217,6 +217,14 @@ public protocol SnapshotStore: Sendable {
     /// Those whose time is over, longest first.
     func expiredSnapshots(at now: Date, limit: Int) async throws -> [Snapshot]
     func snapshotExists(_ id: SnapshotID) async throws -> Bool
+}
+
+public protocol KillSwitchStore: Sendable {
+    func addKillSwitch(_ record: KillSwitchRecord) async throws
+    /// Stores whom it waits for, and that it was lifted. One that was lifted stays as it is.
+    func updateKillSwitch(_ record: KillSwitchRecord) async throws
+    /// All that are on, in the order in which they were switched on.
+    func activeKillSwitches() async throws -> [KillSwitchRecord]
 }
 
 /// One page of a list of projects.

@@ -22,6 +22,8 @@ public struct HostWatch: Service {
             let pause = Limits.lifecycleSweepSeconds
             group.addTask { await repeatedly(every: pause) { await sandboxes.sweep() } }
             group.addTask { await repeatedly(every: pause) { await sandboxes.reclaimMemory() } }
+            // What a kill switch could not end is tried again.
+            group.addTask { await repeatedly { await sandboxes.settleSwitches() } }
         }
     }
 

@@ -13,7 +13,8 @@ public struct NodeFactsReader: Sendable {
     }
 
     public func report() async -> NodeReport {
-        NodeReport(facts: facts(), containers: await sandboxes.statuses())
+        NodeReport(
+            facts: facts(), containers: await sandboxes.statuses(), switches: sandboxes.switchState)
     }
 
     private func facts() -> NodeFacts {

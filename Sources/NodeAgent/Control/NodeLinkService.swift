@@ -1,4 +1,4 @@
-import FastableCore
+public import FastableCore
 import FastableIdentity
 public import FastableWire
 import FoundationEssentials
@@ -14,19 +14,23 @@ public import ServiceLifecycle
 public struct NodeLinkService: Service {
     private let identityDirectory: String
     private let serve: @Sendable (MuxStream) async -> Void
+    private let welcomed: @Sendable (KillSwitchSet) async -> Void
     private let reporter: NodeReporter
     private let transitions: TransitionJournal
     private let logger: Logger
 
     /// - Parameters:
     ///   - transitions: what the controller is told of containers.
+    ///   - welcomed: puts the controller's kill switches in force, before anything of it is served.
     ///   - serve: answers every stream that the controller opens.
     public init(
         identityDirectory: String, reporter: NodeReporter, transitions: TransitionJournal = TransitionJournal(),
-        logger: Logger, serve: @escaping @Sendable (MuxStream) async -> Void
+        logger: Logger, welcomed: @escaping @Sendable (KillSwitchSet) async -> Void = { _ in },
+        serve: @escaping @Sendable (MuxStream) async -> Void
     ) {
         self.identityDirectory = identityDirectory
         self.serve = serve
+        self.welcomed = welcomed
         self.reporter = reporter
         self.transitions = transitions
         self.logger = logger
@@ -93,10 +97,19 @@ public struct NodeLinkService: Service {
 
     /// One link, from hello to its end.
     private func hold(_ connection: MuxConnection, identity: NodeIdentity, generation: UInt64) async throws {
+        let opening = LinkOpening()
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await connection.run { stream in await serve(stream) } }
-            group.addTask { try await converse(connection, identity: identity, generation: generation) }
-            defer { group.cancelAll() }
+            group.addTask {
+                try await connection.run { stream in
+                    // What was switched off while the node was away must not start first.
+                    if await opening.isOpen { await serve(stream) } else { stream.reset(Self.ended) }
+                }
+            }
+            group.addTask { try await converse(connection, opening, identity: identity, generation: generation) }
+            defer {
+                opening.settle(false)
+                group.cancelAll()
+            }
             do {
                 try await group.next()
             } catch {
@@ -108,10 +121,14 @@ public struct NodeLinkService: Service {
     }
 
     /// The node's own part of the conversation: hello, then reports and renewal.
-    private func converse(_ connection: MuxConnection, identity: NodeIdentity, generation: UInt64) async throws {
+    private func converse(
+        _ connection: MuxConnection, _ opening: LinkOpening, identity: NodeIdentity, generation: UInt64
+    ) async throws {
         let calls = ControllerCalls(connection: connection)
         let hello = NodeHello(generation: generation, facts: await reporter.facts())
         let welcome = try await calls.call(.hello, hello, returning: NodeWelcome.self)
+        if let switches = welcome.switches { await welcomed(switches) }
+        opening.settle(true)
         logger.info(
             "Linked to the controller.",
             metadata: ["node": "\(welcome.nodeID)", "linkVersion": "\(welcome.version)", "generation": "\(generation)"])
@@ -123,6 +140,8 @@ public struct NodeLinkService: Service {
             try await group.next()
         }
     }
+
+    private static let ended = FastableError(.unavailable, "The link to the node ended. Try again.")
 
     /// Renews the certificate at two thirds of its life; the next dial uses the new one.
     private func renew(_ identity: NodeIdentity, over calls: ControllerCalls) async throws {

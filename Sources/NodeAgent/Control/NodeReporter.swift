@@ -45,7 +45,8 @@ public final class NodeReporter: Sendable {
             let first = rest.prefix(Limits.containersPerReport).map(\.briefly)
             rest = rest.dropFirst(Limits.containersPerReport)
             let part = NodeReport(
-                facts: report.facts, containers: first, continues: continues, isIncomplete: !rest.isEmpty)
+                facts: report.facts, containers: first, continues: continues, isIncomplete: !rest.isEmpty,
+                switches: report.switches)
             _ = try await link.call(.report, part, returning: Empty.self)
             continues = true
         } while !rest.isEmpty

@@ -16,7 +16,8 @@ extension NodeRouter {
         command.environment = Self.baseEnvironment.merging(account.environment) { $1 }
             .merging(container.environment) { $1 }.merging(command.environment) { $1 }
         let session = try await container.start(
-            exec: start.exec, command: command, user: account.user, input: given, ended: ended)
+            exec: start.exec, command: command, user: account.user, input: given, ended: ended
+        ) { try sandboxes.checkStart(start.container) }
         let takesInput = given == nil && (command.takesInput || command.terminal != nil)
         try await follow(
             session, of: start.container.project,

@@ -3,6 +3,7 @@ import FastableWire
 import FoundationEssentials
 import NIOCore
 import NodeFiles
+import NodeSandbox
 
 /// Raw files and whole trees.
 extension NodeRouter {
@@ -81,6 +82,7 @@ extension NodeRouter {
 
     func pushTree(_ call: NodeCall) async throws {
         let tree: FileCall<TreePush> = try call.arguments()
+        try await sandboxes.checkStart(tree.project)
         let sink = try await files(of: tree.project).pushTree(tree.arguments)
         do {
             while let event = try await call.stream.next() {

@@ -12,7 +12,7 @@ public struct NodeRouter: Sendable {
     let sandboxes: SandboxManager
     let reporter: NodeReporter
     let logger: Logger
-    let ended = EndedExecs()
+    var ended: EndedExecs { sandboxes.ended }
     private let workspaces: Workspaces
 
     public init(sandboxes: SandboxManager, reporter: NodeReporter, logger: Logger) {
@@ -93,6 +93,12 @@ public struct NodeRouter: Sendable {
             }
         case .imageAdd: try await addImage(call)
         case .imageRemove: try await removeImage(call)
+        case .killApply:
+            try await call.answer { (order: KillOrder) in await sandboxes.apply(order) }
+            await reporter.reportNow()
+        case .idleSweep:
+            try await call.answer { (sweep: IdleSweep) in await sandboxes.sweepIdle(sweep) }
+            await reporter.reportNow()
         }
     }
 
@@ -114,7 +120,7 @@ public struct NodeRouter: Sendable {
                 .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fsStat,
                 .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fsWatch, .fileDownload, .fileUpload,
                 .treePush, .snapshotRead, .snapshotRestore, .checkpointCreate, .checkpointRollback, .checkpointList,
-                .checkpointRemove, .projectFork, .imageList, .imageAdd, .imageRemove:
+                .checkpointRemove, .projectFork, .imageList, .imageAdd, .imageRemove, .killApply, .idleSweep:
                 try await call.reply(NodeReply<Empty>.failure(failure))
             }
         } catch {

@@ -81,6 +81,14 @@ public struct CgroupTree: Sendable {
         }
     }
 
+    /// Whether no process is in a group nor below it, which also holds for one that does not exist.
+    public func isEmpty(_ group: String) -> Bool {
+        guard let events = (try? FileDescriptor(opening: "\(root)/\(group)/cgroup.events", O_RDONLY)),
+            let bytes = try? events.readAll(limit: 4096)
+        else { return access("\(root)/\(group)", F_OK) != 0 }
+        return String(decoding: bytes, as: UTF8.self).contains("populated 0")
+    }
+
     /// Removes a group and those below it from all trees, once their processes have ended: it waits up to five seconds for them.
     /// A group that does not exist is fine.
     public func remove(_ group: String) throws(Errno) {

@@ -16,6 +16,13 @@ enum Node {
         case "join":
             arguments.remove(at: 1)
             await DaemonTask.run(JoinConfiguration.self, arguments: arguments, body: join)
+        case "kill-switch":
+            let action = arguments.dropFirst(2).first.flatMap(KillSwitchTask.Action.init)
+            arguments.removeSubrange(1..<min(arguments.count, action == nil ? 2 : 3))
+            await DaemonTask.run(KillSwitchConfiguration.self, arguments: arguments) { @Sendable configuration, _ in
+                try requireRoot()
+                try await KillSwitchTask(configuration).run(action)
+            }
         case "teardown":
             arguments.remove(at: 1)
             await DaemonTask.run(TeardownConfiguration.self, arguments: arguments, body: tearDown)
@@ -37,10 +44,12 @@ enum Node {
         return DaemonPlan(
             services: [
                 HostWatch(sandboxes: sandboxes, logger: logger),
+                LocalSwitchWatch(
+                    sandboxes: sandboxes, file: LocalSwitch(paths: paths), reporter: reporter, logger: logger),
                 NodeLinkService(
                     identityDirectory: paths.identity, reporter: reporter, transitions: sandboxes.transitions,
-                    logger: logger
-                ) { stream in await router.serve(stream) },
+                    logger: logger, welcomed: { switches in _ = await sandboxes.apply(KillOrder(set: switches)) },
+                    serve: { stream in await router.serve(stream) }),
             ],
             healthy: { withExtendedLifetime(lock) { true } })
     }

@@ -47,11 +47,14 @@ struct NodeConfiguration: DaemonConfiguration {
     static let schema = ConfigurationSchema(
         program: "fastable-node",
         summary:
-            "Runs the containers of a build host for its controller. Also: fastable-node join, fastable-node teardown.",
+            "Runs the containers of a build host for its controller. Also: fastable-node join, kill-switch, teardown.",
         groups: groups,
         examples: [
             ConfigurationExample("fastable-node join --token-file /root/join-token", "make this host a node"),
             ConfigurationExample("fastable-node", "run it"),
+            ConfigurationExample(
+                "fastable-node kill-switch on --reason TEXT",
+                "end all containers of the host, also without controller or daemon, and let none start"),
             ConfigurationExample(
                 "fastable-node teardown", "remove its containers, rules, mounts and cgroups; data stays"),
         ])
@@ -87,6 +90,34 @@ struct JoinConfiguration: DaemonConfiguration {
         node = try NodeConfiguration(values)
         tokenFile = values[Self.tokenSetting]
         name = values[Self.nameSetting]
+    }
+}
+
+/// `fastable-node kill-switch on|off|status`
+struct KillSwitchConfiguration: DaemonConfiguration {
+    let node: NodeConfiguration
+    let isNetworkOnly: Bool
+    let reason: String
+
+    private static let networkSetting = Setting(
+        "network.only", .toggle, default: false, help: "Containers go on; no packet goes in or out of them.")
+    private static let reasonSetting = Setting(
+        "reason", .text, default: "An operator of the host set it.", help: "Why; whoever is refused is told.")
+
+    static let schema = ConfigurationSchema(
+        program: "fastable-node",
+        summary:
+            "Switches this host off, and on again: fastable-node kill-switch on|off|status. It works without the "
+            + "controller and without the daemon, and stays over restarts.",
+        groups: [SettingGroup("Kill switch", networkSetting, reasonSetting)] + NodeConfiguration.groups)
+
+    init(_ values: ConfigurationValues) throws {
+        node = try NodeConfiguration(values)
+        isNetworkOnly = values[Self.networkSetting]
+        reason = values[Self.reasonSetting]
+        guard reason.utf8.count <= Limits.killReasonBytes else {
+            throw FastableError(.invalid, "The reason has more than \(Limits.killReasonBytes) bytes. Make it shorter.")
+        }
     }
 }
 

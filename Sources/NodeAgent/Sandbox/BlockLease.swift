@@ -33,6 +33,9 @@ package struct BlockRegistry: Sendable {
         }
     }
 
+    /// The block that the instance holds, if any.
+    package func held() throws -> InstanceBlock? { try locked { try current().first(where: isOwn)?.block } }
+
     /// Gives the instance's block back. Nothing happens when it holds none.
     package func release() throws {
         try locked {

@@ -11,6 +11,10 @@ package final class Firewall: Sendable {
         var expected: FirewallTable?
         /// Why the way through the older filter could not be opened, as it was logged.
         var passageProblem: String?
+        /// The interfaces that the rules switch off, as they were loaded last.
+        var cut: Set<String>?
+        /// The last change of the rules: the next one begins when it has ended.
+        var change: Task<Void, any Error>?
     }
 
     let rules: FirewallRules
@@ -18,9 +22,15 @@ package final class Firewall: Sendable {
     /// The program that sets the rules of the older filter.
     private let olderTool: String
     private let logger: Logger
+    /// The interfaces through which nothing may pass now.
+    private let cut: @Sendable () -> Set<String>
     private let state = Mutex(State())
 
-    package init(rules: FirewallRules, forwarding: Forwarding, olderTool: String = "iptables", logger: Logger) {
+    package init(
+        rules: FirewallRules, forwarding: Forwarding, olderTool: String = "iptables", logger: Logger,
+        cut: @escaping @Sendable () -> Set<String> = { [] }
+    ) {
+        self.cut = cut
         self.rules = rules
         self.forwarding = forwarding
         self.olderTool = olderTool
@@ -29,28 +39,70 @@ package final class Firewall: Sendable {
 
     /// Replaces what is in force.
     package func apply() async throws {
-        try await NetworkTools.nft(rules.text, doing: "load the firewall's rules")
+        try await inTurn { firewall in try await firewall.load() }
         try forwarding.enable()
         await setPassage(true)
+    }
+
+    /// Cuts the networks that are to be cut now, and opens the others. Nothing else of the host is looked at.
+    package func updateCut() async throws {
+        try await inTurn { firewall in
+            guard firewall.state.withLock({ $0.cut }) != firewall.cut() else { return }
+            try await firewall.load()
+        }
     }
 
     /// Puts the rules in force again when another program flushed or changed them, or when Docker was started since.
     package func check() async throws {
-        if let change = try await change() {
-            logger.error(
-                "somebody changed the node's firewall rules; they are put in force again",
-                metadata: ["table": "\(rules.table)", "change": "\(change)"])
-            return try await apply()
-        }
+        if try await change() != nil { try await inTurn { firewall in try await firewall.mend() } }
         try forwarding.enable()
         await setPassage(true)
     }
 
-    /// In which way the table in force is not ours.
-    private func change() async throws -> String? {
+    /// What is to be cut is asked when its turn has come, so that the last change is the one that stays.
+    private func load() async throws {
+        let wanted = cut()
+        try await NetworkTools.nft(rules.text(cut: wanted), doing: "load the firewall's rules")
+        state.withLock { $0.cut = wanted }
+    }
+
+    private func mend() async throws {
+        guard let change = try await change() else { return }
+        if let problem = change.problem {
+            logger.error(
+                "somebody changed the node's firewall rules; they are put in force again",
+                metadata: ["table": "\(rules.table)", "change": "\(problem)"])
+        }
+        try await load()
+    }
+
+    /// One change of the rules after the other.
+    private func inTurn(_ body: @escaping @Sendable (Firewall) async throws -> Void) async throws {
+        let task = state.withLock { state in
+            let task = Task { [previous = state.change] in
+                _ = await previous?.result
+                try await body(self)
+            }
+            state.change = task
+            return task
+        }
+        try await task.value
+    }
+
+    private struct Change {
+        /// In which way the table in force is not ours; `nil` when only other networks are to be cut now.
+        var problem: String?
+    }
+
+    private func change() async throws -> Change? {
         let expected = try await expectedTable()
-        guard let listing = try await NetworkTools.table(rules.table) else { return "the table was removed" }
-        return try FirewallTable(listing: listing).difference(from: expected)
+        let wanted = cut()
+        guard let listing = try await NetworkTools.table(rules.table) else {
+            return Change(problem: "the table was removed")
+        }
+        let found = try FirewallTable(listing: listing)
+        if let problem = found.difference(from: expected) { return Change(problem: problem) }
+        return found.cut == wanted ? nil : Change(problem: nil)
     }
 
     /// The rules are loaded once into a network namespace of their own and read back from there: what the tool and the kernel make
@@ -59,7 +111,7 @@ package final class Firewall: Sendable {
         if let known = state.withLock({ $0.expected }) { return known }
         let namespaces = try ContainerNamespaces(base: rules.block.uidBase, count: Slot.idCount)
         let path = namespaces.networkPath
-        try await NetworkTools.nft(rules.text, in: path, doing: "try the firewall's rules")
+        try await NetworkTools.nft(rules.text(), in: path, doing: "try the firewall's rules")
         let listing = try await NetworkTools.table(rules.table, in: path)
         withExtendedLifetime(namespaces) {}
         guard let listing else {

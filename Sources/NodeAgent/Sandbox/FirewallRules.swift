@@ -28,11 +28,18 @@ public struct FirewallRules: Sendable {
     /// Removes the table; it may be missing.
     public var removal: String { "table \(table)\ndelete table \(table)\n" }
 
+    /// The set of interfaces through which nothing passes, in either direction.
+    static let cutSet = "cut"
+
     /// Replaces the table in one step: at no moment is there none.
     ///
     /// IPv6 is dropped as a whole. A packet is only taken from the interface that its source address is routed to. Destinations
     /// are checked for every packet, not only for the first of a flow, so that a tightened table cuts what is under way.
-    public var text: String {
+    /// A kill switch drops every packet of a container before anything else is asked, so that flows under way stop too.
+    ///
+    /// - Parameter cut: the interfaces of the containers whose network is switched off.
+    public func text(cut: Set<String> = []) -> String {
+        let elements = cut.sorted().map { "\"\($0)\"" }.joined(separator: ", ")
         let containers = "\"\(block.interfacePrefix)*\""
         return removal + """
             table \(table) {
@@ -42,8 +49,12 @@ public struct FirewallRules: Sendable {
                     auto-merge
                     elements = { \((Self.neverPublic + denied).map(\.description).joined(separator: ", ")) }
                 }
+                set \(Self.cutSet) {
+                    type ifname
+            \(cut.isEmpty ? "" : "        elements = { \(elements) }\n")    }
                 chain source {
                     type filter hook prerouting priority raw; policy accept;
+                    iifname @\(Self.cutSet) drop
                     iifname \(containers) meta nfproto != ipv4 drop
                     iifname \(containers) fib saddr . iif oif missing drop
                 }
@@ -56,10 +67,12 @@ public struct FirewallRules: Sendable {
                 }
                 chain from_host {
                     type filter hook output priority filter - 10; policy accept;
+                    oifname @\(Self.cutSet) drop
                     oifname \(containers) goto to_container
                 }
                 chain forward {
                     type filter hook forward priority filter - 10; policy accept;
+                    oifname @\(Self.cutSet) drop
                     iifname \(containers) goto from_container
                     oifname \(containers) goto to_container
                 }

@@ -5,11 +5,21 @@ package import FoundationEssentials
 package struct FirewallTable: Sendable, Equatable {
     /// The table itself, its sets, its chains and the rules of each, in order.
     private let entries: [JSONValue]
+    /// The interfaces that are switched off. They change while the node runs, so they are no part of the comparison.
+    package let cut: Set<String>
 
     /// Reads the listing of one table as `nft -j` prints it.
     package init(listing: Data) throws {
         let all = try JSON.decode(JSONValue.self, from: listing)["nftables"]?.array ?? []
-        entries = all.filter { $0["metainfo"] == nil }.map(Self.withoutHandles)
+        let own = all.filter { $0["metainfo"] == nil }
+        cut = Set(own.flatMap { $0.isCutSet ? $0["set"]?["elem"]?.array ?? [] : [] }.compactMap(\.string))
+        entries = own.map(Self.withoutCut).map(Self.withoutHandles)
+    }
+
+    private static func withoutCut(_ entry: JSONValue) -> JSONValue {
+        guard entry.isCutSet, case .object(var set)? = entry["set"] else { return entry }
+        set["elem"] = nil
+        return ["set": .object(set)]
     }
 
     private static func withoutHandles(_ value: JSONValue) -> JSONValue {
@@ -23,7 +33,7 @@ package struct FirewallTable: Sendable, Equatable {
 
     /// Says what somebody removed or added; `nil` when the tables are the same.
     package func difference(from expected: FirewallTable) -> String? {
-        guard self != expected else { return nil }
+        guard entries != expected.entries else { return nil }
         let texts = entries.map(Self.text)
         let wanted = expected.entries.map(Self.text)
         let changes =
@@ -45,4 +55,8 @@ package struct FirewallTable: Sendable, Equatable {
     private static func text(_ entry: JSONValue) -> String {
         (try? JSON.encode(entry)).map { String(decoding: $0, as: UTF8.self) } ?? "\(entry)"
     }
+}
+
+extension JSONValue {
+    fileprivate var isCutSet: Bool { self["set"]?["name"]?.string == FirewallRules.cutSet }
 }

@@ -40,6 +40,13 @@ public struct NodePaths: Sendable, Equatable {
     public var projects: String { state + "/projects" }
     public var images: String { state + "/images" }
     public var identity: String { state + "/identity" }
+    /// The controller's kill switches as this node was told them, and the one of the host itself.
+    var switches: String { state + "/switches.json" }
+    var localSwitch: String { state + "/kill-switch.json" }
+    /// What of the host's own switch the daemon has put in force.
+    var takenSwitch: String { run + "/kill-switch.taken" }
+    /// The control group of all containers of the instance.
+    var group: String { "fastable-" + instance }
     /// Deleted projects on their way out; emptied at start.
     var trash: String { state + "/trash" }
     /// The init program as containers see it; not below `run`, which is often mounted `noexec`.

@@ -24,10 +24,10 @@ public struct RunningContainer: Sendable {
     /// Starts a command, as `ExecTable.start` does, and wakes the container when it was suspended meanwhile.
     public func start(
         exec: ExecID, command: ExecCommand, user: ExecUser, input: ByteBuffer? = nil,
-        ended: EndedExecs = EndedExecs()
+        ended: EndedExecs = EndedExecs(), permit: () throws -> Void = {}
     ) async throws -> ExecSession {
         let session = try await execs.start(
-            exec: exec, container: id, command: command, user: user, input: input, ended: ended)
+            exec: exec, container: id, command: command, user: user, input: input, ended: ended, permit: permit)
         if execs.activity?.worked(.command) == true { try await wake() }
         return session
     }

@@ -58,6 +58,8 @@ actor Sandbox {
     func ensure(_ spec: ContainerSpec) async throws -> RunningContainer {
         while true {
             try checkNotDeleted()
+            // No other step comes between this and the machine: who ends the container later finds it starting.
+            try checkSwitches(spec)
             set(wish: .onDemand)
             switch machine.ensure(new: ContainerID(), now: .now) {
             case .use: return try await use(spec)
@@ -103,6 +105,12 @@ actor Sandbox {
 
     /// Ends the container; the project's files stay.
     func stop(reason: String) async {
+        beginStop(reason: reason)
+        await endOfRemoval()
+    }
+
+    /// From here on nothing starts that its end would not end.
+    func beginStop(reason: String) {
         switch machine.stop(reason: reason, now: .now) {
         case .cancelStart:
             start?.cancel()
@@ -110,7 +118,6 @@ actor Sandbox {
         case .stop(let id): remove(id)
         case .waitForEnd, .nothing: break
         }
-        await endOfRemoval()
     }
 
     /// Lets go of the container, which runs on.
@@ -240,7 +247,7 @@ actor Sandbox {
         }
     }
 
-    private func endOfRemoval() async {
+    func endOfRemoval() async {
         _ = await start?.result
         await removal?.value
     }

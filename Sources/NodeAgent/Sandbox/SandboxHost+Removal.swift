@@ -1,4 +1,5 @@
 import FastableCore
+import Glibc
 import Logging
 import NodeLinux
 
@@ -12,6 +13,8 @@ extension SandboxHost {
     func dismantle(_ container: ContainerID, slot: Slot?, process: ProcessIdentity?) async -> FastableError? {
         var steps = Steps(logger: logger, container: container)
         await steps.attempt("kill its processes") { try await kill(container, process) }
+        await dismantling.take()
+        defer { dismantling.giveBack() }
         await steps.attempt("remove it from the runtime") { try await runtime.delete(container) }
         if let slot { await steps.attempt("remove its network") { try await network.detach(slot) } }
         let directory = paths.container(container).directory
@@ -132,6 +135,7 @@ extension SandboxHost {
             try await BlockingPool.shared.run {
                 for point in try Mounts.below(paths.run) { try Mounts.remove(point) }
             }
+            unlink(paths.takenSwitch)
             for directory in [paths.containers, paths.runtime, paths.cgroupMount] {
                 try await Directories.removeTree(directory)
             }

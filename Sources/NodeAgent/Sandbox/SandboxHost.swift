@@ -19,10 +19,13 @@ struct SandboxHost: Sendable {
     let remains: Remains
     let trash: Trash
     let transitions = TransitionJournal()
+    let board: SwitchBoard
     let logger: Logger
+    /// Ending a container is a write to a file; what removes the rest takes processes of the host.
+    let dismantling = Turns(Limits.containersStoppedAtOnce)
 
     /// The group of all containers of the instance.
-    var group: String { "fastable-" + paths.instance }
+    var group: String { paths.group }
 
     func group(_ container: ContainerID) -> String { "\(group)/\(container)" }
 

@@ -10,10 +10,14 @@ import Synchronization
 public actor SandboxManager {
     let host: SandboxHost
     private let registry: BlockRegistry
-    private let logger: Logger
+    let logger: Logger
     /// Name and version of the OCI runtime: `runc 1.1.5`.
     public nonisolated let runtimeVersion: String
     private(set) var sandboxes: [ProjectID: Sandbox] = [:]
+    /// Kills that are being carried out.
+    var kills: [KillSwitchID: Task<[KillReceipt], Never>] = [:]
+    /// Commands that may not start any more.
+    public nonisolated let ended = EndedExecs()
     /// The slots of projects whose records cannot be read, which the owner of their files tells.
     private var reserved: [ProjectID: Int] = [:]
     private var deleted = RecentSet<ProjectID>(limit: Limits.deletedProjectsRemembered)
@@ -44,15 +48,17 @@ public actor SandboxManager {
             instance: paths.instance, block: block, resolvers: resolvers,
             denied: try configuration.deniedNetworks.map(Self.network))
         let cgroups = try CgroupTree(ownMount: paths.cgroupMount)
+        let board = SwitchBoard(paths: paths, block: block)
         host = SandboxHost(
             paths: paths, block: block, images: ImageStore(directory: paths.images),
             runtime: RuncRuntime(program: configuration.runtime, stateDirectory: paths.runtime),
             cgroups: cgroups, network: Network(),
             firewall: Firewall(
-                rules: rules, forwarding: Forwarding(note: paths.blocks + "/ip_forward"), logger: logger),
+                rules: rules, forwarding: Forwarding(note: paths.blocks + "/ip_forward"), logger: logger,
+                cut: { board.cutInterfaces }),
             resolvers: resolvers, ledger: ProjectLedger(paths: paths),
             connector: InitConnector(cgroups: cgroups, eventLoops: group, logger: logger), remains: Remains(),
-            trash: Trash(paths.trash), logger: logger)
+            trash: Trash(paths.trash), board: board, logger: logger)
         self.logger = logger
         if let shortage = DiskSpace(paths.state)?.shortage {
             logger.warning(
@@ -62,7 +68,14 @@ public actor SandboxManager {
         try Directories.install(configuration.initProgram, at: paths.initProgram)
         // On a full disk there may be no room for it when it is needed to delete something.
         for directory in [paths.projects, paths.trash] { try Directories.make(directory, mode: 0o700) }
+        // A network that is switched off is not open for a moment while the rules are loaded anew.
+        if board.cutsSomeNetwork { host.ledger.load().records.forEach(know) }
         try await host.firewall.apply()
+    }
+
+    private func know(_ record: ProjectRecord) {
+        guard let slot = try? host.block.slot(record.slot) else { return }
+        host.board.know(record.spec.project, of: record.spec.workspace, interface: slot.interface)
     }
 
     // MARK: containers
@@ -115,6 +128,7 @@ public actor SandboxManager {
                 sandboxes[project] = nil
                 activities.withLock { $0[project] = nil }
             }
+            host.board.forget(project)
             await host.removeSearchGroup(of: project)
         }
         deleted.insert(project)
@@ -151,7 +165,9 @@ public actor SandboxManager {
         let live = Set(try await host.runtime.list().filter(\.isRunning).map(\.container))
         for record in records {
             add(Sandbox(record, slot: try host.block.slot(record.slot), host: host))
+            know(record)
         }
+        await endPending(of: records)
         let all = Array(sandboxes.values)
         await Self.forEach(all) { await $0.recover(live: live) }
         try await removeLeftovers()
@@ -161,6 +177,7 @@ public actor SandboxManager {
         do { try await host.images.removeDrafts() } catch {
             logger.error("unfinished images cannot be removed", metadata: ["error": "\(error)"])
         }
+        await settleSwitches()
     }
 
     /// Puts the firewall in force again when somebody changed it, or when Docker was started since. Cheap; call every few seconds.
@@ -279,6 +296,7 @@ public actor SandboxManager {
             spec: spec, slot: free, image: spec.image, state: .absent, reason: "There was no container yet.")
         let made = Sandbox(record, slot: try host.block.slot(free), host: host)
         add(made)
+        know(record)
         reserved[spec.project] = nil
         return made
     }

@@ -63,6 +63,7 @@ public enum JoinTokenKind: IDKind { public static let prefix = "jtk" }
 public enum WebhookKind: IDKind { public static let prefix = "whk" }
 public enum SnapshotKind: IDKind { public static let prefix = "snp" }
 public enum CheckpointKind: IDKind { public static let prefix = "ckp" }
+public enum KillSwitchKind: IDKind { public static let prefix = "ksw" }
 
 public typealias WorkspaceID = ID<WorkspaceKind>
 public typealias ProjectID = ID<ProjectKind>
@@ -78,6 +79,7 @@ public typealias WebhookID = ID<WebhookKind>
 public typealias SnapshotID = ID<SnapshotKind>
 /// A copy of a project's workspace on its own node.
 public typealias CheckpointID = ID<CheckpointKind>
+public typealias KillSwitchID = ID<KillSwitchKind>
 
 /// 128 bits as 26 characters of Crockford's base 32, most significant first, as TypeID defines it.
 enum TypeIDText {

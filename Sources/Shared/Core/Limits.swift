@@ -287,6 +287,18 @@ public enum Limits {
     /// Commands that were ended or cancelled lately, and that may not start any more.
     public static let endedExecsRemembered = 10_000
     public static let imageAddSeconds = 3600
+    /// Kill switches that are on at a time: the whole set travels in one message. Those of a workspace leave room for the operators'.
+    public static let killSwitches = 200
+    public static let killSwitchesPerWorkspace = 16
+    public static let killReasonBytes = 400
+    /// A node proves for so long that nothing is left, then answers with what it has; the controller waits for so long.
+    public static let killProofMilliseconds = 1500
+    public static let killAnswerMilliseconds = 2000
+    /// How often a node looks whether somebody has set its local kill switch.
+    public static let killSwitchLookMilliseconds = 200
+    /// Idle time of a sweep that names none, and the bounds of one that does.
+    public static let idleSweepMinutes = 30
+    public static let idleSweepMinutesHighest = 7 * 24 * 60
     /// A node with less space in its state directory starts no container, nor one on which fewer files can be made.
     public static let nodeDiskFreeBytesLeast = 256 * 1024 * 1024
     public static let nodeDiskFreeInodesLeast = 10_000

@@ -96,6 +96,11 @@ public enum NodeMethod: String, Codable, Sendable, CaseIterable {
     case imageList = "image.list"
     case imageAdd = "image.add"
     case imageRemove = "image.remove"
+
+    /// `KillOrder` → `KillAnswer`.
+    case killApply = "kill.apply"
+    /// `IdleSweep` → `IdleSweepResult`.
+    case idleSweep = "idle.sweep"
 }
 
 /// The opening message of every stream: which method, with which arguments.
@@ -208,10 +213,13 @@ public struct NodeFacts: Codable, Sendable, Equatable {
 public struct NodeWelcome: Codable, Sendable {
     public var version: Int
     public var nodeID: NodeID
+    /// Put in force before anything else is served; a controller of the first release does not send it.
+    public var switches: KillSwitchSet?
 
-    public init(version: Int, nodeID: NodeID) {
+    public init(version: Int, nodeID: NodeID, switches: KillSwitchSet? = nil) {
         self.version = version
         self.nodeID = nodeID
+        self.switches = switches
     }
 }
 
@@ -223,10 +231,13 @@ public struct NodeReport: Codable, Sendable {
     public var continues: Bool
     /// Another part follows: the report counts when the last one is there.
     public var isIncomplete: Bool
+    public var switches: NodeSwitchState?
 
     public init(
-        facts: NodeFacts, containers: [ContainerStatus], continues: Bool = false, isIncomplete: Bool = false
+        facts: NodeFacts, containers: [ContainerStatus], continues: Bool = false, isIncomplete: Bool = false,
+        switches: NodeSwitchState? = nil
     ) {
+        self.switches = switches
         self.facts = facts
         self.containers = containers
         self.continues = continues
@@ -240,7 +251,8 @@ public struct NodeReport: Codable, Sendable {
             containers: try fields.decode([ContainerStatus].self, forKey: .containers),
             continues: try fields.decode(Bool.self, forKey: .continues),
             // A node of the first release does not tell.
-            isIncomplete: try fields.decodeIfPresent(Bool.self, forKey: .isIncomplete) ?? false)
+            isIncomplete: try fields.decodeIfPresent(Bool.self, forKey: .isIncomplete) ?? false,
+            switches: try fields.decodeIfPresent(NodeSwitchState.self, forKey: .switches))
     }
 }
 

@@ -38,6 +38,15 @@ public final class InstanceLock: Sendable {
         }
     }
 
+    /// Whether a daemon holds the directory now.
+    public static func isHeld(directory: String) -> Bool {
+        let file = open(directory + "/lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard file >= 0 else { return false }
+        defer { close(file) }
+        guard flock(file, LOCK_SH | LOCK_NB) == 0 else { return errno == EWOULDBLOCK }
+        return false
+    }
+
     deinit { close(file) }
 
     private static func processID(in file: Int32) -> Int? {

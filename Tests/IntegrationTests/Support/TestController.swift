@@ -190,6 +190,7 @@ final class WatchedFleet: FleetDelegate {
     ) async throws -> RenewedCertificate {
         try await fleet.renewCertificate(node: node, serial: serial, request: request)
     }
+    func switches(for node: NodeID) async throws -> KillSwitchSet { try await fleet.switches(for: node) }
     func nodeConnected(_ node: NodeID, facts: NodeFacts) async { await fleet.nodeConnected(node, facts: facts) }
     func nodeReported(_ node: NodeID, report: NodeReport) async {
         parts.withLock { $0.append(report) }

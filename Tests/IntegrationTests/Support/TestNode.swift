@@ -39,11 +39,13 @@ struct TestNode: Sendable {
     func linked(
         log: LogRecorder = LogRecorder(), work: FakeWork? = nil, transitions: TransitionJournal = TransitionJournal(),
         reporter: NodeReporter = NodeReporter { NodeReport(facts: Self.facts, containers: []) },
+        welcomed: @escaping @Sendable (KillSwitchSet) async -> Void = { _ in },
         _ body: () async throws -> Void
     ) async throws {
         let work = work ?? FakeWork(name)
         let service = NodeLinkService(
-            identityDirectory: directory, reporter: reporter, transitions: transitions, logger: log.logger
+            identityDirectory: directory, reporter: reporter, transitions: transitions, logger: log.logger,
+            welcomed: welcomed
         ) { stream in await work.serve(stream) }
         let running = Task { try await service.run() }
         let result: Result<Void, any Error>

@@ -21,11 +21,22 @@ struct TestNodeClient: NodeClient {
         _ method: NodeMethod, _ arguments: Arguments, returning: Value.Type, request: RequestID, timeout: Duration
     ) async throws -> Value {
         let stream = try await open(method, arguments, request: request)
-        while let event = try await stream.next() {
-            guard case .message(let payload) = event else { continue }
-            return try JSON.decode(NodeReply<Value>.self, from: Data(payload.readableBytesView)).get()
+        return try await withThrowingTaskGroup(of: Value.self) { group in
+            group.addTask {
+                while let event = try await stream.next() {
+                    guard case .message(let payload) = event else { continue }
+                    return try JSON.decode(NodeReply<Value>.self, from: Data(payload.readableBytesView)).get()
+                }
+                throw FastableError(.internal, "The node gave no answer.")
+            }
+            group.addTask {
+                try await Task.sleep(for: timeout)
+                throw FastableError(.timeout, "The node did not answer in time.")
+            }
+            defer { group.cancelAll() }
+            guard let value = try await group.next() else { throw CancellationError() }
+            return value
         }
-        throw FastableError(.internal, "The node gave no answer.")
     }
 }
 

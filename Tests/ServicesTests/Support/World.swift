@@ -18,7 +18,7 @@ import TestSupport
 struct World: Sendable {
     let services: ControllerServices
     let store: SQLiteStore
-    let directory = TestDirectory()
+    let directory: TestDirectory
     let authority: CertificateAuthority
     let folder: String
     let snapshotDirectory: String
@@ -63,6 +63,7 @@ struct World: Sendable {
     ) async throws {
         self.folder = folder
         self.snapshotDirectory = snapshotDirectory
+        directory = TestDirectory()
         store = try SQLiteStore(path: folder + "/controller.db")
         authority = try CertificateAuthority(at: .nowMilliseconds)
         workspace = try await store.bootstrap(now: .nowMilliseconds).id
@@ -88,6 +89,31 @@ struct World: Sendable {
         directory.connect(TestNodeClient(node: id, connection: listener), facts: facts)
         await services.fleet.nodeConnected(id, facts: facts)
         return SimulatedNode(id: id, connection: dialer)
+    }
+
+    /// A node whose link was lost dials again; somebody must run it.
+    func reconnected(_ id: NodeID) async throws -> SimulatedNode {
+        let (dialer, listener) = try await MuxConnection.socketPair(on: MultiThreadedEventLoopGroup.singleton)
+        Task { try? await listener.run { _ in } }
+        directory.connect(TestNodeClient(node: id, connection: listener), facts: Self.facts())
+        return SimulatedNode(id: id, connection: dialer)
+    }
+
+    /// The same database and nodes under a new controller.
+    func restarted() async throws -> World {
+        await services.audit.flush()
+        return try World(like: self)
+    }
+
+    private init(like other: World) throws {
+        (folder, store, authority, workspace) = (other.folder, other.store, other.authority, other.workspace)
+        (self.other, directory) = (other.other, other.directory)
+        guard let listener = HostPort("127.0.0.1:7421") else { throw FastableError(.internal, "no address") }
+        services = ControllerServices(
+            store: store, nodes: directory, authority: authority,
+            configuration: ControllerServices.Configuration(
+                endpoints: ControllerServices.Endpoints(apiURL: "http://127.0.0.1:7420", nodeListener: listener),
+                tokenFile: folder + "/token"), logger: .quiet)
     }
 
     static func facts(images: [String] = ["vibn-dev"]) -> NodeFacts {

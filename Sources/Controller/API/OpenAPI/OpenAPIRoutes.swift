@@ -12,6 +12,13 @@ enum OpenAPIRoutes {
                 "get": get("exec_status", "Whether a command runs, and how it ended.", answer: .object, tag: "bytes"),
             ],
             ExecRoutes.output: OpenAPIExecs.output, ExecRoutes.attach: OpenAPIExecs.attach,
+            AdminRoutes.disable: ["post": admin("path_b_disable", "admin_disable", [])],
+            AdminRoutes.enable: ["post": admin("path_b_enable", "admin_enable", [])],
+            AdminRoutes.idleSweep: [
+                "post": admin(
+                    "path_b_idle_sweep", "admin_idle_sweep",
+                    [query("minutes", "How long nobody has used them.", type: "integer")])
+            ],
             "/api/mcp": ["post": mcp],
             "/api/nodes/enroll": ["post": enroll],
             "/health": ["get": open(get("health", "The process answers.", answer: .object, tag: "system"))],
@@ -131,6 +138,11 @@ enum OpenAPIRoutes {
                     "202": .described("A notification was taken."),
                 ]) { _, new in new }),
         ]
+    }
+
+    private static func admin(_ id: String, _ operation: String, _ parameters: [JSONValue]) -> JSONValue {
+        get(id, "The operation ‘\(operation)’ under a path of its own. Needs the scope admin.", answer: .object)
+            .with("parameters", .array(parameters))
     }
 
     private static var enroll: JSONValue {

@@ -15,7 +15,7 @@ struct ExecRun: Sendable {
 
         func explained(for exec: ExecID) -> FastableError {
             var error = FastableError.unexpected(cause, doing: "following the command")
-            guard error.code == .unavailable else { return error }
+            guard error.code == .unavailable, error.details["killSwitch"] == nil else { return error }
             error.details["execId"] = .string(exec.description)
             error.message =
                 hasStarted

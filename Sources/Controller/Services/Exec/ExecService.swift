@@ -58,6 +58,7 @@ public final class ExecService: Sendable {
         _ attempt: OperationContext.Attempt?
     ) async throws -> Begun {
         let project = placed.project
+        try await projects.kills.checkStart(project)
         let handle = ExecHandle(
             id: attempt?.exec ?? ExecID(), workspace: project.workspace, project: project.id, node: placed.client.node,
             startedAt: .nowMilliseconds, command: order.line)

@@ -11,6 +11,7 @@ public final class FleetService: FleetDelegate {
     private let enrollment: EnrollmentService
     private let projects: ProjectService
     private let events: EventLog
+    private let kills: KillService
     private let store: any Store
     private let metrics: Metrics
     private let logger: Logger
@@ -24,6 +25,7 @@ public final class FleetService: FleetDelegate {
         self.enrollment = enrollment
         self.projects = projects
         self.events = events
+        kills = projects.kills
         self.store = store
         self.metrics = metrics
         self.logger = logger
@@ -39,6 +41,8 @@ public final class FleetService: FleetDelegate {
         try await enrollment.renew(node, serial: serial, request)
     }
 
+    public func switches(for node: NodeID) async throws -> KillSwitchSet { try await kills.set(for: node) }
+
     public func nodeConnected(_ node: NodeID, facts: NodeFacts) async {
         projects.nodeConnected(node)
         await keep(facts, of: node)
@@ -53,6 +57,7 @@ public final class FleetService: FleetDelegate {
         let interval = Duration.seconds(Limits.placementReportAgeSeconds / 3)
         let isRecent = stored.withLock { stored in stored[node].map { ContinuousClock.now - $0 < interval } ?? false }
         if !isRecent { await keep(report.facts, of: node) }
+        if let switches = report.switches { await kills.heard(node, switches) }
     }
 
     public func nodeDisconnected(_ node: NodeID) async {

@@ -10,6 +10,7 @@ struct NodeOperations: Sendable {
     let store: any Store
     let nodes: any NodeDirectory
     let enrollment: EnrollmentService
+    let kills: KillService
 
     var all: [Operation] { [list, get, cordon, uncordon, remove, joinToken] }
 
@@ -109,6 +110,7 @@ struct NodeOperations: Sendable {
         ) { input, _ in
             let record = try await store.node(NodeKey(input.node))
             try await enrollment.remove(record, force: input.force ?? false)
+            await kills.forget(record.id)
             return RemoveAnswer(id: record.id, name: record.name)
         }
     }

@@ -15,6 +15,8 @@ struct NodeView: Encodable, Sendable {
     var memoryBytes: Int?
     var projects: Int
     var lastSeenAt: Date?
+    /// What somebody switched off on the host itself.
+    var localKillSwitch: LocalKillSwitchView?
 
     init(_ record: NodeRecord, connection: ConnectedNode?, load: NodeLoad?) {
         let facts = connection?.facts ?? record.facts
@@ -26,6 +28,7 @@ struct NodeView: Encodable, Sendable {
         cpus = facts?.cpus
         memoryBytes = facts?.memoryBytes
         projects = load?.projects ?? 0
+        localKillSwitch = connection?.switches?.local.map(LocalKillSwitchView.init)
         lastSeenAt = connection == nil ? record.lastSeenAt : .nowMilliseconds
     }
 }
@@ -95,6 +98,7 @@ enum NodeSchemas {
         .optional("memoryBytes", .count()),
         .required("projects", .count("Projects that live on it.")),
         .optional("lastSeenAt", .date("When it last reported.")),
+        .optional("localKillSwitch", LocalKillSwitchView.schema),
     ]
 
     private static let facts = JSONSchema.output([

@@ -9,10 +9,12 @@ import Synchronization
 final class ProjectPlacement: Sendable {
     private let store: any Store
     private let nodes: any NodeDirectory
+    private let kills: KillService
     /// Images that were added lately: a node tells of them only with its next report.
     private let newImages = Mutex<[NodeID: [String: ContinuousClock.Instant]]>([:])
 
-    init(store: any Store, nodes: any NodeDirectory) {
+    init(store: any Store, nodes: any NodeDirectory, kills: KillService) {
+        self.kills = kills
         self.store = store
         self.nodes = nodes
     }
@@ -24,8 +26,12 @@ final class ProjectPlacement: Sendable {
         let records = try await store.nodes().filter { only == nil || $0.id == only }
         let loads = try await store.nodeLoads(for: workspace)
         let connected = Dictionary(nodes.connectedNodes().map { ($0.id, $0) }) { first, _ in first }
+        let held = try await kills.heldNodes
         let candidates = records.map { record in
             var record = record
+            // What is placed there could not start.
+            let isHeld = held.contains(record.id) || connected[record.id]?.switches?.local?.refusesStarts == true
+            if isHeld, record.scheduling == .ready { record.scheduling = .cordoned }
             if var facts = connected[record.id]?.facts {
                 facts.images.append(contentsOf: recentImages(on: record.id))
                 record.facts = facts

@@ -16,11 +16,13 @@ public final class ProjectService: Sendable {
     let store: any Store
     let nodes: any NodeDirectory
     let placement: ProjectPlacement
+    let kills: KillService
     let cache = ProjectCache()
     let logger: Logger
     private let known = KnownProjects()
 
-    init(store: any Store, nodes: any NodeDirectory, placement: ProjectPlacement, logger: Logger) {
+    init(store: any Store, nodes: any NodeDirectory, placement: ProjectPlacement, kills: KillService, logger: Logger) {
+        self.kills = kills
         self.store = store
         self.nodes = nodes
         self.placement = placement
@@ -69,7 +71,8 @@ public final class ProjectService: Sendable {
 
     /// Makes the container unless it runs, and tells how it is.
     func ensure(_ placed: PlacedProject, request: RequestID) async throws -> ContainerStatus {
-        try await placed.client.call(
+        try await kills.checkStart(placed.project)
+        return try await placed.client.call(
             .containerEnsure, placed.project.containerSpec, returning: ContainerStatus.self, request: request,
             timeout: .seconds(Limits.containerStartSeconds + Limits.nodeAnswerSeconds))
     }

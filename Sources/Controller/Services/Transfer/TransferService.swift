@@ -59,6 +59,7 @@ public final class TransferService: Sendable {
         _ tree: TreePush, _ body: Body, to project: String, context: OperationContext
     ) async throws -> TreeResult where Body.Element == ByteBuffer {
         try await pass("fs.push", .filesWrite, project, path: tree.path, context) { placed in
+            try await self.projects.kills.checkStart(placed.project)
             let stream = try await self.open(.treePush, tree, placed, context)
             let limit = Limits.treeBytes
             let result = try await self.send(body, on: stream, limit: limit, returning: TreeResult.self)

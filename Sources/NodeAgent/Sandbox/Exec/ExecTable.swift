@@ -113,16 +113,16 @@ public final class ExecTable: Sendable {
     ///
     /// - Throws: `gone` when the container has ended or is another one, `limit`, `unprocessable` when the command is
     ///   malformed, `conflict` when the id was used before, `cancelled` when it is among the `ended` ones, `unavailable`
-    ///   while the container does not answer.
+    ///   while the container does not answer, and what `permit` throws, which is asked last.
     public func start(
         exec: ExecID, container: ContainerID, command: ExecCommand, user: ExecUser, input: ByteBuffer? = nil,
-        ended: EndedExecs = EndedExecs()
+        ended: EndedExecs = EndedExecs(), permit: () throws -> Void = {}
     ) async throws -> ExecSession {
         guard container == self.container else { throw Self.gone }
         let spawn = try InitRequest.Spawn(exec: exec, command: command, user: user)
         let kept = try await keep(command.secrets, input, for: exec)
         do {
-            let session = try start(exec, spawn, kept.secrets, ended)
+            let session = try start(exec, spawn, kept.secrets, ended, permit)
             if let input { session.feed(input) }
             return session
         } catch {
@@ -166,7 +166,8 @@ public final class ExecTable: Sendable {
     }
 
     private func start(
-        _ exec: ExecID, _ spawn: InitRequest.Spawn, _ secrets: SecretFile?, _ ended: EndedExecs
+        _ exec: ExecID, _ spawn: InitRequest.Spawn, _ secrets: SecretFile?, _ ended: EndedExecs,
+        _ permit: () throws -> Void
     ) throws -> ExecSession {
         try state.withLock { state in
             try Self.requireConnection(state)
@@ -182,6 +183,10 @@ public final class ExecTable: Sendable {
             guard !ended.contains(exec) else {
                 registry.remove(session)
                 throw FastableError(.cancelled, "The command was ended before it started; it did not run.")
+            }
+            do { try permit() } catch {
+                registry.remove(session)
+                throw error
             }
             // Within the lock: a request must not slip onto a connection whose greeting has not seen it.
             link.send(InitRequest.open(session.number, spawn))

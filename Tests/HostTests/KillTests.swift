@@ -1,0 +1,241 @@
+import FastableCore
+import Foundation
+import NIOHTTP1
+import Synchronization
+import TestSupport
+import Testing
+
+/// Kill switches with real daemons. What is left of a command is asked of the host's own list of processes.
+@Suite("Killing", .serialized, .enabled(if: Installation.missing == nil, "\(Installation.missing ?? "")"))
+struct KillTests {
+    /// A number that stands in the command lines of one test only.
+    private static func mark() -> Int { Int.random(in: 1_000_000...9_000_000) }
+
+    private static func processes(_ mark: Int) -> [String] {
+        ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).filter { name in
+            guard Int(name) != nil, let line = FileManager.default.contents(atPath: "/proc/\(name)/cmdline") else {
+                return false
+            }
+            let words = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+            return words.first?.hasSuffix("sleep") == true && words.contains("\(mark)")
+        }
+    }
+
+    /// A command whose children leave their session and their parents.
+    private static func spread(_ host: Installation, _ project: String, _ mark: Int) async throws -> String {
+        let answer = try await host.tool(
+            "shell.exec",
+            [
+                "project": .string(project), "detach": true,
+                "cmd": .string("setsid sh -c '(sleep \(mark) &) ; sleep \(mark) &' & sleep \(mark)"),
+            ])
+        try await eventually("all of it runs") { processes(mark).count == 3 }
+        return answer["execId"]?.string ?? ""
+    }
+
+    private static func milliseconds(_ answer: JSONValue) -> [Int64] {
+        (answer["acknowledged"]?.array ?? []).compactMap { $0["milliseconds"]?.integer }
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func aKilledProjectLeavesNoProcessAndIsHeld() async throws {
+        try await Installation.with { host in
+            for name in ["p", "q"] { try await host.tool("projects_create", ["name": .string(name)]) }
+            let (mark, other) = (Self.mark(), Self.mark())
+            _ = try await Self.spread(host, "p", mark)
+            _ = try await Self.spread(host, "q", other)
+            // A dry run goes by the nodes' last reports, which come every few seconds.
+            try await eventually("a dry run finds it") {
+                try host.cli(["kill", "project", "p", "--reason", "look", "--dry-run"]).contains(host.nodeName(0))
+            }
+            #expect(Self.processes(mark).count == 3)
+            let text = try host.cli(["kill", "project", "p", "--reason", "it mines", "--hold", "--json"])
+            let answer = try JSON.decode(JSONValue.self, from: Data(text.utf8))
+            print("kill.project: acknowledged after \(Self.milliseconds(answer)) ms")
+            #expect(Self.processes(mark).isEmpty, "a process was left when the node acknowledged")
+            #expect(Self.processes(other).count == 3, "the neighbour must live")
+            #expect(answer["acknowledged"]?.array?.first?["receipts"]?.array?.first?["effect"] == "ended")
+            let refused = try host.cli(["exec", "p", "--", "true"], expectStatus: 125)
+            #expect(refused.contains("it mines") && refused.contains("kill lift"))
+            let id = try #require(answer["id"]?.string)
+            #expect(try host.cli(["kill", "list"]).contains(id))
+            _ = try host.cli(["kill", "lift", id])
+            #expect(try await host.exec("p", "echo again")["stdout"] == "again\n")
+            let events = try await host.tool("audit_list", ["limit": 50])["events"]?.array ?? []
+            #expect(events.contains { $0["operation"] == "kill.project" && $0["detail"]?["reason"] == "it mines" })
+        }
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func aCommandAloneIsKilledAndItsContainerLives() async throws {
+        try await Installation.with { host in
+            try await host.tool("projects_create", ["name": "p"])
+            let (mark, other) = (Self.mark(), Self.mark())
+            let exec = try await Self.spread(host, "p", mark)
+            _ = try await Self.spread(host, "p", other)
+            let answer = try await host.tool("kill.exec", ["execId": .string(exec), "reason": "never ends"])
+            #expect(answer["execs"]?.integer == 1 && answer["unconfirmed"]?.integer == 0)
+            #expect(Self.processes(mark).isEmpty && Self.processes(other).count == 3)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(4)))
+    func aNodeThatIsAwayIsListedAndKillsBeforeItServesAgain() async throws {
+        try await Installation.with(nodes: 2) { host in
+            var marks: [(project: String, mark: Int, node: String)] = []
+            for index in 0..<4 {
+                let project = "p\(index)"
+                try await host.tool("projects_create", ["name": .string(project)])
+                let mark = Self.mark()
+                _ = try await Self.spread(host, project, mark)
+                let shown = try await host.tool("projects_get", ["project": .string(project)])
+                marks.append((project, mark, shown["node"]?.string ?? ""))
+            }
+            host.killNode(1)
+            try await eventually("node 1 is away") { await host.nodeState(1) == "offline" }
+            let answer = try await host.tool("admin_kill_all", ["reason": "fire"])
+            print("admin_kill_all with a node away: acknowledged after \(Self.milliseconds(answer)) ms")
+            #expect((answer["acknowledged"]?.array ?? []).map { $0["name"]?.string } == [host.nodeName(0)])
+            #expect((answer["missing"]?.array ?? []).map { $0["name"]?.string } == [host.nodeName(1)])
+            let left = marks.filter { !Self.processes($0.mark).isEmpty }
+            #expect(!left.isEmpty && left.count < 4, "the node that is away still has its containers")
+            async let started: Void = host.startNode(1)
+            for one in left {
+                // From the first moment on: whatever starts must start after the kill.
+                try await eventually("\(one.project) runs again") {
+                    (try? await host.exec(one.project, "true")) != nil
+                }
+                #expect(Self.processes(one.mark).isEmpty, "something was served before the switch was in force")
+            }
+            try await started
+            try await eventually("the kill is over") {
+                try await host.tool("kill.list", [:])["switches"] == []
+            }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(4)))
+    func aDeathOfTheNodeWhileItKillsChangesNothing() async throws {
+        try await Installation.with { host in
+            try await host.tool("projects_create", ["name": "p"])
+            for round in 0..<4 {
+                let mark = Self.mark()
+                _ = try await Self.spread(host, "p", mark)
+                let kill = Task {
+                    try await host.tool(
+                        "kill.project", ["project": "p", "reason": .string("round \(round)"), "hold": true])
+                }
+                try await Task.sleep(for: .milliseconds([0, 5, 15, 40][round]))
+                host.killNode(0)
+                let answer = try await kill.value
+                let wasAcknowledged = answer["acknowledged"]?.array?.isEmpty == false
+                if wasAcknowledged { #expect(Self.processes(mark).isEmpty) }
+                // The first start is without the controller: what was stored counts.
+                let file = host.directory.appending(path: "node-0/switches.json")
+                let isStored = (try? String(contentsOf: file, encoding: .utf8))?.contains("round \(round)") ?? false
+                print("round \(round): stored \(isStored), acknowledged \(wasAcknowledged)")
+                if isStored {
+                    host.killController()
+                    try await host.startNode(0, expectReady: false)
+                    try await eventually("it is carried out by what is on the disk") { Self.processes(mark).isEmpty }
+                    try await host.startController()
+                    try await eventually("the node is back") { await host.nodeState(0) == "ready" }
+                } else {
+                    try await host.startNode(0)
+                }
+                await expectFailure(.unavailable) { _ = try await host.exec("p", "true") }
+                #expect(Self.processes(mark).isEmpty)
+                try await host.tool("kill.lift", ["id": answer["id"] ?? .null])
+                _ = try await host.exec("p", "true")
+            }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(4)))
+    func theHostsSwitchWorksWithoutTheControllerAndWithoutTheDaemon() async throws {
+        try await Installation.with { host in
+            try await host.tool("projects_create", ["name": "p"])
+            func killSwitch(_ arguments: String...) throws -> String {
+                try host.run("fastable-node", ["kill-switch"] + arguments + host.nodeOptions(0))
+            }
+            #expect(try killSwitch("status") == "off\n")
+            for (isAlive, hasController) in [(true, true), (true, false), (false, true)] {
+                let mark = Self.mark()
+                _ = try await Self.spread(host, "p", mark)
+                if !hasController { host.killController() }
+                if !isAlive { host.killNode(0) }
+                let began = ContinuousClock.now
+                let text = try killSwitch("on", "--reason", "smoke")
+                print("kill-switch on, daemon \(isAlive), controller \(hasController): \(ContinuousClock.now - began)")
+                #expect(Self.processes(mark).isEmpty)
+                #expect(text.contains("does not answer") == !isAlive, "\(text)")
+                #expect(try killSwitch("status").contains("smoke"))
+                if !hasController { try await host.startController() }
+                if !isAlive { try await host.startNode(0) }
+                try await eventually("the node is ready") { await host.nodeState(0) == "ready" }
+                try await eventually("the controller knows") {
+                    try host.cli(["node", "show", host.nodeName(0)]).contains("smoke")
+                }
+                let error = await expectFailure(.unavailable) { _ = try await host.exec("p", "true") }
+                #expect(error?.message.contains("kill-switch off") == true, "\(String(describing: error))")
+                // The controller does not lift it.
+                try await host.tool("admin_enable", [:])
+                await expectFailure(.unavailable) { _ = try await host.exec("p", "true") }
+                #expect(try killSwitch("off").hasPrefix("Off."))
+                try await eventually("it runs again") { (try? await host.exec("p", "true")) != nil }
+            }
+        }
+    }
+
+    private final class Counter: Sendable {
+        private let state = Mutex(0)
+        var count: Int { state.withLock { $0 } }
+        func add() { state.withLock { $0 += 1 } }
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func noCommandStartsAfterPathBWasDisabledAndOthersGoOn() async throws {
+        try await Installation.with { host in
+            for name in ["p", "q"] { try await host.tool("projects_create", ["name": .string(name)]) }
+            for name in ["p", "q"] { _ = try await host.exec(name, "true") }
+            async let existing = host.exec("q", "sleep 5; echo end")
+            try await eventually("it runs") {
+                try await host.tool("devcontainer.status", ["project": "q"])["runningExecs"]?.integer == 1
+            }
+            let refusals = Counter()
+            let load = (0..<6).map { _ in
+                Task {
+                    while !Task.isCancelled {
+                        do { _ = try await host.exec("p", "echo x >>/workspace/log") } catch is FastableError {
+                            refusals.add()
+                            try? await Task.sleep(for: .milliseconds(20))
+                        }
+                    }
+                }
+            }
+            func written() async throws -> Int {
+                try await host.tool("fs.stat", ["project": "p", "path": "log"])["sizeBytes"]?.integer.map(Int.init) ?? 0
+            }
+            try await eventually("there is load") { ((try? await written()) ?? 0) > 20 }
+            let began = ContinuousClock.now
+            let answer = try await host.request(
+                .POST, "/api/admin/path-b/disable", body: Data(#"{"reason":"maintenance"}"#.utf8))
+            print("path-b/disable under load: answered after \(ContinuousClock.now - began)")
+            #expect(answer.status == 200)
+            // What had started may still write its line.
+            try await Task.sleep(for: .milliseconds(700))
+            let (size, refused) = (try await written(), refusals.count)
+            try await eventually("many more try") { refusals.count > refused + 50 }
+            #expect(try await written() == size, "a command has started")
+            for task in load { task.cancel() }
+            #expect(try await existing["stdout"] == "end\n")
+            let push = try await host.request(.PUT, "/api/projects/p/fs/tree", body: Data(count: 1024))
+            #expect(push.status == 503)
+            #expect(try await host.request(.POST, "/api/admin/path-b/enable").status == 200)
+            _ = try await host.exec("p", "true")
+            #expect(try await host.request(.POST, "/api/admin/path-b/idle-sweep?minutes=x").status == 400)
+            let swept = try await host.request(.POST, "/api/admin/path-b/idle-sweep?minutes=0")
+            #expect(String(decoding: swept.body, as: UTF8.self).contains("\"stopped\":2"), "\(swept.body)")
+        }
+    }
+}

@@ -69,8 +69,10 @@ extension Sandbox {
         saveLater()
     }
 
-    /// The container with its processes running; `nil` when there is none.
-    func awake() async throws -> RunningContainer? {
+    /// The container with its processes running; `nil` when there is none. To end something in it, it is woken also when a kill switch
+    /// lets nothing begin.
+    func awake(toEnd: Bool = false) async throws -> RunningContainer? {
+        if !toEnd, machine.publicState == .suspended { try checkSwitches(record.spec) }
         try await follow(machine.wake(now: .now))
         return running?.container
     }

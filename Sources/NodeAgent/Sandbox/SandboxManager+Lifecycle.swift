@@ -22,8 +22,8 @@ extension SandboxManager {
 
     /// The project's container with its processes running: one that is suspended is woken, and none is made.
     @discardableResult
-    public func awake(_ project: ProjectID) async throws -> RunningContainer? {
-        try await sandboxes[project]?.awake()
+    public func awake(_ project: ProjectID, toEnd: Bool = false) async throws -> RunningContainer? {
+        try await sandboxes[project]?.awake(toEnd: toEnd)
     }
 
     /// Somebody needs a running command to go on; cheap when its container is awake.

@@ -105,7 +105,7 @@ extension SandboxManager {
     private func end(_ exec: ExecID, of project: ProjectID, by deadline: ContinuousClock.Instant) async -> KillReceipt {
         // First, so that it never starts when it has not yet.
         ended.insert(exec)
-        guard let container = try? await awake(project) else {
+        guard let container = try? await awake(project, toEnd: true) else {
             return KillReceipt(project: project, container: nil, exec: exec, execs: 0, effect: .ended)
         }
         let isRunning = (try? await container.execs.status(exec).running) ?? false

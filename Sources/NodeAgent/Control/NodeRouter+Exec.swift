@@ -82,7 +82,7 @@ extension NodeRouter {
 
     private func kill(_ kill: ExecKill) async throws -> ExecKillReceipt {
         // Without a container nothing of it can run any more, which is what was asked for.
-        guard let container = try await sandboxes.awake(kill.project) else { return Self.nothingRuns }
+        guard let container = try await sandboxes.awake(kill.project, toEnd: true) else { return Self.nothingRuns }
         if let grace = kill.graceMilliseconds {
             return try await container.execs.end(kill.exec, signal: kill.signal, grace: .milliseconds(grace))
         }

@@ -31,13 +31,13 @@ final class Installation: Sendable {
     }()
 
     /// - Parameters:
-    ///   - diskMegabytes: gives the first node a file system of its own, of this size.
+    ///   - disk: gives the first node a file system of its own.
     ///   - options: for the controller.
     static func with(
-        nodes: Int = 1, diskMegabytes: Int? = nil, options: [String] = [],
+        nodes: Int = 1, disk: SmallDisk.Size? = nil, options: [String] = [],
         _ body: (Installation) async throws -> Void
     ) async throws {
-        let installation = try Installation(diskMegabytes, options)
+        let installation = try Installation(disk, options)
         do {
             try await installation.startController()
             for index in 0..<nodes { try await installation.joinNode(index) }
@@ -54,7 +54,7 @@ final class Installation: Sendable {
         try installation.expectNothingLeft()
     }
 
-    private init(_ diskMegabytes: Int?, _ options: [String]) throws {
+    private init(_ diskSize: SmallDisk.Size?, _ options: [String]) throws {
         self.options = options
         (apiPort, nodePort) = (try ReservedPort(), try ReservedPort())
         name = "t" + String(UInt32.random(in: 0...UInt32.max), radix: 16)
@@ -63,7 +63,7 @@ final class Installation: Sendable {
         programs = URL(fileURLWithPath: ProcessInfo.processInfo.environment["FASTABLE_BIN_DIR"] ?? "/nonexistent")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         try Rootfs.make(at: directory.appending(path: "rootfs"))
-        disk = try diskMegabytes.map { try SmallDisk(megabytes: $0, beside: directory.appending(path: "disk")) }
+        disk = try diskSize.map { try SmallDisk($0, at: directory.appending(path: "disk")) }
     }
 
     // MARK: the daemons

@@ -54,7 +54,8 @@ struct SecretTests {
             let script = """
                 i=0; while [ $i -lt 80 ]; do
                 printf %s "\(filler)${TOKEN%?????????????}"; sleep 0.05
-                printf '%s\\n' "${TOKEN#\(String(repeating: "?", count: value.utf8.count - 13))}"; i=$((i+1)); done
+                printf '%s\\n' "${TOKEN#\(String(repeating: "?", count: value.utf8.count - 13))}"; i=$((i+1))
+                [ $i = 60 ] && until [ -e gate ]; do sleep 0.05; done; done
                 """
             let started = try await host.tool(
                 "shell.exec",
@@ -66,6 +67,7 @@ struct SecretTests {
                 host.killNode(0)
                 try await host.startNode(0)
             }
+            try await host.tool("fs.write", ["project": "p", "path": "gate", "content": ""])
             let end = try await host.tool("shell.wait", ["execId": .string(exec), "timeoutSec": 60])
             #expect(end["exitCode"] == 0)
             let output = try await host.request(.GET, "/api/execs/\(exec)/output?stream=stdout")

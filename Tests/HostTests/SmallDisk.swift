@@ -6,12 +6,18 @@ struct SmallDisk: Sendable {
     let directory: URL
     private let image: URL
 
-    init(megabytes: Int, beside directory: URL) throws {
+    struct Size: Sendable {
+        var megabytes: Int
+        /// How many files it holds; as many as is usual unless given.
+        var files: Int?
+    }
+
+    init(_ size: Size, at directory: URL) throws {
         self.directory = directory
         image = directory.appendingPathExtension("img")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
-        try Self.run("/usr/bin/truncate", ["-s", "\(megabytes)M", image.path])
-        try Self.run("/sbin/mkfs.ext4", ["-q", "-F", image.path])
+        try Self.run("/usr/bin/truncate", ["-s", "\(size.megabytes)M", image.path])
+        try Self.run("/sbin/mkfs.ext4", ["-q", "-F"] + (size.files.map { ["-N", "\($0)"] } ?? []) + [image.path])
         try Self.run("/usr/bin/mount", ["-o", "loop", image.path, directory.path])
     }
 

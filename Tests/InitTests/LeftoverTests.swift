@@ -10,7 +10,10 @@ import Testing
 struct LeftoverTests {
     private static let daemon = "setsid sleep 1000 >/dev/null 2>&1 </dev/null & echo started"
 
-    private func isAlive(_ pid: String) -> Bool { access("/proc/\(pid)", F_OK) == 0 }
+    private func isAlive(_ pid: String) -> Bool {
+        let text = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ""
+        return !text.isEmpty && !text.contains(") Z ")
+    }
 
     /// Its record is complete, and init has forgotten it.
     private func startsDaemon(_ table: ExecTable, _ process: InitProcess) async throws -> (ExecID, String) {

@@ -30,7 +30,7 @@ struct HostileAttack: Sendable, CustomTestStringConvertible {
     /// Run by the shell in a container with the usual limits.
     let script: String
     /// The node's disk, when the attack is one on it.
-    var diskMegabytes: Int?
+    var disk: SmallDisk.Size?
     /// Clients that run commands in it one after the other, meanwhile.
     var clients = 0
     /// It is in full swing, and has come to the limit that stops it.

@@ -13,7 +13,7 @@ struct HostileTests {
 
     @Test(.timeLimit(.minutes(4)), arguments: HostileAttack.all)
     func aNeighbourWorksOn(_ attack: HostileAttack) async throws {
-        try await Installation.with(diskMegabytes: attack.diskMegabytes) { host in
+        try await Installation.with(disk: attack.disk) { host in
             for project in ["calm", "hostile"] {
                 try await host.tool("projects_create", ["name": .string(project)])
                 _ = try await host.exec(project, "true")

@@ -1,7 +1,8 @@
 extension HostileAttack {
     /// It grows until it is killed, again and again.
     static let memoryBomb = HostileAttack(
-        testDescription: "memory bomb", script: "while :; do tail /dev/zero & tail /dev/zero; wait; done"
+        testDescription: "memory bomb",
+        script: "while :; do awk 'BEGIN { s = \"0123456789abcdef\"; while (1) s = s s }'; done"
     ) { scene in
         scene.highest(["memory.failcnt"]) > 0 || scene.highest(["memory.events"], key: "oom_kill") > 0
     }

@@ -106,14 +106,9 @@ public struct ControllerServices: Service {
         fleet = FleetService(
             enrollment: enrollment, projects: projects, events: eventLog, store: store, metrics: metrics, logger: logger
         )
-        let webhookMessages = WebhookMessages(
-            sender: configuration.webhookSender ?? WebhookSender(allowsPrivate: configuration.webhooksAllowPrivate),
-            sealingKey: authority.derivedKey(for: "fastable webhook secrets"))
-        webhookDeliveries = WebhookDeliveries(
-            store: store, messages: webhookMessages, metrics: metrics, logger: logger)
         let webhooks = WebhookService(
-            store: store, messages: webhookMessages, deliveries: webhookDeliveries,
-            allowsPrivate: configuration.webhooksAllowPrivate)
+            store: store, authority: authority, configuration: configuration, metrics: metrics, logger: logger)
+        webhookDeliveries = webhooks.deliveries
         let once = OnceService(
             store: store, audit: audit, projects: projects,
             digestKey: authority.derivedKey(for: "fastable idempotency digests"), logger: logger)
@@ -150,6 +145,10 @@ public struct ControllerServices: Service {
         catalog = OperationCatalog(
             groups.flatMap(\.self), gate: gate, projects: projects,
             once: once)
+        Self.declare(metrics, nodes)
+    }
+
+    private static func declare(_ metrics: Metrics, _ nodes: any NodeDirectory) {
         metrics.declare([
             .operationsInFlight, .execsRunning, .linksRefused, .authenticationsRefused, .auditFailures,
             .damagedSnapshots,

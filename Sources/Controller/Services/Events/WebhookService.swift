@@ -2,20 +2,27 @@ import ControllerDomain
 import ControllerStore
 import Crypto
 import FastableCore
+import FastableIdentity
 import FoundationEssentials
+import Logging
 
 /// Webhooks as their owners see them: made, listed, tried, switched on again, deleted.
 final class WebhookService: Sendable {
     private let store: any Store
     private let messages: WebhookMessages
-    private let deliveries: WebhookDeliveries
+    let deliveries: WebhookDeliveries
     private let allowsPrivate: Bool
 
-    init(store: any Store, messages: WebhookMessages, deliveries: WebhookDeliveries, allowsPrivate: Bool) {
+    init(
+        store: any Store, authority: CertificateAuthority, configuration: ControllerServices.Configuration,
+        metrics: Metrics, logger: Logger
+    ) {
         self.store = store
-        self.messages = messages
-        self.deliveries = deliveries
-        self.allowsPrivate = allowsPrivate
+        allowsPrivate = configuration.webhooksAllowPrivate
+        messages = WebhookMessages(
+            sender: configuration.webhookSender ?? WebhookSender(allowsPrivate: allowsPrivate),
+            sealingKey: authority.derivedKey(for: "fastable webhook secrets"))
+        deliveries = WebhookDeliveries(store: store, messages: messages, metrics: metrics, logger: logger)
     }
 
     /// The secret exists only in the answer. The first event that is told is the next one.

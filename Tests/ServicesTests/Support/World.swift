@@ -107,13 +107,14 @@ struct World: Sendable {
 
     private init(like other: World) throws {
         (folder, store, authority, workspace) = (other.folder, other.store, other.authority, other.workspace)
-        (self.other, directory) = (other.other, other.directory)
+        (self.other, directory, snapshotDirectory) = (other.other, other.directory, other.snapshotDirectory)
         guard let listener = HostPort("127.0.0.1:7421") else { throw FastableError(.internal, "no address") }
         services = ControllerServices(
             store: store, nodes: directory, authority: authority,
             configuration: ControllerServices.Configuration(
                 endpoints: ControllerServices.Endpoints(apiURL: "http://127.0.0.1:7420", nodeListener: listener),
-                tokenFile: folder + "/token"), logger: .quiet)
+                tokenFile: folder + "/token", snapshotDirectory: snapshotDirectory, snapshotReserveBytes: 0),
+            logger: .quiet)
     }
 
     static func facts(images: [String] = ["vibn-dev"]) -> NodeFacts {

@@ -1,5 +1,4 @@
 public import FastableCore
-public import FoundationEssentials
 import Glibc
 import Logging
 import NodeLinux

@@ -188,7 +188,7 @@ let package = Package(
         tests("CompressionTests", ["FastableCore", "FastableCompression", "NodeLinux"]),
         tests("DaemonTests", ["FastableCore", "FastableDaemon", logging, lifecycle]),
         tests("DomainTests", ["FastableCore", "ControllerDomain"]),
-        tests("StoreTests", ["FastableCore", "ControllerDomain", "ControllerStore", grdb]),
+        tests("StoreTests", ["FastableCore", "ControllerDomain", "ControllerStore", grdb, crypto]),
         tests(
             "ServicesTests",
             [

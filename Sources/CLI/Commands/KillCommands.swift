@@ -30,7 +30,7 @@ struct KillCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "command", abstract: "End a command and everything that it started, gently (the default).",
             discussion: """
-                Example: fastable kill exe_01jc…
+                Example: fastable kill command exe_01jc… (or: fastable kill exe_01jc…)
                 """)
 
         @OptionGroup var common: CommonOptions

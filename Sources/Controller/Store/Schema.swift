@@ -5,13 +5,13 @@ import GRDB
 ///
 /// Every row has `workspace_id`; rows of the platform carry the system workspace's. Moments are milliseconds since
 /// 1970, ids their text. The number of the last step stands in the file's `user_version`.
-enum Schema {
-    struct Migration: Sendable {
-        var number: Int
-        var sql: String
+package enum Schema {
+    package struct Migration: Sendable {
+        package var number: Int
+        package var sql: String
     }
 
-    static let migrations = [
+    package static let migrations = [
         Migration(number: 1, sql: first), Migration(number: 2, sql: lifecycle), Migration(number: 3, sql: events),
         Migration(number: 4, sql: snapshots), Migration(number: 5, sql: killSwitches),
     ]

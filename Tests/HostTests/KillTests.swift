@@ -235,7 +235,7 @@ struct KillTests {
             _ = try await host.exec("p", "true")
             #expect(try await host.request(.POST, "/api/admin/path-b/idle-sweep?minutes=x").status == 400)
             let swept = try await host.request(.POST, "/api/admin/path-b/idle-sweep?minutes=0")
-            #expect(String(decoding: swept.body, as: UTF8.self).contains("\"stopped\":2"), "\(swept.body)")
+            #expect(String(decoding: swept.body, as: UTF8.self).contains("\"suspended\":2"), "\(swept.body)")
         }
     }
 }

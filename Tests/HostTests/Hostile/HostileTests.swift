@@ -34,7 +34,7 @@ struct HostileTests {
                 for _ in 0..<4 where best > Self.mostTimesSlower * idle {
                     best = min(best, try await Self.median(host))
                 }
-                print("\(attack): neighbour's exec p50 \(Self.shown(best)), idle \(Self.shown(idle))")
+                print("\(attack.testDescription): neighbour's exec p50 \(Self.shown(best)), idle \(Self.shown(idle))")
                 #expect(best <= Self.mostTimesSlower * idle)
             }
             try await Self.end(exec, host)

@@ -4,6 +4,6 @@ extension HostileAttack {
         testDescription: "memory bomb",
         script: "while :; do awk 'BEGIN { s = \"0123456789abcdef\"; while (1) s = s s }'; done"
     ) { scene in
-        scene.highest(["memory.failcnt"]) > 0 || scene.highest(["memory.events"], key: "oom_kill") > 0
+        scene.highest(["memory.oom_control", "memory.events"], key: "oom_kill") > 0
     }
 }

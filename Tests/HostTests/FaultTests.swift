@@ -51,7 +51,9 @@ struct FaultTests {
             }
             let pipe = try Pipe(host, direction, sent)
             defer { pipe.process.terminate() }
-            async let second = direction == .output ? Follower(seed: seed).read(all.count, host) : nil
+            let follower = Follower(seed: seed)
+            if direction == .output { try await follower.arrive(host) }
+            async let second = direction == .output ? follower.read(all.count, host) : nil
             let moments = (0..<Self.kills).map { _ in generator.int(1...Self.megabytes * 9 / 10) << 20 }.sorted()
             for moment in moments {
                 try await pipe.hasCome(to: moment)
@@ -81,6 +83,7 @@ struct FaultTests {
             }
             let pipe = try Pipe(host, direction, sent)
             defer { pipe.process.terminate() }
+            try await host.tool("fs.write", ["project": "p", "path": "gate", "content": ""])
             try await pipe.hasCome(to: 5 << 20)
             #expect(pipe.process.isRunning)
             if isController {
@@ -136,7 +139,10 @@ struct FaultTests {
             errors = host.directory.appending(path: "errors")
             for file in [arrived, errors] { _ = FileManager.default.createFile(atPath: file.path, contents: nil) }
             process.executableURL = host.programs.appending(path: "fastable")
-            process.arguments = ["exec", "-i", "p", "--", direction == .input ? "cat > got" : "cat sent"]
+            process.arguments = [
+                "exec", "-i", "p", "--",
+                direction == .input ? "cat > got" : "until [ -e gate ]; do sleep 0.02; done; cat sent",
+            ]
             process.environment = ProcessInfo.processInfo.environment.merging([
                 "FASTABLE_API_URL": try host.apiURL(), "FASTABLE_TOKEN_FILE": host.controllerState + "/admin.token",
             ]) { $1 }
@@ -180,7 +186,27 @@ struct FaultTests {
     private struct Follower {
         var generator: SeededGenerator
 
+        /// The node has dropped what this follower had a right to.
+        private struct Lost: Error {}
+
         init(seed: UInt64) { generator = SeededGenerator(seed: ~seed) }
+
+        /// Becomes known to the command before that prints: from then on it is waited for.
+        func arrive(_ host: Installation) async throws {
+            try await eventually("the second follower is known") {
+                guard let exec = try await Self.exec(host) else { return false }
+                return try await host.open(Self.path(exec, 0)).status == .ok
+            }
+            try await host.tool("fs.write", ["project": "p", "path": "gate", "content": ""])
+        }
+
+        private static func exec(_ host: Installation) async throws -> String? {
+            try await host.tool("shell.list", ["project": "p"])["execs"]?.array?.first?["execId"]?.string
+        }
+
+        private static func path(_ exec: String, _ offset: Int) -> String {
+            "/api/execs/\(exec)/output?stream=stdout&follow=true&follower=second&offset=\(offset)"
+        }
 
         func read(_ count: Int, _ host: Installation) async throws -> Data {
             var generator = generator
@@ -189,14 +215,13 @@ struct FaultTests {
             while bytes.count < count {
                 try Task.checkCancellation()
                 do {
-                    if exec == nil {
-                        exec = try await host.tool("shell.list", ["project": "p"])["execs"]?.array?.first?["execId"]?
-                            .string
-                    }
+                    if exec == nil { exec = try await Self.exec(host) }
                     guard let exec else { continue }
                     try await read(exec, most: generator.int(1...8) << 20, host, into: &bytes)
+                } catch let lost as Lost {
+                    throw lost
                 } catch {
-                    // The daemons are killed again and again; bytes that were not kept show as wrong ones.
+                    // The daemons are killed again and again.
                     try await Task.sleep(for: .milliseconds(50))
                 }
             }
@@ -204,11 +229,9 @@ struct FaultTests {
         }
 
         private func read(_ exec: String, most: Int, _ host: Installation, into bytes: inout Data) async throws {
-            let response = try await host.open(
-                "/api/execs/\(exec)/output?stream=stdout&follow=true&follower=second&offset=\(bytes.count)")
+            let response = try await host.open(Self.path(exec, bytes.count))
             guard response.status == .ok else { throw FastableError(.unavailable, "\(response.status)") }
-            let first = response.headers.first(name: "X-Fastable-Offset")
-            try #require(first == "\(bytes.count)", "bytes were dropped")
+            guard response.headers.first(name: "X-Fastable-Offset") == "\(bytes.count)" else { throw Lost() }
             let end = bytes.count + most
             for try await part in response.body {
                 bytes.append(contentsOf: part.readableBytesView)

@@ -29,8 +29,7 @@ public final class MuxConnection: Sendable {
         return MuxConnection(core: core, channel: channel)
     }
 
-    /// Runs until the link is over; `accept` is called in a task of its own for every stream that the peer opens, on the channel's
-    /// event loop: what computes for long or blocks belongs elsewhere.
+    /// Runs until the link is over; `accept` is called in a task of its own for every stream that the peer opens.
     ///
     /// When the link ends, these tasks are cancelled and awaited, but not longer than `Limits.linkHandlersEndSeconds`: one that is
     /// stuck must not keep a node from dialling again. `handlerCount` tells what is left then; it ends by itself or never.
@@ -41,8 +40,8 @@ public final class MuxConnection: Sendable {
         let handlersEnded = channel.eventLoop.makePromise(of: Void.self)
         await withTaskCancellationHandler {
             // Not a child task: nobody could leave without it. It ends with the link, as far as the handlers let it.
-            Task(executorPreference: LoopExecutor.on(channel.eventLoop)) {
-                await self.serve(accept)
+            Task {
+                await serve(accept)
                 handlersEnded.succeed()
             }
             try? await channel.closeFuture.get()

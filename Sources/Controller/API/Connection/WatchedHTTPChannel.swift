@@ -1,4 +1,3 @@
-import FastableWire
 import HummingbirdCore
 import Logging
 import NIOCore
@@ -30,9 +29,7 @@ struct WatchedHTTPChannel: ServerChildChannel, HTTPChannelHandler {
 
     func handle(value: Value, logger: Logger) async {
         await ConnectionWatch.$current.withValue(value.watch) {
-            await withTaskExecutorPreference(LoopExecutor.on(value.channel.eventLoop)) {
-                await base.handle(value: value.base, logger: logger)
-            }
+            await base.handle(value: value.base, logger: logger)
         }
     }
 }

@@ -77,6 +77,9 @@ import Testing
         #expect(!book.isBehind(one, Self.state(held.version)))
         book.lift(held.held.id, concerned: [one], now: 1)
         #expect(book.isBehind(one, Self.state(held.version)))
+        // A node without the project may get it later.
+        let project = try book.engage(Self.record(.project(ProjectID()), holds: true, awaited: []), now: 1)
+        #expect(book.isBehind(two, Self.state(project.version - 1)) && !book.isBehind(two, Self.state(project.version)))
     }
 
     @Test func workspacesCannotTakeAllTheRoom() throws {

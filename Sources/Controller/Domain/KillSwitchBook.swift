@@ -38,6 +38,8 @@ public struct KillSwitchBook: Sendable, Equatable {
     private var records: [KillSwitchID: KillSwitchRecord]
     /// The oldest version that each node may have.
     private var due: [NodeID: UInt64] = [:]
+    /// The same for all: a node may get a project of the scope at any time, and with it what the switch asks.
+    private var dueEverywhere: UInt64 = 0
 
     public init(_ stored: [KillSwitchRecord], now: UInt64) {
         records = Dictionary(stored.map { ($0.held.id, $0) }) { first, _ in first }
@@ -53,14 +55,16 @@ public struct KillSwitchBook: Sendable, Equatable {
         try checkRoom(for: record)
         var record = record
         record.version = raise(now, for: record.awaited)
+        if record.held.scope.kind != .node { dueEverywhere = version }
         records[record.held.id] = record
         return record
     }
 
     /// Takes a switch out; `concerned` must hear of it.
     public mutating func lift(_ id: KillSwitchID, concerned: [NodeID], now: UInt64) {
-        guard records.removeValue(forKey: id) != nil else { return }
+        guard let lifted = records.removeValue(forKey: id) else { return }
         _ = raise(now, for: concerned)
+        if lifted.held.scope.kind != .node { dueEverywhere = version }
     }
 
     /// What a node says of itself. Gives the records that it has changed; one that is over is no longer in the book.
@@ -132,7 +136,9 @@ public struct KillSwitchBook: Sendable, Equatable {
     }
 
     /// Whether a node has to be sent the set again.
-    public func isBehind(_ node: NodeID, _ state: NodeSwitchState) -> Bool { state.version < due[node] ?? 0 }
+    public func isBehind(_ node: NodeID, _ state: NodeSwitchState) -> Bool {
+        state.version < max(due[node] ?? 0, dueEverywhere)
+    }
 
     /// The switch because of which a project may start nothing.
     public func refusal(of project: ProjectID, in workspace: WorkspaceID, on node: NodeID?) -> KillSwitch? {

@@ -38,7 +38,8 @@ public struct LocalSwitchWatch: Service {
 
     private func take() async {
         let held = file.current
-        await sandboxes.apply(local: held)
+        // Whoever waits then cuts the networks itself.
+        guard await sandboxes.apply(local: held) else { return }
         do { try file.noteTaken(held) } catch {
             logger.error("The kill switch is in force, but that cannot be told.", metadata: ["error": "\(error)"])
         }

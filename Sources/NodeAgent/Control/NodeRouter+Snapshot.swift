@@ -2,6 +2,7 @@ import FastableCore
 import FastableWire
 import NIOCore
 import NodeFiles
+import NodeLinux
 import NodeSandbox
 
 /// Whole workspaces: archives for the controller, copies on this node.
@@ -80,13 +81,17 @@ extension NodeRouter {
 
     func listCheckpoints(_ call: NodeCall) async throws {
         try await call.answer { (project: ProjectReference) in
-            CheckpointListResult(checkpoints: try await sandboxes.volume(of: project.project).checkpoints.list())
+            let checkpoints = try await sandboxes.volume(of: project.project).checkpoints
+            return CheckpointListResult(checkpoints: try await BlockingPool.shared.run { try checkpoints.list() })
         }
     }
 
     func removeCheckpoint(_ call: NodeCall) async throws {
         try await call.answer { (request: FileCall<CheckpointReference>) in
-            try await sandboxes.volume(of: request.project).checkpoints.remove(request.arguments.id)
+            let checkpoints = try await sandboxes.volume(of: request.project).checkpoints
+            let id = request.arguments.id
+            // A whole tree may go.
+            try await BlockingPool.shared.run { try checkpoints.remove(id) }
             return Empty()
         }
     }

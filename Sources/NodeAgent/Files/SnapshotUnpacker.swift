@@ -43,7 +43,8 @@ struct SnapshotUnpacker: ~Copyable {
     private mutating func begin(_ entry: TarEntry) throws {
         entries += 1
         guard entries <= Limits.snapshotEntries else { throw Self.damaged }
-        contentBytes += entry.size
+        // Sizes are anybody's: a sum that was not announced is refused at the end, whatever it is.
+        contentBytes &+= entry.size
         var entry = entry
         if entry.kind == .directory, entry.path.last == UInt8(ascii: "/") { entry.path.removeLast() }
         self.entry = entry

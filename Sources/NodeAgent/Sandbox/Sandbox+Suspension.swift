@@ -89,6 +89,7 @@ extension Sandbox {
     /// Whoever waits for its end is told what became of it.
     func beginResume(_ id: ContainerID) {
         watchDeadline()
+        activity.isWoken()
         resuming = Task { try await resume(id) }
     }
 

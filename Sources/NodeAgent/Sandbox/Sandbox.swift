@@ -172,6 +172,8 @@ actor Sandbox {
         do {
             // What is left of the last incarnation goes first, also when it took too long.
             await removal?.value
+            // Another start may be under way by now.
+            try Task.checkCancellation()
             try await host.clearRemains(of: slot)
             let began = ContinuousClock.now
             let running = try await bringUp(id, spec)

@@ -58,7 +58,8 @@ final class ArchiveCheck: Sendable {
                     try reader.feed(part) { event in
                         guard case .entry(let entry) = event else { return }
                         found.entries += 1
-                        found.contentBytes += entry.size
+                        // Sizes are anybody's: a sum that was not announced is refused, whatever it is.
+                        found.contentBytes &+= entry.size
                     }
                     state.reader = reader
                     state.found = found

@@ -54,7 +54,9 @@ final class SpoolFile: Sendable {
     func restart(at start: UInt64) {
         state.withLock { state in
             if let file = state.opened.take() { close(file) }
-            unlink(path(state.start))
+            // Under its new name from now on, and empty: the next daemon must not take it for one without a beginning.
+            let old = path(state.start)
+            if truncate(old, 0) < 0 || rename(old, path(start)) < 0 { unlink(old) }
             state.start = start
         }
     }

@@ -26,9 +26,10 @@ extension SandboxManager {
         return await settleSwitches(asked: order.asked)
     }
 
-    /// The same for the switch of the host itself.
-    public func apply(local: KillSwitch?) async {
-        guard host.board.local != local else { return }
+    /// The same for the switch of the host itself; `false` when something of it is not in force.
+    @discardableResult
+    public func apply(local: KillSwitch?) async -> Bool {
+        guard host.board.local != local else { return true }
         if let local {
             logger.notice(
                 "the host's kill switch is on",
@@ -37,7 +38,7 @@ extension SandboxManager {
             logger.notice("the host's kill switch is off")
         }
         host.board.change { $0.setLocal(local) }
-        await settleSwitches(asked: local?.id)
+        return await settleSwitches(asked: local?.id).problem == nil
     }
 
     /// Does what the switches that are in force still ask for. Cheap when that is nothing; call every few seconds.
@@ -104,32 +105,41 @@ extension SandboxManager {
     private func end(_ exec: ExecID, of project: ProjectID, by deadline: ContinuousClock.Instant) async -> KillReceipt {
         // First, so that it never starts when it has not yet.
         ended.insert(exec)
-        guard let container = try? await awake(project, toEnd: true) else {
-            return KillReceipt(project: project, container: nil, exec: exec, execs: 0, effect: .ended)
+        let late = KillReceipt(project: project, container: nil, exec: exec, execs: 0, effect: .unconfirmed)
+        let (answers, answer) = AsyncStream.makeStream(of: KillReceipt.self)
+        // It goes on when its time is over: nobody can hurry a container that wakes.
+        Task { answer.yield(await endAwake(exec, of: project)) }
+        let limit = Task {
+            try? await Task.sleep(until: deadline, clock: .continuous)
+            answer.yield(late)
         }
-        let isRunning = (try? await container.execs.status(exec).running) ?? false
-        let hasEnded = await withTaskGroup(of: Bool.self) { group in
-            group.addTask {
-                do {
-                    try await container.execs.kill(exec, signal: 9)
-                    return true
-                } catch let error as FastableError {
-                    // Nothing of it is there, or all of its container is gone.
-                    return error.code == .notFound || error.code == .gone
-                } catch {
-                    return false
+        defer {
+            limit.cancel()
+            answer.finish()
+        }
+        return await answers.first { _ in true } ?? late
+    }
+
+    /// A container that sleeps has to be woken for it, which takes its time.
+    private func endAwake(_ exec: ExecID, of project: ProjectID) async -> KillReceipt {
+        var receipt = KillReceipt(project: project, container: nil, exec: exec, execs: 0, effect: .ended)
+        do {
+            guard let container = try await awake(project, toEnd: true) else {
+                // Of a container that failed, processes may be left.
+                if let last = await sandboxes[project]?.lastContainer, !host.cgroups.isEmpty(host.group(last)) {
+                    receipt.effect = .unconfirmed
                 }
+                return receipt
             }
-            group.addTask {
-                try? await Task.sleep(until: deadline, clock: .continuous)
-                return false
-            }
-            defer { group.cancelAll() }
-            return await group.next() ?? false
+            receipt.container = container.id
+            receipt.execs = ((try? await container.execs.status(exec).running) ?? false) ? 1 : 0
+            try await container.execs.kill(exec, signal: 9)
+        } catch {
+            // Nothing of it is there, or all of its container is gone.
+            let code = (error as? FastableError)?.code
+            if code != .notFound, code != .gone { receipt.effect = .unconfirmed }
         }
-        return KillReceipt(
-            project: project, container: container.id, exec: exec, execs: isRunning ? 1 : 0,
-            effect: hasEnded ? .ended : .unconfirmed)
+        return receipt
     }
 
     /// Cuts and opens networks, and tells what the switch that was asked for has reached.

@@ -62,6 +62,9 @@ package final class ProjectActivity: Sendable {
         }
     }
 
+    /// Somebody needs it: that it was suspended for long is no reason any more to stop it.
+    func isWoken() { state.withLock { $0.phase = .other } }
+
     /// There is no container, or none that could be told to do anything.
     func ended() {
         state.withLock { state in

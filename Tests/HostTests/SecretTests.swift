@@ -55,7 +55,7 @@ struct SecretTests {
                 i=0; while [ $i -lt 80 ]; do
                 printf %s "\(filler)${TOKEN%?????????????}"; sleep 0.05
                 printf '%s\\n' "${TOKEN#\(String(repeating: "?", count: value.utf8.count - 13))}"; i=$((i+1))
-                [ $i = 60 ] && until [ -e gate ]; do sleep 0.05; done; done
+                if [ $i = 60 ]; then until [ -e gate ]; do sleep 0.05; done; fi; done
                 """
             let started = try await host.tool(
                 "shell.exec",

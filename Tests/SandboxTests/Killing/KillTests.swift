@@ -1,5 +1,5 @@
 import FastableCore
-import FoundationEssentials
+import Foundation
 import Glibc
 import NodeLinux
 import NodeSandbox
@@ -21,8 +21,14 @@ extension ContainerTests {
             let session = try await node.start(
                 spec, "(setsid sh -c '(sleep 1001 &) ; sleep 1002 &' &) ; echo up; sleep 1003")
             let pid = try node.pid(spec)
-            try await eventually("all of it runs") { descendants(of: pid).count >= 5 }
+            try await eventually("all of it runs") {
+                descendants(of: pid).count { program($0).hasPrefix("sleep") } == 3
+            }
             return session
+        }
+
+        private static func program(_ pid: Int32) -> String {
+            (try? String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8)) ?? ""
         }
 
         /// Processes in the same pid namespace, by the host's own list.

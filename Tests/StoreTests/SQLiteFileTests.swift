@@ -92,7 +92,7 @@ import Testing
         }
     }
 
-    /// A database of the release before has no settings of lifecycles.
+    /// A database of the first release has none of what came later.
     @Test func aDatabaseOfTheFirstVersionIsTakenOver() async throws {
         try await withStore { fixture in
             let project = try await fixture.add("demo")
@@ -101,6 +101,11 @@ import Testing
             try change(
                 path,
                 """
+                DROP TABLE kill_switches;
+                DROP TABLE snapshots;
+                DROP TABLE webhooks;
+                DROP TABLE node_journals;
+                DROP TABLE events;
                 DROP INDEX projects_lifecycle_unsent;
                 ALTER TABLE projects DROP COLUMN lifecycle;
                 ALTER TABLE projects DROP COLUMN lifecycle_revision;

@@ -119,7 +119,8 @@ extension ContainerTests {
                 try AtomicFile.write(file, Array(try JSON.encode(stored)))
                 try await node.restart()
                 _ = session
-                #expect(Self.link("/proc/\(pid)/ns/pid") == nil, "the container lives")
+                // The kernel takes a moment for what was killed.
+                try await eventually("the container has ended") { Self.link("/proc/\(pid)/ns/pid") == nil }
                 #expect(node.manager.switchState.pending.isEmpty && node.manager.switchState.version == 5)
                 await expectFailure(.unavailable) { _ = try await node.manager.ensure(spec) }
                 // An older set does not lift it, over a restart either.

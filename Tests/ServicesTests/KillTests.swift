@@ -52,7 +52,7 @@ import Testing
             let answer = try await world.run("admin_kill_all", ["reason": "fire", "hold": true])
             let took = ContinuousClock.now - began
             print("kill of all with a node that hangs and one that is away: answered after \(took)")
-            #expect(took < .milliseconds(Limits.killAnswerMilliseconds + 10_000), "and not until the node answers")
+            #expect(took < .milliseconds(Limits.killAnswerMilliseconds + 3000))
             #expect(Self.names(answer, "acknowledged") == ["node-1"])
             #expect(Set(Self.names(answer, "missing")) == ["node-2", "node-3"])
             #expect(answer["containers"]?.integer == 3 && answer["execs"]?.integer == 6)

@@ -132,7 +132,7 @@ struct AdminOperations: Sendable {
             "admin_idle_sweep",
             .init(
                 "Put idle containers to rest",
-                "Asks every node to suspend or stop the containers that nobody has used for `minutes`. Containers that run a "
+                "Asks every node to suspend the containers that nobody has used for `minutes`. Containers that run a "
                     + "command go on."),
             scope: .admin, annotations: .writing(idempotent: true), input: SweepInput.self,
             accepts: .input([

@@ -51,8 +51,21 @@ func module(
     .target(name: name, dependencies: dependencies, path: path, exclude: excluding, swiftSettings: settings)
 }
 
+/// With the Swift runtime in it: a host that runs it needs no toolchain, and a command of the CLI does not load 20 libraries first.
 func program(_ name: String, _ path: String, _ dependencies: [Target.Dependency]) -> Target {
-    .executableTarget(name: name, dependencies: dependencies, path: path, swiftSettings: swiftSettings)
+    .executableTarget(
+        name: name, dependencies: dependencies, path: path, swiftSettings: swiftSettings,
+        linkerSettings: [
+            // What nobody looks up by its name at run time may go. The toolchain's own linker is ten times as fast as the other one,
+            // and lays a program out so that less of it is in memory.
+            .unsafeFlags(
+                ["-static-stdlib", "-use-ld=lld", "-Xlinker", "--no-export-dynamic"], .when(platforms: [.linux])),
+            // What libraries of Foundation name themselves only to who compiles against the static ones.
+            .linkedLibrary("CoreFoundation", .when(platforms: [.linux])),
+            .linkedLibrary("_FoundationICU", .when(platforms: [.linux])),
+            .linkedLibrary("_FoundationCShims", .when(platforms: [.linux])),
+            .linkedLibrary("_FoundationCollections", .when(platforms: [.linux])),
+        ])
 }
 
 /// A test target; what all of them share stands in `TestSupport`.
@@ -69,6 +82,8 @@ let package = Package(
         .executable(name: "fastable-node", targets: ["fastable-node"]),
         .executable(name: "fastable", targets: ["fastable"]),
         .executable(name: "fastable-init", targets: ["fastable-init"]),
+        // For tests only.
+        .library(name: "SetClock", type: .dynamic, targets: ["SetClock"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -171,6 +186,8 @@ let package = Package(
 
         // One test target per module, and three for the whole.
         module("TestSupport", "Tests/TestSupport", ["FastableCore", logging, nioCore, nioPosix, nioHTTP1]),
+        // A time of day that the tests can set, for `LD_PRELOAD`.
+        .target(name: "SetClock", path: "Tests/SetClock", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
         // `fastable-init` in a simulated kernel: its own sources, by a link, with other system calls.
         module(
             "SimulatedInit", "Tests/SimulatedInit", ["CLinux"], excluding: ["Init/Program.swift"],
@@ -212,12 +229,13 @@ let package = Package(
             "SandboxTests", ["FastableCore", "NodeLinux", "NodeFiles", "NodeSandbox", nioCore, nioPosix, logging]),
         tests(
             "InitTests",
-            ["FastableCore", "FastableWire", "NodeLinux", "NodeSandbox", "CLinux", nioCore, nioPosix]),
+            ["FastableCore", "FastableWire", "NodeLinux", "NodeSandbox", "SimulatedInit", "CLinux", nioCore, nioPosix]),
         tests(
             "CLITests",
             [
                 "FastableCore", "FastableWire", "FastableIdentity", "ControllerStore",
-                "ControllerFleet", "ControllerServices", "ControllerAPI", "NodeControl", nioCore, nioFoundation,
+                "ControllerFleet", "ControllerServices", "ControllerAPI", "NodeControl", nioCore, nioPosix,
+                nioFoundation,
             ]),
         tests(
             "IntegrationTests",

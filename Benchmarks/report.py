@@ -25,6 +25,8 @@ def median(samples):
 
 
 NO_DOCKER = "not measured: no Docker engine"
+# Percentiles of fewer are the slowest run under another name.
+FEW_RUNS = 20
 
 
 class Report:
@@ -42,15 +44,20 @@ class Report:
         return {True: "reached", False: "**not reached**", None: "not measured"}[reached]
 
     def table(self, title, rows, note=""):
-        lines = ["| case | p50 | p90 | p99 | max | runs |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+        few = any(samples is not None and len(samples) < FEW_RUNS for _, samples in rows)
+        head = ["median", "slowest", "fastest"] if few else ["p50", "p90", "p99", "max"]
+        cells = []
         for name, samples in rows:
             if samples is None:
-                lines.append(f"| {name} | {NO_DOCKER} | | | | |")
+                cells.append([name, NO_DOCKER] + [""] * len(head))
                 continue
-            cells = [percentile(samples, share) for share in (0.5, 0.9, 0.99)] + [samples[-1]]
-            lines.append(f"| {name} | " + " | ".join(f"{cell:.2f} ms" for cell in cells) + f" | {len(samples)} |")
-            print(f"  {name}: p50 {cells[0]:.2f} ms, p99 {cells[2]:.2f} ms", flush=True)
-        self.plain(title, "\n".join(lines + (["", note] if note else [])), quiet=True)
+            figures = (
+                [median(samples), samples[-1], samples[0]] if few
+                else [percentile(samples, share) for share in (0.5, 0.9, 0.99)] + [samples[-1]])
+            cells.append([name] + [f"{figure:.2f} ms" for figure in figures] + [len(samples)])
+            print(f"  {name}: " + ", ".join(f"{word} {figure:.2f} ms" for word, figure in zip(head, figures)), flush=True)
+        text = self.grid(["case", *head, "runs"], cells)
+        self.plain(title, f"{text}\n\n{note}" if note else text, quiet=True)
 
     def plain(self, title, text, quiet=False):
         if not quiet:

@@ -5,6 +5,8 @@
 export FASTABLE_INSTANCE=${FASTABLE_BENCH_INSTANCE:-bench}
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/common.sh"
 
+# What it measures is not how much a small machine may promise.
+export FASTABLE_CAPACITY_CPU=1000 FASTABLE_CAPACITY_MEMORY=1000 FASTABLE_CAPACITY_PIDS=1000
 export FASTABLE_API_LISTEN=127.0.0.1:0 FASTABLE_NODE_LISTEN=127.0.0.1:0
 scratch=$(mktemp -d)
 export FASTABLE_CLI_CONFIG=$scratch/cli.json

@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 
-from api import DAEMONS, running_container
+from api import DAEMONS, runc_exec, running_container
 from processes import MemoryWatch, Profile, readable, usage
 from report import NO_DOCKER, measure, median
 
@@ -25,8 +25,9 @@ def masked(api):
     assert total == STREAM_BYTES, total
 
 
-def theirs(docker):
-    with subprocess.Popen(["docker", "exec", docker.name, *COMMAND], stdout=subprocess.PIPE) as process:
+def theirs(command):
+    """What a command line prints, read through a pipe."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         total = 0
         while part := process.stdout.read(1 << 20):
             total += len(part)
@@ -45,8 +46,10 @@ def bench_stream(api, docker, report, repeats=7):
     rows.append(("Fastable, REST frames, lines of a log, a secret masked", measure(lambda: masked(api), repeats, 1)))
     peer = None
     if docker.name:
-        peer = measure(lambda: theirs(docker), repeats, 1)
+        peer = measure(lambda: theirs(["docker", "exec", docker.name, *COMMAND]), repeats, 1)
         rows.append(("`docker exec`", peer))
+    container, _ = running_container()
+    rows.append(("`runc exec`", measure(lambda: theirs(runc_exec(container, "/usr/bin/head", *COMMAND[1:])), repeats, 1)))
     cells = [
         [name, f"{rate(part):.0f} MB/s", f"{rate(part[-1:]):.0f} MB/s", f"{rate(part[:1]):.0f} MB/s", len(part)]
         for name, part in rows]

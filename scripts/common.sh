@@ -113,12 +113,13 @@ stop_daemon() {
     while [ -e "/proc/$pid" ]; do
         sleep 0.1
         waited=$((waited + 1))
-        if [ "$waited" = 300 ]; then
-            echo "$name did not stop within 30 s; killing it" >&2
+        # A daemon allows itself 35 s.
+        if [ "$waited" = 400 ]; then
+            echo "$name did not stop within 40 s; killing it" >&2
             plainly kill -KILL "$pid"
         fi
         # One that nobody reaps is as good as gone.
-        [ "$waited" -lt 400 ] || break
+        [ "$waited" -lt 500 ] || break
     done
     plainly rm -f "$pid_file"
 }

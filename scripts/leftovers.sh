@@ -1,6 +1,23 @@
 #!/usr/bin/env bash
-# Fails and says what, when something of this instance is still on the host: processes, mounts, links, rules, cgroups.
+# Fails and says what, when something of this instance is still on the host: processes, mounts, links, rules, cgroups. With
+# `--data`, after `make clean-data`, its state and its lease of addresses must be gone too. The lease names its network interfaces,
+# so who looks after that gives them (`--links "$(scripts/leftovers.sh --print-links)"`, before).
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+leases() { as_root grep -ls "\"instance\" : \"$instance\"" /var/lib/fastable/blocks/[0-9]* || true; }
+
+# The interfaces of the leased blocks, each with its number: the next instance may get the same names.
+links() {
+    local lease
+    for lease in $(leases); do
+        ip -o link show | sed -n "s/^\([0-9]*\): \($(printf 'fb%02x-' "$(basename "$lease")")[^:@]*\).*/\2=\1/p"
+    done
+}
+
+if [ "${1:-}" = --print-links ]; then
+    links
+    exit
+fi
 
 left=0
 report() { [ -z "$2" ] || { echo "left behind: $1:"; echo "$2"; left=1; } >&2; }
@@ -10,8 +27,18 @@ report "nft tables" "$(as_root nft list tables | grep -E "fastable_${instance//-
 report cgroups "$(find /sys/fs/cgroup -maxdepth 3 -type d -name "fastable-$instance" 2>/dev/null || true)"
 report processes "$(pgrep -af -- "--instance $instance( |\$)" | grep -v leftovers || true)"
 report "run directory" "$(as_root find "$node_run/containers" -mindepth 1 -maxdepth 1 2>/dev/null || true)"
-# The lease of addresses, which stays with the data, names the instance's interfaces.
-for lease in $(as_root grep -ls "\"instance\" : \"$instance\"" /var/lib/fastable/blocks/[0-9]* || true); do
-    report "network interfaces" "$(ip -o link show | grep -F "$(printf ' fb%02x-' "$(basename "$lease")")" || true)"
-done
+report "network interfaces" "$(links)"
+
+if [ "${1:-}" = --data ]; then
+    shift
+    report lease "$(leases)"
+    for directory in "/var/lib/fastable/$instance" "$node_run" "${controller_state%/controller}"; do
+        report "state directory" "$(as_root find "$directory" -maxdepth 0 2>/dev/null || true)"
+    done
+fi
+if [ "${1:-}" = --links ]; then
+    for link in $2; do
+        [ "$(cat "/sys/class/net/${link%=*}/ifindex" 2>/dev/null)" != "${link#*=}" ] || report "network interfaces" "$link"
+    done
+fi
 exit "$left"

@@ -15,7 +15,9 @@ finish() {
         echo "--- controller log"; tail -30 "$controller_state/controller.log" || true
         echo "--- node log"; as_root tail -30 "$node_state/node.log" || true
     fi
+    links=$("$repository/scripts/leftovers.sh" --print-links) || true
     make -s -C "$repository" clean-data || status=1
+    if "$repository/scripts/leftovers.sh" --data --links "$links"; then echo "ok: clean-data leaves nothing at all"; else status=1; fi
     rm -rf "$scratch"
     exit "$status"
 }

@@ -42,7 +42,7 @@ wait_for() {
     until "$@" >/dev/null 2>&1; do
         sleep 0.1
         tries=$((tries + 1))
-        if ! running_pid "$pid_file" "$program" >/dev/null || [ "$tries" = 300 ]; then
+        if ! running_pid "$pid_file" "$program" >/dev/null || [ "$tries" = 1200 ]; then
             plainly tail -5 "$log" >&2
             fail "$what did not start; its log is $log"
         fi
@@ -73,7 +73,7 @@ start_node() {
         as_root setsid --fork sh -c 'log=$1; echo $$ >"$2"; shift 2; exec "$@" >>"$log" 2>&1 </dev/null' sh \
             "$node_log" "$node_pid" "$binaries/fastable-node" "${node_options[@]}"
         local tries=0
-        until running_pid "$node_pid" "$binaries/fastable-node" >/dev/null || [ "$tries" = 50 ]; do
+        until running_pid "$node_pid" "$binaries/fastable-node" >/dev/null || [ "$tries" = 600 ]; do
             sleep 0.1
             tries=$((tries + 1))
         done

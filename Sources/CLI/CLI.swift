@@ -39,7 +39,8 @@ struct CLI: AsyncParsableCommand {
             CommandGroup(
                 name: "Operate it",
                 subcommands: [
-                    NodeCommand.self, ImageCommand.self, TokenCommand.self, WebhookCommand.self, AuditCommand.self,
+                    NodeCommand.self, ImageCommand.self, WorkspaceCommand.self, TokenCommand.self, WebhookCommand.self,
+                    AuditCommand.self,
                     AdminCommand.self,
                 ]),
         ])

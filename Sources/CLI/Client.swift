@@ -34,17 +34,47 @@ struct Client {
             redirectConfiguration: .disallow, timeout: .init(connect: .seconds(10), read: nil))
         configuration.connectionPool.retryConnectionEstablishment = false
         configuration.httpVersion = .http1Only
+        configuration.http1_1ConnectionDebugInitializer = { VanishedController.watch($0) }
         return HTTPClient(eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: configuration)
     }()
 
     /// Runs one operation and gives its answer as JSON.
-    func run(_ operation: String, _ input: JSONValue) async throws -> Data {
+    func run(_ operation: String, _ input: JSONValue, key: String? = nil) async throws -> Data {
         var request = self.request(.POST, "/api/tools/\(operation)")
         request.headers.add(name: "content-type", value: "application/json")
+        if let key {
+            request.headers.add(name: "idempotency-key", value: key)
+            request.headers.add(name: "idempotency-seconds", value: "\(Client.keySeconds)")
+        }
         request.body = .bytes(ByteBuffer(data: try JSON.encode(input)))
         let response = try await send(request, timeout: .seconds(Int64(Limits.execTimeoutLongestSeconds) + 60))
         return try await Client.body(of: response)
     }
+
+    /// Runs one operation exactly once, although its answer may get lost: it is asked for again under the same key, also of the next
+    /// controller, until it is known how it ended.
+    func runOnce(_ operation: String, _ input: JSONValue) async throws -> Data {
+        let key = UUID().uuidString.lowercased()
+        var attempts = OnceAttempts()
+        while true {
+            do {
+                return try await run(operation, input, key: key)
+            } catch let error as FastableError where Client.hasNoRoomForKey(error) {
+                return try await run(operation, input)
+            } catch let error as FastableError {
+                guard let pause = attempts.pause(after: error, now: .now) else { throw error }
+                try await Task.sleep(for: pause)
+            }
+        }
+    }
+
+    /// Nothing has begun under it.
+    private static func hasNoRoomForKey(_ error: FastableError) -> Bool {
+        error.code == .limit && error.details["field"] == .string("Idempotency-Key")
+    }
+
+    /// As long as an answer may take, and the time for which it is asked for again.
+    private static let keySeconds = Limits.execTimeoutLongestSeconds + 300
 
     /// Runs one operation and reads its answer as a value.
     func run<Value: Decodable>(_ operation: String, _ input: JSONValue, as type: Value.Type) async throws -> Value {
@@ -95,6 +125,10 @@ struct Client {
             throw error
         } catch let error as HTTPClientError where error == .remoteConnectionClosed {
             throw Client.lost(error)
+        } catch let error as IOError where [ECONNRESET, EPIPE, ETIMEDOUT].contains(error.errnoCode) {
+            throw Client.lost(error)
+        } catch let error as HTTPClientError where error == .bodyLengthMismatch {
+            throw FastableError(.conflict, "The file changed while it was read, and was not taken. Try again.")
         } catch let error as HTTPClientError where error == .deadlineExceeded {
             throw FastableError(.timeout, "The controller at \(url) did not answer in time. Try again.")
         } catch is CancellationError {
@@ -105,13 +139,19 @@ struct Client {
                 context: "\(error)")
         }
         guard !(200..<300).contains(response.status.code) else { return response }
-        throw Client.problem(ByteBuffer(data: try await Client.body(of: response)), at: url)
+        throw Client.problem(response.status, ByteBuffer(data: try await Client.body(of: response)), at: url)
     }
 
     /// The error that an answer's body tells.
-    static func problem(_ body: ByteBuffer, at url: String) -> FastableError {
-        (try? JSON.decode(Problem.self, from: Data(buffer: body)).error)
-            ?? FastableError(.internal, "What answers at \(url) is no Fastable controller.")
+    static func problem(_ status: HTTPResponseStatus, _ body: ByteBuffer, at url: String) -> FastableError {
+        if let told = try? JSON.decode(Problem.self, from: Data(buffer: body)).error { return told }
+        // What a proxy says while the controller behind it is away.
+        if [.badGateway, .serviceUnavailable, .gatewayTimeout].contains(status) {
+            return FastableError(
+                .unavailable,
+                "No controller answers behind \(url) at the moment (\(status.code) \(status.reasonPhrase)). Try again.")
+        }
+        return FastableError(.internal, "What answers at \(url) is no Fastable controller.")
     }
 
     /// The whole body of an answer.
@@ -130,7 +170,7 @@ struct Client {
         if let known = cause as? FastableError { return known }
         return FastableError(
             .unavailable, "The connection to the controller was lost before its answer was complete. Try again.",
-            context: "\(cause)")
+            context: "\(cause)", details: ["isAnswerLost": true])
     }
 
     private static let answerBytes = 64 * 1024 * 1024

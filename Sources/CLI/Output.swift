@@ -35,6 +35,11 @@ enum Output {
     /// Writes all of it. When nobody reads any more (`| head`), the program ends without a word, as SIGPIPE would end it; the
     /// network library has that signal ignored.
     static func bytes(_ data: Data, to file: Int32 = STDOUT_FILENO) throws {
+        guard try isWritten(data, to: file) else { _exit(128 + SIGPIPE) }
+    }
+
+    /// Writes all of it; `false` when nobody reads any more.
+    static func isWritten(_ data: Data, to file: Int32 = STDOUT_FILENO) throws -> Bool {
         var rest = data[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
@@ -44,7 +49,7 @@ enum Output {
                 var waiting = pollfd(fd: file, events: Int16(POLLOUT), revents: 0)
                 _ = poll(&waiting, 1, -1)
             } else if errno == EPIPE {
-                _exit(128 + SIGPIPE)
+                return false
             } else if errno != EINTR {
                 var failure = FastableError.system(errno, cannot: "write the output")
                 // A full disk here is nothing that the controller or a node could mend.
@@ -52,6 +57,7 @@ enum Output {
                 throw failure
             }
         }
+        return true
     }
 
     static func error(_ text: String) { try? bytes(Data("fastable: \(text)\n".utf8), to: STDERR_FILENO) }

@@ -1,10 +1,12 @@
 #define _GNU_SOURCE
+#include "init_protocol.h"
 #include "init_sys.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -50,6 +52,51 @@ int fastable_cgroup_kill(int directory, uint32_t number) {
     int failure = write(fd, "1", 1) == 1 ? 0 : -errno;
     close(fd);
     return failure;
+}
+
+/// Who was signalled already.
+struct signalled {
+    int count;
+    int pids[FASTABLE_INIT_PROCESSES];
+};
+
+/// Ids come anew only when all others have had their turn, so none of them is another process by now.
+static void signal_once(int pid, int signal, struct signalled *done) {
+    // The kernel lists processes of other pid namespaces as 0, which would be the sender's own group; 1 is init.
+    if (pid <= 1 || done->count == FASTABLE_INIT_PROCESSES) return;
+    for (int index = 0; index < done->count; index++)
+        if (done->pids[index] == pid) return;
+    if (kill(pid, signal) == 0) done->pids[done->count++] = pid;
+}
+
+static int signal_listed(int directory, uint32_t number, int signal, struct signalled *done) {
+    struct name name = name_of(number, "/cgroup.procs");
+    int fd = openat(directory, name.text, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return -errno;
+    char text[4096];
+    long size;
+    int pid = 0;
+    while ((size = read(fd, text, sizeof text)) > 0) {
+        for (long at = 0; at < size; at++) {
+            if (text[at] >= '0' && text[at] <= '9') {
+                pid = pid * 10 + (text[at] - '0');
+            } else {
+                signal_once(pid, signal, done);
+                pid = 0;
+            }
+        }
+    }
+    int failure = size < 0 ? -errno : 0;
+    close(fd);
+    return failure;
+}
+
+int fastable_cgroup_signal(int directory, uint32_t number, int signal) {
+    struct signalled done = {.count = 0};
+    int failure = signal_listed(directory, number, signal, &done);
+    // Once more for what was forked meanwhile; nobody gets the signal twice, which some programs take for impatience.
+    if (failure == 0) failure = signal_listed(directory, number, signal, &done);
+    return done.count > 0 ? done.count : failure;
 }
 
 int fastable_cgroup_open_events(int directory, uint32_t number) {

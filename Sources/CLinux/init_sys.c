@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -122,7 +123,12 @@ int fastable_reap(int *by_signal, int *value) {
     return pid;
 }
 
-int fastable_signal_group(int pid, int signal) { return pid <= 1 ? -ESRCH : (int)result(kill(-pid, signal)); }
+int fastable_signal_group(int pid, int signal) {
+    if (pid <= 1) return -ESRCH;
+    int sent = (int)result(kill(-pid, signal));
+    // A command that was started this moment leads no group yet. It hears of it before its program begins.
+    return sent == -ESRCH ? (int)result(kill(pid, signal)) : sent;
+}
 
 int fastable_accept(int listener) {
     int fd = (int)result(accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
@@ -185,6 +191,16 @@ int fastable_terminal(int terminals, uint32_t uid, uint16_t rows, uint16_t colum
 int fastable_terminal_resize(int terminal, uint16_t rows, uint16_t columns) {
     struct winsize size = {.ws_row = rows, .ws_col = columns};
     return (int)result(ioctl(terminal, TIOCSWINSZ, &size));
+}
+
+int fastable_terminal_end(int terminal, int last, uint8_t *character) {
+    struct termios mode;
+    *character = 'D' & 0x1f;
+    // Whoever asks the master is told how the program has set the other side.
+    if (tcgetattr(terminal, &mode) < 0 || !(mode.c_lflag & ICANON)) return 0;
+    if (mode.c_cc[VEOF] != _POSIX_VDISABLE) *character = mode.c_cc[VEOF];
+    bool ends_line = last < 0 || last == '\n' || last == *character || (last == '\r' && (mode.c_iflag & ICRNL) != 0);
+    return ends_line ? 0 : 1;
 }
 
 int fastable_terminal_signal(int terminal, int signal) {

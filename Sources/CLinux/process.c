@@ -66,9 +66,10 @@ static int prepare(const struct fst_spawn_request *request) {
     for (size_t i = 0; i < request->control_group_count; i++) {
         if (write(request->control_groups[i], "0", 1) < 0) return errno;
     }
+    // Its number may be one at which another descriptor is placed.
+    if (request->working_directory >= 0 && fchdir(request->working_directory) < 0) return errno;
     int error = place_descriptors(request);
     if (error != 0) return error;
-    if (request->working_directory >= 0 && fchdir(request->working_directory) < 0) return errno;
     if (request->memory_bytes != 0) {
         struct rlimit limit = {request->memory_bytes, request->memory_bytes};
         if (setrlimit(RLIMIT_DATA, &limit) < 0) return errno;

@@ -5,6 +5,9 @@ extension Init {
     private static let busy: UInt32 = 16
     private static let noProcess: UInt32 = 3
     private static let badDescriptor: CInt = 9
+    private static let noEntry: CInt = 2
+    private static let noDevice: CInt = 19
+    private static let hangUp: UInt32 = 1
 
     /// Starts the command of a request. `false` when the request itself is malformed.
     func start(_ number: UInt32, _ payload: PayloadReader) -> Bool {
@@ -99,36 +102,60 @@ extension Init {
 
     /// Watches for the end of the last process; `true` when none is left already.
     func watchForEmpty(_ slot: Int) -> Bool {
-        let exec = execs[slot]
-        guard exec.pointee.emptyWatch < 0 else { return false }
-        let events = fastable_cgroup_open_events(cgroup, exec.pointee.number)
-        guard events >= 0 else { return true }
-        exec.pointee.emptyWatch = events
+        execs[slot].pointee.awaitsEmpty = true
         watchEmpty(slot)
-        return exec.pointee.emptyWatch < 0
+        return !execs[slot].pointee.awaitsEmpty
     }
 
-    /// What could not be watched for lack of memory is looked at again soon.
+    /// Looks whether processes are left, and watches for the end of the last one. Want of memory or files says nothing
+    /// about processes: what failed for that is tried again soon.
     func watchEmpty(_ slot: Int) {
         let exec = execs[slot]
-        guard exec.pointee.emptyWatch >= 0, !exec.pointee.isEmptyWatched else { return }
-        let tag = Source.empty.tag(slot: slot, number: exec.pointee.number)
-        let result = fastable_watch(files.epoll, exec.pointee.emptyWatch, FASTABLE_EVENT_PRIORITY, tag)
-        exec.pointee.isEmptyWatched = result == 0
-        if result != 0 { retrySoon() }
+        guard exec.pointee.awaitsEmpty else { return }
+        if exec.pointee.emptyWatch < 0 {
+            let events = fastable_cgroup_open_events(cgroup, exec.pointee.number)
+            if Self.isGone(events) { return emptied(slot) }
+            guard events >= 0 else { return retrySoon() }
+            exec.pointee.emptyWatch = events
+        }
+        if !exec.pointee.isEmptyWatched {
+            let tag = Source.empty.tag(slot: slot, number: exec.pointee.number)
+            let result = fastable_watch(files.epoll, exec.pointee.emptyWatch, FASTABLE_EVENT_PRIORITY, tag)
+            exec.pointee.isEmptyWatched = result == 0
+            if result != 0 { retrySoon() }
+        }
         checkEmpty(slot)
     }
 
     func checkEmpty(_ slot: Int) {
         let exec = execs[slot]
-        guard exec.pointee.emptyWatch >= 0, fastable_cgroup_populated(exec.pointee.emptyWatch) <= 0 else { return }
+        guard exec.pointee.emptyWatch >= 0 else { return }
+        let populated = fastable_cgroup_populated(exec.pointee.emptyWatch)
+        if populated == 0 || Self.isGone(populated) { return emptied(slot) }
+        guard populated < 0 else { return }
+        // Watched on, it would wake the loop without end.
+        exec.pointee.closeEmptyWatch()
+        retrySoon()
+    }
+
+    /// The group itself is no more, and with it all that was in it.
+    private static func isGone(_ result: CInt) -> Bool { result == 0 &- noEntry || result == 0 &- noDevice }
+
+    private func emptied(_ slot: Int) {
+        let exec = execs[slot]
         exec.pointee.stopWatchingForEmpty()
         // Everything has ended before its second deadline.
         if exec.pointee.timedOut { exec.pointee.deadline = .max }
     }
 
     func kill(_ number: UInt32, receipt: UInt32, signal: UInt32) {
-        let error = execs.slot(number: number).map { kill(slot: $0, receipt, signal) } ?? Self.noProcess
+        let one = signal & ~FASTABLE_KILL_EVERYONE
+        let error: UInt32?
+        if one != signal, one != 9, (1...64).contains(one) {
+            error = Self.errno(signalEveryone(number, CInt(one)))
+        } else {
+            error = execs.slot(number: number).map { kill(slot: $0, receipt, one) } ?? Self.noProcess
+        }
         if let error { replies.add(.receipt(stream: number, number: receipt, error: error)) }
     }
 
@@ -137,7 +164,14 @@ extension Init {
         let exec = execs[slot]
         guard signal == 9 else {
             guard exec.pointee.phase == .running, (1...64).contains(signal) else { return Self.noProcess }
-            return Self.errno(signalGroup(slot, CInt(signal)))
+            guard signal == Self.hangUp, exec.pointee.output.pointee.isTerminal else {
+                return Self.errno(signalGroup(slot, CInt(signal)))
+            }
+            // The leader is told, which passes it on to all its jobs, and then whoever is in the foreground. The other way round a
+            // shell would go on with its next command before it hears of it.
+            let result = fastable_signal_group(exec.pointee.pid, CInt(signal))
+            _ = signalGroup(slot, CInt(signal))
+            return Self.errno(result)
         }
         guard exec.pointee.phase != .failed else { return Self.noProcess }
         let killed = killTree(slot)
@@ -152,6 +186,15 @@ extension Init {
         let output = exec.pointee.output.pointee
         if output.isTerminal, !output.ended, fastable_terminal_signal(output.pipe, signal) == 0 { return 0 }
         return fastable_signal_group(exec.pointee.pid, signal)
+    }
+
+    /// Signals every process of a command, wherever it went; its group alone where its cgroup cannot be read.
+    func signalEveryone(_ number: UInt32, _ signal: CInt) -> CInt {
+        if cgroup >= 0, fastable_cgroup_signal(cgroup, number, signal) > 0 { return 0 }
+        guard let slot = execs.slot(number: number), execs[slot].pointee.phase == .running else {
+            return -CInt(Self.noProcess)
+        }
+        return signalGroup(slot, signal)
     }
 
     private static func errno(_ result: CInt) -> UInt32 { UInt32(max(0, 0 &- result)) }

@@ -28,7 +28,9 @@ struct Exec {
     var failedErrno: CInt = 0
     /// The exit or failure was given to the present connection.
     var reported = false
-    /// Watched while a kill waits for the last process: `cgroup.events`.
+    /// A kill waits for the last process.
+    var awaitsEmpty = false
+    /// Watched for that: `cgroup.events`; -1 also while it cannot be opened.
     var emptyWatch: CInt = -1
     var isEmptyWatched = false
     var receipts = (UInt32(0), UInt32(0), UInt32(0), UInt32(0))
@@ -47,7 +49,7 @@ struct Exec {
     var hasEnded: Bool { phase == .failed || phase == .exited }
     /// The exit can be told: all that came before it has been sent, and after a kill nobody is left.
     var exitIsDue: Bool {
-        phase == .exited && !reported && emptyWatch < 0 && output.pointee.settled && error.pointee.settled
+        phase == .exited && !reported && !awaitsEmpty && output.pointee.settled && error.pointee.settled
     }
 
     mutating func end(bySignal: Bool, value: CInt, at now: UInt64) {
@@ -103,6 +105,11 @@ struct Exec {
     }
 
     mutating func stopWatchingForEmpty() {
+        awaitsEmpty = false
+        closeEmptyWatch()
+    }
+
+    mutating func closeEmptyWatch() {
         guard emptyWatch >= 0 else { return }
         _ = fastable_close(emptyWatch)
         emptyWatch = -1

@@ -156,8 +156,8 @@ final class Init {
         let exec = execs[slot]
         exec.pointee.timedOut = true
         exec.pointee.deadline = now &+ UInt64(FASTABLE_INIT_GRACE_MILLISECONDS) * 1_000_000
-        _ = signalGroup(slot, Self.terminate)
-        if watchForEmpty(slot) { exec.pointee.deadline = .max }
+        _ = signalEveryone(exec.pointee.number, Self.terminate)
+        _ = watchForEmpty(slot)
     }
 
     private static let terminate: CInt = 15

@@ -12,13 +12,16 @@ struct InputStream {
     private var reported: UInt64 = 0
     /// Where it ends, once the node has said so.
     private var end: UInt64 = .max
+    /// The command has been told that.
     private var hasEnded = false
+    /// The byte that was passed on last, -1 before the first.
+    private var last: CInt = -1
     /// The command does not read at the moment.
     private(set) var isBlocked = false
     /// Its pipe is watched for room.
     var isWatched = false
 
-    private static let endOfTransmission: UInt8 = 4
+    private static let newline: CInt = 10
 
     private let epoll: CInt
 
@@ -103,22 +106,32 @@ struct InputStream {
         guard passed == taken else { return }
         ring?.free()
         ring = nil
-        if isOpen, passed >= end, !hasEnded { finish() }
+        if isOpen, passed >= end, !hasEnded { tellEnd() }
     }
 
-    private mutating func finish() {
-        hasEnded = true
-        guard isTerminal else { return close() }
+    private mutating func tellEnd() {
+        guard isTerminal else {
+            hasEnded = true
+            return close()
+        }
         // A terminal cannot be closed on one side: the program reads an end of file, as from a keyboard.
-        _ = withUnsafeBytes(of: Self.endOfTransmission) { bytes in
-            bytes.baseAddress.map { fastable_write(pipe, $0, 1) }
+        while isOpen, !isBlocked, !hasEnded {
+            var character: UInt8 = 0
+            let isWithinLine = fastable_terminal_end(pipe, last, &character) > 0
+            let told = withUnsafeBytes(of: character) { bytes in bytes.baseAddress.map { write($0, 1) } ?? 0 }
+            guard told > 0 else { return }
+            last = Self.newline
+            hasEnded = !isWithinLine
         }
     }
 
     /// Bytes that were taken; 0 when the command does not read. One that never will again loses its input.
     private mutating func write(_ start: UnsafeRawPointer, _ count: Int) -> Int {
         let written = fastable_write(pipe, start, count)
-        if written > 0 { return written }
+        if written > 0 {
+            last = CInt(start.load(fromByteOffset: written - 1, as: UInt8.self))
+            return written
+        }
         if written == Int(FASTABLE_AGAIN) { isBlocked = true } else { close() }
         return 0
     }

@@ -68,7 +68,7 @@ extension Init {
     private func tell(_ slot: Int) -> Bool {
         let exec = execs[slot]
         var told = false
-        if exec.pointee.emptyWatch < 0 {
+        if !exec.pointee.awaitsEmpty {
             while let receipt = exec.pointee.takeReceipt() {
                 tell(.receipt(stream: exec.pointee.number, number: receipt, error: 0))
                 told = true

@@ -9,10 +9,11 @@ import NIOCore
 import NIOHTTP1
 import NIOWebSocket
 import Synchronization
+import TestSupport
 import Testing
 
 /// Requests for a WebSocket that do not become one get the answers of any other request.
-@Suite(.timeLimit(.minutes(1))) struct AttachRefusalTests {
+@Suite(.endsInTime) struct AttachRefusalTests {
     private static func request(
         _ path: String = "/api/execs/\(TestBackend.exec)/attach", token: String? = TestBackend.token,
         leaving left: Set<String> = [], adding added: [String] = []
@@ -175,7 +176,7 @@ import Testing
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct AttachTokenTests {
+@Suite(.endsInTime) struct AttachTokenTests {
     /// Pages in browsers cannot set headers.
     @Test func aTokenMayComeAsASubprotocolAndNeverGoesBack() async throws {
         let lines = LogLines()

@@ -7,9 +7,10 @@ import NIOCore
 import NIOHTTP1
 import NIOWebSocket
 import Synchronization
+import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct AttachTests {
+@Suite(.endsInTime) struct AttachTests {
     @Test func outputArrivesByteForByteAndTheResultLast() async throws {
         try await withServer { server in
             server.backend.node.onAttach { command in
@@ -46,7 +47,7 @@ import Testing
             #expect(await client.next() == nil, "the server closes when the goodbye was answered")
             #expect(
                 server.backend.node.attachments == [
-                    .init(offsets: ExecOffsets(stdout: 5, stderr: 7), input: nil, only: nil)
+                    .init(start: .at(ExecOffsets(stdout: 5, stderr: 7)), input: nil, only: nil)
                 ])
         }
     }
@@ -181,7 +182,7 @@ import Testing
     }
 }
 
-@Suite(.serialized, .timeLimit(.minutes(2))) struct AttachPressureTests {
+@Suite(.serialized, .endsInTime) struct AttachPressureTests {
     /// The flood of one attachment stops while its client does not read; another client's goes on.
     @Test func aClientThatDoesNotReadStopsItsOwnAttachmentOnly() async throws {
         try await withServer { server in

@@ -10,7 +10,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct DisconnectTests {
+@Suite(.endsInTime) struct DisconnectTests {
     /// Nobody waits for the answer any more, so the operation must end, whatever the form of the answer is.
     @Test(arguments: ["application/json", "text/event-stream", "application/vnd.fastable.frames"], [false, true])
     func aClientThatGoesAwayCancels(accept: String, prints: Bool) async throws {
@@ -31,11 +31,13 @@ import Testing
             let request = server.toolRequest(
                 "test.flood", #"{"bytes":10000000000,"chunk":262144}"#, accept: "application/vnd.fastable.frames")
             let call = Task {
-                let response = try await server.client.execute(request, timeout: .seconds(60))
+                let response = try await server.client.execute(request, timeout: .minutes(5))
                 var iterator = response.body.makeAsyncIterator()
                 _ = try await iterator.next()
-                try await Task.sleep(for: .seconds(60))
+                server.backend.probe.note("reads")
+                try await Task.sleep(for: .seconds(3600))
             }
+            #expect(await server.backend.probe.saw("reads"))
             try await Task.sleep(for: .milliseconds(300))
             call.cancel()
             var last = -1
@@ -64,7 +66,7 @@ import Testing
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct ExpectTests {
+@Suite(.endsInTime) struct ExpectTests {
     private func head(_ path: String, token: String = TestBackend.token) -> String {
         "PUT \(path) HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(token)\r\nContent-Length: 5\r\n"
             + "Expect: 100-continue\r\n\r\n"
@@ -94,7 +96,7 @@ import Testing
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct HostileHTTPTests {
+@Suite(.endsInTime) struct HostileHTTPTests {
     @Test(arguments: [
         "GARBAGE\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "POST /api/tools HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         "GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
@@ -133,7 +135,7 @@ import Testing
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct ListenTests {
+@Suite(.endsInTime) struct ListenTests {
     @Test(arguments: ["0.0.0.0", "::", "192.168.1.5", "example.com", "127.0.0.1.example.com", "1270.0.0.1", ""])
     func plainHTTPStaysOnThisMachine(host: String) throws {
         var configuration = TestServer.configuration()
@@ -161,6 +163,21 @@ import Testing
             let error = await #expect(throws: FastableError.self) { try await second.run() }
             #expect(error?.code == .unavailable && error?.message.contains("\(server.port)") == true)
             #expect(error?.message.contains("taken") == true)
+        }
+    }
+
+    /// What was accepted and not yet served when the server stops is closed; NIO would end the process for it.
+    @Test(arguments: 0..<5) func aServerStopsWhileConnectionsCome(round: Int) async throws {
+        let connections = Mutex<[RawConnection]>([])
+        try await withServer { server in
+            try await withThrowingTaskGroup(of: RawConnection.self) { group in
+                for _ in 0..<64 { group.addTask { try await RawConnection(port: server.port) } }
+                for try await connection in group { connections.withLock { $0.append(connection) } }
+            }
+        }
+        for connection in connections.withLock({ $0 }) {
+            #expect(try await connection.readsEnd())
+            connection.close()
         }
     }
 

@@ -5,9 +5,10 @@ import FastableCore
 import FoundationEssentials
 import NIOCore
 import NIOHTTP1
+import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct ExecEventTests {
+@Suite(.endsInTime) struct ExecEventTests {
     private let path = "/api/execs/\(TestBackend.exec)/output"
 
     private func request(_ server: TestServer, _ query: String = "", lastEvent: String? = nil) -> HTTPClientRequest {
@@ -89,16 +90,23 @@ import Testing
             _ = try await events(server, "?stream=stderr&offset=7&follow=true")
             _ = try await events(server, "?stdout=3&stderr=4")
             _ = try await events(server, "?stdout=3&stderr=4", lastEvent: "30-40")
+            _ = try await events(server, "?tail=12")
+            // A reader that comes again goes on where it was.
+            _ = try await events(server, "?tail=12", lastEvent: "50-60")
             #expect(
                 server.backend.node.attachments == [
-                    .init(offsets: ExecOffsets(stderr: 7), input: nil, only: .stderr),
-                    .init(offsets: ExecOffsets(stdout: 3, stderr: 4), input: nil, only: nil),
-                    .init(offsets: ExecOffsets(stdout: 30, stderr: 40), input: nil, only: nil),
+                    .init(start: .at(ExecOffsets(stderr: 7)), input: nil, only: .stderr),
+                    .init(start: .at(ExecOffsets(stdout: 3, stderr: 4)), input: nil, only: nil),
+                    .init(start: .at(ExecOffsets(stdout: 30, stderr: 40)), input: nil, only: nil),
+                    .init(start: .last(12), input: nil, only: nil),
+                    .init(start: .at(ExecOffsets(stdout: 50, stderr: 60)), input: nil, only: nil),
                 ])
         }
     }
 
-    @Test(arguments: ["?offset=3", "?follow=false", "?stream=both", "?stdin=append", "?stdout=x"])
+    @Test(arguments: [
+        "?offset=3", "?follow=false", "?stream=both", "?stdin=append", "?stdout=x", "?tail=3&stdout=1", "?tail=-1",
+    ])
     func queriesThatMakeNoSenseAreRefused(query: String) async throws {
         try await withServer { server in
             let answer = try await server.send(request(server, query))
@@ -121,7 +129,7 @@ import Testing
                 try await command.print(ByteBuffer(bytes: Array("ab".utf8) + [0xe2, 0x82]))
                 await command.waitForReset()
             }
-            let response = try await server.client.execute(request(server), timeout: .seconds(30))
+            let response = try await server.client.execute(request(server), timeout: .minutes(5))
             var reader = EventReader()
             for try await part in response.body {
                 reader.append(part.readableBytesView)
@@ -144,7 +152,7 @@ import Testing
                 server.backend.probe.note("gone")
             }
             let reading = Task {
-                let response = try await server.client.execute(request(server), timeout: .seconds(30))
+                let response = try await server.client.execute(request(server), timeout: .minutes(5))
                 var reader = EventReader()
                 for try await part in response.body {
                     reader.append(part.readableBytesView)

@@ -5,9 +5,10 @@ import FoundationEssentials
 import NIOCore
 import NIOHTTP1
 import Synchronization
+import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct FileTests {
+@Suite(.endsInTime) struct FileTests {
     private static let path = "/api/projects/demo/fs/file?path=a%20b.bin"
     private static let content = Array("0123456789".utf8)
 
@@ -123,6 +124,34 @@ import Testing
         }
     }
 
+    /// What would be kept as something else than it was sent for.
+    @Test(
+        arguments: [
+            ("file", [("content-range", "bytes 0-0/10")], 400, "Content-Range"),
+            ("file", [("content-encoding", "gzip")], 415, "Content-Encoding"),
+            ("file", [("content-encoding", "identity, ZSTD")], 415, "Content-Encoding"),
+            ("file", [("idempotency-key", "k-1")], 400, "Idempotency-Key"),
+            ("tree", [("idempotency-key", "k-1")], 400, "Idempotency-Key"),
+            ("file", [("content-encoding", "identity")], 201, nil),
+        ] as [(String, [(String, String)], Int, String?)])
+    func whatARawBodyMayNotSay(route: String, headers: [(String, String)], status: Int, field: String?) async throws {
+        try await withServer { server in
+            var request = server.request(.PUT, "/api/projects/demo/fs/\(route)?path=part")
+            request.headers.add(contentsOf: headers)
+            request.body = .bytes(ByteBuffer(string: "x"))
+            let answer = try await server.send(request)
+            #expect(answer.status == status)
+            let problem = try answer.json()
+            #expect(problem["details"]?["field"]?.string == field)
+            guard let field else { return }
+            #expect(
+                problem["detail"]?.string?.contains("Send") == true
+                    && problem["detail"]?.string?.contains(field) == true)
+            #expect(
+                server.backend.probe.all.isEmpty && server.backend.files.withLock { $0.isEmpty }, "nothing was written")
+        }
+    }
+
     /// The refusal arrives, although the body was not read, and although the client goes on sending for a while.
     @Test(arguments: [
         ("/api/projects/demo/fs/file?path=../x", TestBackend.token, 403),
@@ -153,7 +182,7 @@ import Testing
             func events(_ headers: [(String, String)]) async throws -> String {
                 var request = server.request(.GET, "/api/projects/demo/fs/watch?path=src")
                 request.headers.add(contentsOf: headers)
-                let response = try await server.client.execute(request, timeout: .seconds(30))
+                let response = try await server.client.execute(request, timeout: .minutes(5))
                 #expect(response.status == .ok)
                 #expect(response.headers.first(name: "content-type") == "text/event-stream")
                 var text = ""
@@ -245,7 +274,7 @@ import Testing
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct ExecRouteTests {
+@Suite(.endsInTime) struct ExecRouteTests {
     @Test func statusAndOutput() async throws {
         try await withServer { server in
             let exec = TestBackend.exec
@@ -254,11 +283,13 @@ import Testing
             server.backend.pieces.withLock { $0 = [ByteBuffer(string: "out"), ByteBuffer(string: "put")] }
             let output = try await server.get("/api/execs/\(exec)/output?stream=stderr&offset=9")
             #expect(output.text == "output" && output.headers.first(name: "x-fastable-offset") == "9")
-            #expect(server.backend.probe.all == ["stderr 9 false"])
+            _ = try await server.get("/api/execs/\(exec)/output?tail=5")
+            #expect(server.backend.probe.all == ["stderr 9 false", "stdout -5 false"])
             for (path, status) in [
                 ("/api/execs/\(ExecID())", 404), ("/api/execs/nonsense", 404),
                 ("/api/execs/\(exec)/output?stream=x", 400),
                 ("/api/execs/\(exec)/output?offset=-1", 400), ("/api/execs/\(exec)/output?follow=maybe", 400),
+                ("/api/execs/\(exec)/output?tail=7&offset=7", 400),
             ] {
                 #expect(try await server.get(path).status == status, "\(path)")
             }
@@ -270,7 +301,7 @@ import Testing
             server.backend.pieces.withLock { $0 = [ByteBuffer(string: "first")] }
             let follower = Task {
                 let request = server.request(.GET, "/api/execs/\(TestBackend.exec)/output?follow=true")
-                let response = try await server.client.execute(request, timeout: .seconds(30))
+                let response = try await server.client.execute(request, timeout: .minutes(5))
                 for try await part in response.body { server.backend.probe.note("got \(String(buffer: part))") }
             }
             #expect(await server.backend.probe.saw("got first"))

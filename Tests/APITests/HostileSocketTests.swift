@@ -10,7 +10,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite(.serialized, .timeLimit(.minutes(2))) struct HostileSocketTests {
+@Suite(.serialized, .endsInTime) struct HostileSocketTests {
     struct Attack: Sendable, CustomTestStringConvertible {
         var testDescription: String
         var code: Int
@@ -163,7 +163,7 @@ import Testing
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct SocketLifeTests {
+@Suite(.endsInTime) struct SocketLifeTests {
     @Test func aSilentClientIsPingedAndThenClosed() async throws {
         var configuration = TestServer.configuration()
         configuration.sockets.pingInterval = .seconds(1)
@@ -202,11 +202,11 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(1))) func shutdownSaysGoodbye() async throws {
+    @Test(.endsInTime) func shutdownSaysGoodbye() async throws {
         let backend = TestBackend()
         let (addresses, continuation) = AsyncStream<SocketAddress>.makeStream()
         var configuration = TestServer.configuration()
-        configuration.sockets.closeTime = .seconds(40)
+        configuration.sockets.closeTime = .seconds(3600)
         let server = try APIServer(configuration, backend: backend, logger: .quiet) {
             continuation.yield($0)
         }
@@ -225,12 +225,10 @@ import Testing
         let rude = try await SocketClient.open(test, "?stdin=append")
         _ = try await polite.nextMessage()
         _ = try await rude.nextMessage()
-        let began = ContinuousClock.now
         await group.triggerGracefulShutdown()
         #expect(try await polite.nextClose().code == 1001)
-        // The other one never answers. Now it gets less time for that than usual.
+        // The other one never answers. Now it gets less time for that than usual, which is more than the test has.
         try await running.value
-        #expect(ContinuousClock.now - began < .seconds(30))
         #expect(await backend.probe.saw("gone"))
         await backend.node.close()
     }

@@ -6,6 +6,7 @@ import FoundationEssentials
 import NIOCore
 import NIOHTTP1
 import Synchronization
+import TestSupport
 import Testing
 
 extension TestServer {
@@ -43,7 +44,7 @@ extension TestServer {
     }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct MCPTests {
+@Suite(.endsInTime) struct MCPTests {
     @Test func bothErasBegin() async throws {
         try await withServer { server in
             let discovery = try await server.send(try server.mcp("server/discover", modern: true)).json()["result"]
@@ -157,7 +158,7 @@ extension TestServer {
     }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct MCPRefusalTests {
+@Suite(.endsInTime) struct MCPRefusalTests {
     @Test func protocolErrorsHaveTheirStatus() async throws {
         try await withServer { server in
             var mismatch = try server.mcp("tools/list", modern: true)
@@ -201,7 +202,7 @@ extension TestServer {
     }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct MCPCancellationTests {
+@Suite(.endsInTime) struct MCPCancellationTests {
     @Test(arguments: [nil, "tok"] as [JSONValue?])
     func aModernClientCancelsByGoingAway(token: JSONValue?) async throws {
         try await withServer { server in

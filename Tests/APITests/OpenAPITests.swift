@@ -1,9 +1,10 @@
 import ControllerServices
 import FastableCore
 import FoundationEssentials
+import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct OpenAPITests {
+@Suite(.endsInTime) struct OpenAPITests {
     @Test func describesEveryOperationAndNothingTwice() async throws {
         try await withServer { server in
             let answer = try await server.get("/openapi.json", token: nil)

@@ -6,9 +6,10 @@ import FoundationEssentials
 import NIOCore
 import NIOHTTP1
 import Synchronization
+import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct ToolTests {
+@Suite(.endsInTime) struct ToolTests {
     @Test func runsAnOperation() async throws {
         try await withServer { server in
             let answer = try await server.tool("test.echo", #"{"text":"hé"}"#)
@@ -111,7 +112,7 @@ import Testing
     }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct RouteTests {
+@Suite(.endsInTime) struct RouteTests {
     @Test func unknownPathsAndWrongMethods() async throws {
         try await withServer { server in
             let missing = try await server.get("/api/nothing")

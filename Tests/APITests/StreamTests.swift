@@ -10,7 +10,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct EventTests {
+@Suite(.endsInTime) struct EventTests {
     private func events(_ answer: TestServer.Answer) throws -> [(name: String, data: JSONValue)] {
         #expect(answer.status == 200 && answer.headers.first(name: "content-type") == "text/event-stream")
         #expect(answer.headers.first(name: "x-accel-buffering") == "no")
@@ -46,7 +46,7 @@ import Testing
     @Test func eventsArriveLive() async throws {
         try await withServer { server in
             let request = server.toolRequest("test.wait", #"{"print":true}"#, accept: "text/event-stream")
-            let response = try await server.client.execute(request, timeout: .seconds(30))
+            let response = try await server.client.execute(request, timeout: .minutes(5))
             var reader = EventReader()
             for try await part in response.body {
                 reader.append(part.readableBytesView)
@@ -57,7 +57,7 @@ import Testing
     }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct FrameTests {
+@Suite(.endsInTime) struct FrameTests {
     private func frames(_ answer: TestServer.Answer) throws -> [Frame] {
         #expect(answer.status == 200 && answer.headers.first(name: "content-type") == "application/vnd.fastable.frames")
         var decoder = FrameStreamDecoder()
@@ -143,11 +143,11 @@ import Testing
             let total = 16 * 1024 * 1024 * 1024
             let request = server.toolRequest(
                 "test.flood", #"{"bytes":\#(total),"chunk":262144}"#, accept: "application/vnd.fastable.frames")
-            let response = try await server.client.execute(request, timeout: .seconds(60))
+            let response = try await server.client.execute(request, timeout: .minutes(5))
             var iterator = response.body.makeAsyncIterator()
             _ = try await iterator.next()
             func printed() -> Int { server.backend.probe.all.count }
-            try await eventually("it stands still", seconds: 30) {
+            try await eventually("it stands still") {
                 let before = printed()
                 try await Task.sleep(for: .milliseconds(300))
                 return printed() == before
@@ -165,7 +165,7 @@ import Testing
             let request = server.toolRequest(
                 "test.flood", #"{"bytes":\#(total),"chunk":262144}"#, accept: "application/vnd.fastable.frames")
             let began = ContinuousClock.now
-            let response = try await server.client.execute(request, timeout: .seconds(60))
+            let response = try await server.client.execute(request, timeout: .minutes(5))
             var received = 0
             for try await part in response.body { received += part.readableBytes }
             let seconds = (ContinuousClock.now - began) / .seconds(1)

@@ -9,7 +9,7 @@ import NIOSSL
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct TLSTests {
+@Suite(.endsInTime) struct TLSTests {
     private let authority: CertificateAuthority
     private let server: TLSConfiguration
 

@@ -5,7 +5,7 @@ import NIOPosix
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct VanishedPeerTests {
+@Suite(.endsInTime) struct VanishedPeerTests {
     @Test func silenceCountsOnlyWhileSomethingIsUnacknowledged() {
         var facts = VanishedPeer.Facts()
         facts.lastAcknowledgementMilliseconds = 600_000

@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("fastable events and webhook", .serialized, .timeLimit(.minutes(2)))
+@Suite("fastable events and webhook", .serialized, .endsInTime)
 struct EventTests {
     @Test func whatIsKeptIsShown() async throws {
         try await CLIWorld.with { world in
@@ -36,6 +36,22 @@ struct EventTests {
             following.send(signal: SIGINT)
             let result = try await following.result()
             #expect(result.text.split(separator: "\n").count == 3 && result.errorText.isEmpty)
+        }
+    }
+
+    @Test func revokingATokenEndsWhoFollowsWithIt() async throws {
+        try await CLIWorld.with { world in
+            let made = try await world.cli(["token", "create", "reader", "--scope", "projects:read", "--json"])
+                .requireSuccess().json()
+            let file = world.folder + "/reader.token"
+            try Data(try #require(made["token"]?.string).utf8).write(to: URL(fileURLWithPath: file))
+            let following = try world.start(
+                ["events", "--follow", "--after", "0"], environment: ["FASTABLE_TOKEN_FILE": file])
+            try await world.makeShop()
+            try await following.waitForOutput("  shop\n")
+            try await world.cli(["token", "revoke", try #require(made["id"]?.string)]).requireSuccess()
+            let result = try await following.result()
+            #expect(result.status != 0 && result.errorText.contains("was revoked"), "\(result)")
         }
     }
 

@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("fastable exec", .serialized, .timeLimit(.minutes(2)))
+@Suite("fastable exec", .serialized, .endsInTime)
 struct ExecTests {
     @Test func exitsAsTheCommandDid() async throws {
         try await CLIWorld.with { world in
@@ -19,6 +19,17 @@ struct ExecTests {
                 #expect(json.status == status, "\(command): \(json)")
                 #expect(try json.json()["execId"]?.string?.hasPrefix("exe_") == true)
             }
+        }
+    }
+
+    @Test func theLimitThatWasReachedIsTold() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let line = "fastable: The container came to its memory limit of 64 MiB, and the kernel ended ‘node’.\n"
+            let result = try await world.cli(["exec", "shop", "--", "oom"])
+            #expect(result.status == 137 && result.errorText == line, "\(result)")
+            let json = try await world.cli(["exec", "shop", "--json", "--", "oom"]).json()
+            #expect(json["limitHit"] == ["limit": "memory", "limitBytes": .integer(64 << 20), "process": "node"])
         }
     }
 
@@ -54,6 +65,30 @@ struct ExecTests {
             let result = try await world.start(["exec", "shop", "--", "print"], output: full).result()
             #expect(result.status == 125)
             #expect(result.errorText.contains("write the output"), "\(result.errorText)")
+        }
+    }
+
+    @Test(arguments: ["-d", "-i", "--overflow=drop"])
+    func aStartWhoseAnswerIsLostIsAskedForAgainAndStartedOnce(option: String) async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let port = try #require(URL(string: world.apiURL)?.port)
+            try await LossyProxy.with(port, losses: 2) { proxy in
+                let command = ["exec", option, "shop", "--", "cut"]
+                let result = try await world.cli(command, environment: ["FASTABLE_API_URL": proxy.url])
+                #expect(world.node.starts.count == 1)
+                let exec = try #require(world.node.starts.first).exec
+                if option == "-d" {
+                    #expect(result.status == 0 && result.text == "\(exec)\n", "\(result)")
+                } else {
+                    #expect(result.status == 3, "\(result)")
+                }
+            }
+            // What nobody has heard of is not waited for.
+            let began = ContinuousClock.now
+            let nobody = ["FASTABLE_API_URL": "http://127.0.0.1:9"]
+            let refused = try await world.cli(["exec", option, "shop", "--", "cut"], environment: nobody)
+            #expect(refused.failed(125, saying: "127.0.0.1:9") && ContinuousClock.now - began < .seconds(30))
         }
     }
 
@@ -107,29 +142,34 @@ struct ExecTests {
         }
     }
 
-    @Test func theSecondInterruptEndsItAndKillsTheCommand() async throws {
+    @Test func aSecondInterruptSoonAfterTheFirstKillsTheCommand() async throws {
         try await CLIWorld.with { world in
             try await world.makeShop()
             let process = try world.start(["exec", "shop", "--", "stubborn"])
             try await process.waitForOutput("ready\n")
             process.send(signal: SIGINT)
             try await process.waitForOutput("got 2\n")
-            process.send(signal: SIGINT)
+            // One that a busy machine brings too late is a first one again.
+            repeat {
+                let known = world.node.kills.count
+                process.send(signal: SIGINT)
+                try await eventually("it has come") { world.node.kills.count > known }
+            } while world.node.kills.last?.signal == SIGINT
             let result = try await process.result()
             #expect(result.status == 130)
-            try await eventually("the command is killed") { world.node.kills.map(\.signal) == [2, 9] }
+            #expect(world.node.kills.map(\.signal).drop { $0 == SIGINT }.first == 9, "it is killed when it leaves")
         }
     }
 
     @Test(arguments: [SIGTERM, SIGHUP, SIGKILL])
-    func whenTheProgramDiesTheCommandIsKilled(signal: Int32) async throws {
+    func whenTheProgramDiesTheCommandIsEnded(signal: Int32) async throws {
         try await CLIWorld.with { world in
             try await world.makeShop()
             let process = try world.start(["exec", "shop", "--", "stubborn"])
             try await process.waitForOutput("ready\n")
             process.send(signal: signal)
             #expect(try await process.result().status == 128 + signal)
-            try await eventually("the command is killed") { world.node.kills.map(\.signal) == [9] }
+            try await eventually("the command is asked to end") { world.node.kills.map(\.signal) == [15] }
         }
     }
 
@@ -143,7 +183,58 @@ struct ExecTests {
             let result = try await process.result()
             #expect(result.status == 141)
             #expect(result.errors.isEmpty, "\(result.errorText)")
-            try await eventually("the command is killed") { world.node.kills.map(\.signal) == [9] }
+            try await eventually("the command is asked to end") { world.node.kills.map(\.signal) == [15] }
+        }
+    }
+
+    // MARK: a way to the command that is lost
+
+    @Test func outputGoesOnWhereTheLinkBroke() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let result = try await world.cli(["exec", "shop", "--", "cut"])
+            #expect(result.text == "ready\nand on\n" && result.errors.isEmpty)
+            #expect(result.status == 3)
+            #expect(world.node.starts.count == 1 && world.node.kills.isEmpty)
+        }
+    }
+
+    @Test(arguments: [[], ["-i"]]) func withoutAConnectionAnInterruptLeavesAtOnce(options: [String]) async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let process = try world.start(["exec", "shop"] + options + ["--", "lost"])
+            try await eventually("it tries to come back") { world.node.attempts > 1 }
+            process.send(signal: SIGINT)
+            let result = try await process.result()
+            let exec = try #require(world.node.starts.first?.exec)
+            #expect(result.status == 125)
+            #expect(result.errorText.contains("fastable attach \(exec)"), "\(result.errorText)")
+            #expect(world.node.kills.isEmpty, "the command goes on")
+        }
+    }
+
+    @Test func attachedInterruptsAreCountedToo() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let process = try world.start(["exec", "-i", "shop", "--", "stubborn"])
+            try await process.waitForOutput("ready\n")
+            process.send(signal: SIGINT)
+            try await process.waitForOutput("got 2\n")
+            process.send(signal: SIGINT)
+            #expect(try await process.result().status == 130)
+            #expect(world.node.kills.map(\.signal) == [2, 9])
+        }
+    }
+
+    /// It is followed again, and is still this program's command.
+    @Test(arguments: [SIGTERM, SIGHUP]) func theProgramsEndEndsTheCommandAlsoWhenAttached(signal: Int32) async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let process = try world.start(["exec", "shop", "--", "cut stubborn"])
+            try await process.waitForOutput("attached\n")
+            process.send(signal: signal)
+            #expect(try await process.result().status == 128 + signal)
+            #expect(world.node.kills.map(\.signal) == [15])
         }
     }
 }

@@ -1,8 +1,9 @@
 import FastableCore
 import Foundation
+import TestSupport
 import Testing
 
-@Suite("fastable fs, push and pull", .serialized, .timeLimit(.minutes(2)))
+@Suite("fastable fs, push and pull", .serialized, .endsInTime)
 struct FileTests {
     @Test func filesGoThereAndBackAsTheyAre() async throws {
         try await CLIWorld.with { world in
@@ -119,11 +120,18 @@ struct FileTests {
     @Test func watching() async throws {
         try await CLIWorld.with { world in
             try await world.makeShop()
-            let watch = try await world.cli(["fs", "watch", "shop", "src"])
-            #expect(watch.text == "created   src/d/\nmoved     a → b\nrescan    .  (Too fast.)\n")
-            #expect(watch.errorText.contains("watching src") && watch.status == 69)
-            let json = try await world.cli(["fs", "watch", "shop", "--json"])
-            #expect(json.text.split(separator: "\n").count == 3 && json.text.contains("\"from\":\"a\""))
+            let changes = "created   src/d/\nmoved     a → b\nrescan    .  (Too fast.)\n"
+            let watch = try world.start(["fs", "watch", "shop", "src"])
+            // This node's watch ends behind the last of them. Who comes again is told that something may be missing.
+            let missed = "rescan    src  (Changes since the last event are not kept.)\n"
+            try await watch.waitForOutput(changes + missed + changes)
+            watch.send(signal: SIGINT)
+            let ended = try await watch.result()
+            #expect(ended.errorText.contains("watching src"))
+            let json = try world.start(["fs", "watch", "shop", "--json"])
+            try await json.waitForOutput("\"from\":\"a\"")
+            json.send(signal: SIGINT)
+            _ = try await json.result()
             #expect(try await world.cli(["fs", "watch", "ghost"]).failed(1, saying: "ghost"))
         }
     }
@@ -150,6 +158,9 @@ struct FileTests {
             #expect(files.contentsEqual(atPath: source, andPath: target))
             #expect(try files.destinationOfSymbolicLink(atPath: target + "/link") == ".hidden")
             #expect(files.isExecutableFile(atPath: target + "/run me"))
+
+            try await world.cli(["push", "shop", source, "--to", "fresh", "--new"]).requireSuccess()
+            #expect(world.node.pushes.last == TreePush(path: "fresh", ifMatch: ""))
 
             let json = try await world.cli(["push", "shop", source, "--json"]).requireSuccess().json()
             #expect(json["files"]?.integer == 3)
@@ -183,6 +194,46 @@ struct FileTests {
             // Bytes that are no archive, in spite of what their head says.
             let damaged = try await world.cli(["pull", "shop", world.folder + "/t"] + zstd)
             #expect(damaged.failed(1, saying: "not Zstandard"), "\(damaged)")
+        }
+    }
+
+    /// tar goes on behind what it cannot read: its archive is in order, and lacks that file.
+    @Test(arguments: [[], ["--replace"], ["--compression", "zstd"]])
+    func aTreeThatCannotBeReadAsAWholeIsNotPushed(options: [String]) async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let files = FileManager.default
+            for name in ["/source", "/bin"] {
+                try files.createDirectory(atPath: world.folder + name, withIntermediateDirectories: true)
+            }
+            try FakeExec.stdout.write(to: URL(fileURLWithPath: world.folder + "/source/large.bin"))
+            // The system's tar, which is told of a file that is gone when it gets there, and says so once the node has heard of the
+            // tree: of a caller that leaves before that the node hears nothing.
+            let tar = world.folder + "/bin/tar"
+            let heard = world.folder + "/heard"
+            let script = """
+                #!/bin/sh
+                PATH=/usr/bin:/bin
+                tar "$@" ./vanished
+                status=$?
+                until [ -e '\(heard)' ]; do sleep 0.05; done
+                exit $status
+
+                """
+            try Data(script.utf8).write(to: URL(fileURLWithPath: tar))
+            try files.setAttributes([.posixPermissions: 0o755], ofItemAtPath: tar)
+            async let push = world.cli(
+                ["push", "shop", world.folder + "/source"] + options,
+                environment: ["PATH": world.folder + "/bin:/usr/bin:/bin"])
+            try await eventually("the node heard of the push") { world.node.begunPushes == 1 }
+            try Data().write(to: URL(fileURLWithPath: heard))
+            let result = try await push
+            #expect(result.status == 1 && result.output.isEmpty, "\(result)")
+            #expect(result.errorText.contains("vanished") && result.errorText.contains("tar failed with status 2"))
+            #expect(result.errorText.contains("Nothing was changed") == options.contains("--replace"))
+            // The node heard of the tree, and not of its end.
+            try await eventually("the push was given up") { world.node.brokenPushes == 1 }
+            #expect(world.node.pushes.isEmpty)
         }
     }
 

@@ -1,8 +1,9 @@
 import FastableCore
 import Foundation
+import TestSupport
 import Testing
 
-@Suite("The program: projects and operators", .serialized, .timeLimit(.minutes(2)))
+@Suite("The program: projects and operators", .serialized, .endsInTime)
 struct OperatorTests {
     @Test func projectsAreMadeShownAndDeleted() async throws {
         try await CLIWorld.with { world in

@@ -1,8 +1,9 @@
 import FastableCore
 import Foundation
+import TestSupport
 import Testing
 
-@Suite("The program: saved work", .serialized, .timeLimit(.minutes(2)))
+@Suite("The program: saved work", .serialized, .endsInTime)
 struct SavedWorkTests {
     @Test func checkpointsAndForks() async throws {
         try await CLIWorld.with { world in

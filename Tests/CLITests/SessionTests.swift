@@ -1,8 +1,9 @@
 import FastableCore
 import Foundation
+import TestSupport
 import Testing
 
-@Suite("The program: logins, help, status", .serialized, .timeLimit(.minutes(2)))
+@Suite("The program: logins, help, status", .serialized, .endsInTime)
 struct SessionTests {
     @Test func logsInAndOut() async throws {
         try await CLIWorld.with { world in
@@ -69,7 +70,7 @@ struct SessionTests {
                 let began = ContinuousClock.now
                 let result = try await world.cli(["login"] + arguments, environment: CLIWorld.loggedOut)
                 #expect(result.failed(status), "\(arguments): \(result)")
-                #expect(ContinuousClock.now - began < .seconds(9))
+                #expect(ContinuousClock.now - began < .seconds(30))
             }
             #expect(!FileManager.default.fileExists(atPath: world.folder + "/.config/fastable/cli.json"))
             // Something answers, but no controller.
@@ -129,7 +130,7 @@ struct SessionTests {
             let gone = ["FASTABLE_API_URL": "http://127.0.0.1:9"] as [String: String?]
             let began = ContinuousClock.now
             #expect(try await world.cli(["status"], environment: gone).failed(69, saying: "127.0.0.1:9"))
-            #expect(ContinuousClock.now - began < .seconds(9))
+            #expect(ContinuousClock.now - began < .seconds(30))
             #expect(
                 try await world.cli(["status"], environment: ["FASTABLE_TOKEN_FILE": nil])
                     .failed(1, saying: "FASTABLE_TOKEN_FILE"))

@@ -38,6 +38,15 @@ import Testing
         #expect(Limits.grepLineBytes * 2 < Limits.controlMessageBytes)
     }
 
+    @Test func archiving() {
+        // What people ask for has places of its own beside what happens by itself.
+        #expect(Limits.archivesAtOnce < Limits.snapshotsAtOnce)
+        #expect(Limits.archiveRetryFirstSeconds < Limits.archiveRetryLongestSeconds)
+        #expect(Limits.lifecycleNoticeSeconds < Limits.archiveAfterSeconds)
+        // A node that is killed forgets no more of a use than the shortest time that the standard waits for.
+        #expect(Limits.fileUseNoteSeconds < Limits.archiveAfterSeconds)
+    }
+
     @Test func events() {
         // What a webhook has still to be told is kept for longer than it is tried.
         #expect(Limits.webhookGivesUpHours < Limits.eventDays * 24)
@@ -62,6 +71,10 @@ import Testing
         #expect(Limits.containerPIDs <= Limits.containerPIDsHighest)
         _ = try ResourceLimits().validated()
         #expect(Limits.nameBytes <= 63)
+        #expect(Limits.startsAtOnce <= Limits.startsAtOnceHighest)
+        #expect(Limits.startMemoryShare > 0 && Limits.startMemoryShare <= 1)
+        // Who waits is told where it is many times before it is refused.
+        #expect(Limits.startLookMilliseconds * 10 < Limits.startQueueSeconds * 1000)
     }
 
     @Test func identity() {
@@ -76,11 +89,11 @@ import Testing
     @Test(arguments: [
         ResourceLimits(cpus: 0), ResourceLimits(cpus: -1), ResourceLimits(cpus: .nan), ResourceLimits(cpus: 2.01),
         ResourceLimits(memoryBytes: 0), ResourceLimits(memoryBytes: .max), ResourceLimits(pids: 0),
-        ResourceLimits(pids: 4097),
+        ResourceLimits(pids: 4097), ResourceLimits(diskBytes: 1), ResourceLimits(diskBytes: .max),
     ])
     func limitsOutOfRangeNameTheField(limits: ResourceLimits) {
         let error = #expect(throws: FastableError.self) { _ = try limits.validated() }
         #expect(error?.code == .unprocessable)
-        #expect(["cpus", "memoryBytes", "pids"].contains(error?.details["field"]?.string))
+        #expect(["cpus", "memoryBytes", "pids", "diskBytes"].contains(error?.details["field"]?.string))
     }
 }

@@ -2,6 +2,7 @@ import FastableCore
 import FastableDaemon
 import Logging
 import ServiceLifecycle
+import TestSupport
 import Testing
 
 #if canImport(Glibc)
@@ -47,7 +48,7 @@ private func errors(_ result: ExitTest.Result?) -> String {
 }
 
 /// Whole processes: what an operator and systemd see.
-@Suite(.timeLimit(.minutes(2))) struct DaemonMainTests {
+@Suite(.endsInTime) struct DaemonMainTests {
     @Test func sigtermStopsItGracefully() async {
         let result = await #expect(processExitsWith: .exitCode(0), observing: [\.standardErrorContent]) {
             await daemon(services: [Obedient()]) { kill(getpid(), SIGTERM) }
@@ -68,7 +69,7 @@ private func errors(_ result: ExitTest.Result?) -> String {
             await daemon(services: [Deaf()]) { kill(getpid(), SIGTERM) }
         }
         #expect(errors(result).contains("second signal"))
-        #expect(ContinuousClock.now - start < .seconds(20))
+        #expect(ContinuousClock.now - start < .seconds(Limits.gracefulShutdownSeconds))
     }
 
     @Test func aFailureIsOneLineAndStatus1() async {

@@ -2,6 +2,7 @@ import FastableCore
 import FastableDaemon
 import FoundationEssentials
 import Logging
+import TestSupport
 import Testing
 
 #if canImport(Glibc)
@@ -94,7 +95,7 @@ import Testing
     }
 
     /// Many writers and a reader that sleeps: every line arrives, and arrives whole.
-    @Test(.timeLimit(.minutes(1))) func nothingIsLostOrMixed() async {
+    @Test(.endsInTime) func nothingIsLostOrMixed() async {
         let log = logger(.text)
         let (writers, lines) = (4, 400)
         let filler = String(repeating: "x", count: 1000)

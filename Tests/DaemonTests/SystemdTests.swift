@@ -1,6 +1,7 @@
 import FastableCore
 import FastableDaemon
 import ServiceLifecycle
+import Synchronization
 import TestSupport
 import Testing
 
@@ -75,7 +76,7 @@ private func running(_ notifier: SystemdNotifier, _ body: () async throws -> Voi
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct SystemdTests {
+@Suite(.endsInTime) struct SystemdTests {
     let directory: TemporaryDirectory
 
     init() throws { directory = try TemporaryDirectory() }
@@ -131,6 +132,21 @@ private func running(_ notifier: SystemdNotifier, _ body: () async throws -> Voi
             try await socket.expect("READY=1")
             try await Task.sleep(for: .milliseconds(100))
             #expect(socket.pending() == [])
+        }
+    }
+
+    /// Also when it cannot be cancelled, as an actor that is stuck.
+    @Test func whatDoesNotAnswerIsNotAwaited() async throws {
+        let held = Mutex<CheckedContinuation<Void, Never>?>(nil)
+        let answers = await Liveness.answers(within: .milliseconds(50)) {
+            await withCheckedContinuation { continuation in held.withLock { $0 = continuation } }
+            return true
+        }
+        #expect(!answers)
+        try await eventually("it was asked") { held.withLock { $0 != nil } }
+        held.withLock { $0?.resume() }
+        for answer in [true, false] {
+            #expect(await Liveness.answers(within: .seconds(60)) { answer } == answer)
         }
     }
 

@@ -9,11 +9,12 @@ private let now = Date(milliseconds: 1_800_000_000_000)
 private func candidate(
     name: String = "build-1", scheduling: NodeRecord.Scheduling = .ready, connected: Bool = true, cpus: Int = 4,
     memoryBytes: Int = 8 * gibibyte, diskFreeBytes: Int = 50 * gibibyte, images: [String] = ["vibn-dev"],
-    seenAt: Date? = now, load: NodeLoad = NodeLoad()
+    diskPressure: DiskPressure? = nil, pids: Int? = nil, seenAt: Date? = now, load: NodeLoad = NodeLoad()
 ) -> PlacementCandidate {
     let facts = NodeFacts(
         programVersion: "1", hostName: name, kernel: "6.1", cgroup: .v2, runtime: "runc 1.1.5", cpus: cpus,
-        memoryBytes: memoryBytes, diskBytes: 100 * gibibyte, diskFreeBytes: diskFreeBytes, images: images)
+        memoryBytes: memoryBytes, diskBytes: 100 * gibibyte, diskFreeBytes: diskFreeBytes, diskPressure: diskPressure,
+        images: images, pids: pids)
     let node = NodeRecord(
         id: NodeID(), name: name, scheduling: scheduling, facts: facts, lastSeenAt: seenAt, createdAt: now)
     return PlacementCandidate(node: node, connected: connected, load: load)
@@ -44,9 +45,15 @@ private func place(_ candidates: PlacementCandidate...) -> PlacementDecision {
             (candidate(seenAt: now.addingTimeInterval(-61)), "has not reported for 61 s", .unavailable),
             (candidate(images: ["other"]), "does not have the image ‘vibn-dev’", .unprocessable),
             (candidate(load: NodeLoad(projects: 1000)), "has its most projects, 1000", .limit),
-            (candidate(load: NodeLoad(memoryBytes: 128 * gibibyte)), "0 MiB of memory left to promise, 1 GiB", .limit),
-            (candidate(load: NodeLoad(cpus: 399.5)), "0.5 CPUs left to promise, 1 are needed", .limit),
+            (candidate(load: NodeLoad(memoryBytes: 32 * gibibyte)), "0 MiB of memory left to promise, 1 GiB", .limit),
+            (candidate(load: NodeLoad(cpus: 127.5)), "0.5 CPUs left to promise, 1 are needed", .limit),
             (candidate(load: NodeLoad(pids: 2_000_000)), "0 processes left to promise, 512 are needed", .limit),
+            (candidate(diskPressure: .reclaiming), "is short of disk space (reclaiming)", .limit),
+            (candidate(diskPressure: .refusing), "is short of disk space (refusing)", .limit),
+            (
+                candidate(pids: 1000, load: NodeLoad(pids: 3600)), "has 400 processes left to promise, 512 are needed",
+                .limit
+            ),
             (candidate(diskFreeBytes: gibibyte / 2), "512 MiB of free disk, 1 GiB is the least", .limit),
         ] as [(PlacementCandidate, String, FastableError.Code)])
     func eachFilterKeepsANodeOut(node: PlacementCandidate, words: String, code: FastableError.Code) throws {
@@ -85,6 +92,19 @@ private func place(_ candidates: PlacementCandidate...) -> PlacementDecision {
         #expect(decision.reasons.count == 500)
     }
 
+    /// Disks are promised to all projects, and only who wants one needs room for it.
+    @Test func disksAreNotPromisedBeyondTheirOvercommit() throws {
+        let node = candidate(load: NodeLoad(projects: 10, diskBytes: 145 * gibibyte))
+        var small = demand
+        small.limits.diskBytes = 5 * gibibyte
+        var large = demand
+        large.limits.diskBytes = 6 * gibibyte
+        #expect(place(node).chosen != nil)
+        #expect(Placement.place(small, on: [node], now: now).chosen != nil)
+        let refused = Placement.place(large, on: [node], now: now)
+        #expect(refused.reasons == ["build-1 has 5 GiB of disk left to promise, 6 GiB are needed"])
+    }
+
     @Test func aNodeThatReportsTheFutureIsFresh() {
         #expect(place(candidate(seenAt: now.addingTimeInterval(3600))).chosen != nil)
     }
@@ -102,7 +122,7 @@ private func place(_ candidates: PlacementCandidate...) -> PlacementDecision {
     @Test func emptierNodesAndOnesOwnNodesArePreferred() {
         let empty = candidate(name: "empty")
         let full = candidate(
-            name: "full", load: NodeLoad(projects: 50, memoryBytes: 50 * gibibyte, cpus: 50, pids: 25_600))
+            name: "full", load: NodeLoad(projects: 30, memoryBytes: 30 * gibibyte, cpus: 30, pids: 15_360))
         #expect(place(full, empty).chosen == empty.node.id)
         let mine = candidate(
             name: "mine", load: NodeLoad(projects: 1, workspaceProjects: 1, memoryBytes: gibibyte, cpus: 1, pids: 512))
@@ -110,7 +130,7 @@ private func place(_ candidates: PlacementCandidate...) -> PlacementDecision {
         #expect(place(others, mine).chosen == mine.node.id)
         // Locality does not outweigh a node that is clearly emptier.
         let crowded = candidate(
-            name: "crowded", load: NodeLoad(projects: 60, workspaceProjects: 60, memoryBytes: 60 * gibibyte, cpus: 60))
+            name: "crowded", load: NodeLoad(projects: 30, workspaceProjects: 30, memoryBytes: 30 * gibibyte, cpus: 30))
         #expect(place(crowded, empty).chosen == empty.node.id)
     }
 

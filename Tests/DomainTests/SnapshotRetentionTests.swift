@@ -23,6 +23,13 @@ import Testing
         #expect(SnapshotRetention.surplus(of: []).isEmpty)
     }
 
+    @Test func whatHoldsAnArchivedProjectStays() {
+        let automatic = (0..<(Limits.snapshotsKeptAutomatic + 3)).map { Self.snapshot($0, .archive) }
+        let held = automatic[automatic.count - 1].id
+        let surplus = SnapshotRetention.surplus(of: automatic, holding: held)
+        #expect(Set(surplus.map(\.id)) == Set(automatic.suffix(3).dropLast().map(\.id)))
+    }
+
     /// However many are damaged, the good ones behind them stay.
     @Test func damagedOnesTakeNoPlace() {
         let damaged = (0..<20).map { Self.snapshot($0, .drain, .damaged) }

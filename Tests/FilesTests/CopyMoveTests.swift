@@ -56,6 +56,48 @@ import Testing
         #expect(try await service.makeDirectory(DirectoryMake(path: ".", parents: true)).created == false)
     }
 
+    @Test func modesOfWhatWasMeantOnly() async throws {
+        let workspace = try Workspace()
+        try workspace.put("old", "run")
+        chmod(workspace.path + "/run", 0o644)
+        try workspace.link("run", "link")
+        let service = workspace.service
+        func change(_ path: String, _ ifMatch: String) async throws -> FileModeChangeResult {
+            try await service.changeMode(FileModeChange(path: path, mode: "755", ifMatch: ifMatch))
+        }
+        for path in ["run", "link"] {
+            let stale = try await expectError { try await change(path, digest("other")) }
+            #expect(stale.code == .stale && stale.details["sha256"] == .string(digest("old")))
+        }
+        #expect(try await expectError { try await change("none", digest("old")) }.code == .stale)
+        #expect(try await expectError { try await change("run", "") }.code == .stale)
+        #expect(try workspace.status("run").mode == 0o644)
+        #expect(try await change("link", digest("old")).mode == "0755")
+        #expect(try workspace.status("run").mode == 0o755)
+        mkdir(workspace.path + "/dir", 0o700)
+        let directory = try await expectError { try await change("dir", digest("old")) }
+        #expect(directory.code == .unprocessable && directory.details["field"] == "ifMatch")
+    }
+
+    @Test func movesOnlyWhatWasMeant() async throws {
+        let workspace = try Workspace()
+        try workspace.put("old", "a")
+        try workspace.link("a", "link")
+        let service = workspace.service
+        func move(_ from: String, _ match: String) async throws -> FileMoveResult {
+            try await service.move(FileMove(from: from, to: "b", ifSourceMatch: match))
+        }
+        #expect(try await expectError { try await move("a", digest("other")) }.code == .stale)
+        #expect(try await expectError { try await move("a", "") }.code == .stale)
+        let link = try await expectError { try await move("link", digest("old")) }
+        #expect(link.code == .unprocessable && link.details["field"] == "ifSourceMatch")
+        let nonsense = try await expectError { try await move("a", "x") }
+        #expect(nonsense.code == .unprocessable && nonsense.details["field"] == "ifSourceMatch")
+        #expect(try workspace.text("a") == "old" && access(workspace.path + "/b", F_OK) != 0)
+        _ = try await move("a", digest("old"))
+        #expect(try workspace.text("b") == "old" && access(workspace.path + "/a", F_OK) != 0)
+    }
+
     @Test func changesModes() async throws {
         let workspace = try Workspace()
         try workspace.put("x", "run")
@@ -235,6 +277,34 @@ import Testing
         #expect(try workspace.names("src/sub") == ["b", "deep", "link"])
         chmod(workspace.path + "/src/sub/deep", 0o755)
         chmod(workspace.path + "/to/copy/sub/deep", 0o755)
+    }
+
+    /// What the daemon's end leaves of a copy is the node's alone, is not seen, and goes at the next start.
+    @Test func aCopyIsMadeOutOfSight() async throws {
+        let workspace = try Workspace(inMemory: true)
+        for index in 0..<5000 { try workspace.put("x", "src/d\(index % 50)/f\(index)") }
+        let service = workspace.service
+        // A busy machine may not look while one is made.
+        for attempt in 0..<50 {
+            let to = "copy\(attempt)"
+            async let copied = service.copy(FileCopy(from: "src", to: to, recursive: true)).copied
+            var staged: [String] = []
+            while staged.isEmpty, try !workspace.names().contains(to) {
+                staged = try workspace.names().filter { $0.hasPrefix(".") }
+                // The copy needs a thread as well.
+                try await Task.sleep(for: .milliseconds(1))
+            }
+            let isAbandoned = try AbandonedTrees(workspace: workspace.path, checkpoints: workspace.checkpoints) != nil
+            let mode = staged.first.flatMap { try? workspace.status($0) }
+            #expect(try await copied == 5051)
+            #expect(try !workspace.names().contains { $0.hasPrefix(".") }, "nothing hidden is left")
+            guard let name = staged.first, let mode else { continue }
+            #expect(staged.count == 1 && name.hasPrefix(".fastable-push-"))
+            #expect(mode.mode == 0o700 && mode.user == geteuid())
+            // A daemon that started now would take it for what another one left.
+            if isAbandoned { return }
+        }
+        Issue.record("no copy was seen being made")
     }
 
     @Test func whoeverGivesUpEndsTheCopy() async throws {

@@ -59,6 +59,7 @@ import Testing
         Hostile("huge size", .tooLarge, Archive.header("huge", type: "0", sizeField: big)),
         Hostile("huge header", .tooLarge, Archive.header("x", type: "x", sizeField: big)),
         Hostile("huge long name", .tooLarge, Archive.header("x", type: "L", sizeField: big)),
+        Hostile("headers without an entry", .tooLarge, manyHeaders() + Archive.file("innocent", "x")),
         Hostile("negative size", .invalid, Archive.header("n", type: "0", sizeField: negative)),
         Hostile("size with letters", .invalid, Archive.header("n", type: "0", sizeField: Array("zzzzzzzzzzz".utf8))),
         Hostile("empty name", .invalid, Archive.file("", "x")),
@@ -74,6 +75,10 @@ import Testing
         var header = Archive.header("xx", type: "0")
         header.replaceSubrange(0..<name.count, with: name)
         return header
+    }
+
+    private static func manyHeaders() -> [UInt8] {
+        (0...Limits.tarHeadersPerEntry).flatMap { Archive.pax([("SCHILY.xattr.user.\($0)", "value")]) }
     }
 
     private static func damagedChecksum() -> [UInt8] {

@@ -104,35 +104,10 @@ import Testing
         let workspace = try Self.prepare()
         let before = try workspace.outsideState()
         let namesBefore = try workspace.names()
-        let service = workspace.service
         let path = attack.path
-        var attempts: [(String, () async throws -> Void)] = [
-            ("read", { _ = try await service.read(FileRead(path: path)) }),
-            ("write", { _ = try await service.write(FileWrite(path: path, content: "evil")) }),
-            ("write new", { _ = try await service.write(FileWrite(path: path, content: "evil", ifMatch: "")) }),
-            (
-                "edit",
-                {
-                    _ = try await service.edit(
-                        FileEdit(path: path, edits: [.init(oldString: "canary", newString: "x")]))
-                }
-            ),
-            ("list", { _ = try await service.list(FileList(path: path)) }),
-            ("glob", { _ = try await service.glob(FileGlob(pattern: "*", path: path)) }),
-            ("grep", { _ = try await service.grep(FileGrep(pattern: ".", path: path)) }),
-            ("download", { _ = try await service.download(FileDownload(path: path)) }),
-            ("upload", { _ = try await service.upload(FileUpload(path: path)).finish() }),
-            ("push", { _ = try await service.pushTree(TreePush(path: path, replace: true)).finish() }),
-            ("pull", { _ = try await service.pullTree(TreePull(path: path)).next() }),
-            ("stat", { _ = try await service.stat(FileStat(path: path, followLink: true, digest: true)) }),
-            ("watch", { _ = try await service.watch(FileWatch(path: path)) }),
-            ("mkdir", { _ = try await service.makeDirectory(DirectoryMake(path: path, parents: true)) }),
-            ("chmod", { _ = try await service.changeMode(FileModeChange(path: path, mode: "777")) }),
-        ]
-        if !attack.endsInLink { attempts += Self.attemptsOnTheEntry(path, service) }
-        for (name, attempt) in attempts {
-            let error = try await expectError { try await attempt() }
-            #expect(error.code == attack.code, "\(name): \(error)")
+        for attempt in Attempt.all + (attack.endsInLink ? [] : Attempt.onTheEntry) {
+            let error = try await expectError { try await attempt.run(workspace.service, path) }
+            #expect(error.code == attack.code, "\(attempt.name): \(error)")
             #expect(!error.message.contains(Workspace.canary))
             #expect(!error.message.contains(workspace.base) || path.contains(workspace.base))
         }
@@ -140,20 +115,25 @@ import Testing
         #expect(try workspace.names() == namesBefore)
     }
 
-    /// What works on a link itself, which is right when the link is what the path ends in.
-    private static func attemptsOnTheEntry(
-        _ path: String, _ service: FileService
-    ) -> [(String, () async throws -> Void)] {
-        [
-            ("delete", { _ = try await service.delete(FileDelete(path: path, recursive: true)) }),
-            ("stat link", { _ = try await service.stat(FileStat(path: path)) }),
-            ("mkdir one", { _ = try await service.makeDirectory(DirectoryMake(path: path)) }),
-            ("move from", { _ = try await service.move(FileMove(from: path, to: "taken")) }),
-            ("move to", { _ = try await service.move(FileMove(from: "file", to: path, overwrite: true)) }),
-            ("copy from", { _ = try await service.copy(FileCopy(from: path, to: "taken", recursive: true)) }),
-            ("copy to", { _ = try await service.copy(FileCopy(from: "file", to: path, overwrite: true)) }),
-            ("copy tree to", { _ = try await service.copy(FileCopy(from: "dir", to: path, recursive: true)) }),
-        ]
+    /// What the node stages is nobody's to name, whoever has made it.
+    @Test func theNamesOfStagedTreesAreRefused() async throws {
+        let workspace = try Workspace()
+        let service = workspace.service
+        let name = ".fastable-push-0123456789abcdef"
+        for file in ["file", "dir/file", "\(name)/tree/file"] { try workspace.put("inside\n", file) }
+        let before = try workspace.names()
+        for path in [name, "./\(name)/", "/workspace/\(name)", "\(name)/tree", "\(name)/tree/file", "\(name)/new"] {
+            for attempt in Attempt.all + Attempt.onTheEntry {
+                let error = try await expectError { try await attempt.run(service, path) }
+                #expect(error.code == .unprocessable && error.message.contains(name), "\(attempt.name): \(error)")
+            }
+        }
+        #expect(try workspace.names() == before)
+        #expect(try workspace.text("\(name)/tree/file") == "inside\n")
+        for path in ["dir/\(name)", "\(name)0", ".fastable-push-0123456789abcdeX"] {
+            _ = try await service.write(FileWrite(path: path, content: "mine"))
+            #expect(try await service.read(FileRead(path: path)).text == "mine")
+        }
     }
 
     @Test func movesAndCopiesTakeLinksAsLinks() async throws {

@@ -7,37 +7,6 @@ import Testing
 
 /// A process of the container swaps directories and files for symbolic links to the outside, all the time, while operations run.
 @Suite(.serialized) struct RaceTests {
-    /// Swaps two names, each time at once, for as long as the test runs.
-    private final class Swapper: Sendable {
-        private typealias Rename =
-            @convention(c) (CInt, UnsafePointer<CChar>, CInt, UnsafePointer<CChar>, CUnsignedInt) -> CInt
-
-        private let stopped = Atomic(false)
-        private let rounds = Atomic(0)
-        private let task: Mutex<Task<Void, any Error>?> = Mutex(nil)
-
-        init(_ first: String, _ second: String) async throws {
-            // Swift does not see renameat2, which alone can exchange two names.
-            let symbol = try #require(dlsym(nil, "renameat2"))
-            let exchange = unsafeBitCast(symbol, to: Rename.self)
-            let task = Task { [self] in
-                try await BlockingPool.shared.run { [self] in
-                    while !stopped.load(ordering: .relaxed) {
-                        _ = exchange(AT_FDCWD, first, AT_FDCWD, second, 2)
-                        if rounds.wrappingAdd(1, ordering: .relaxed).newValue % 7 == 0 { sched_yield() }
-                    }
-                }
-            }
-            self.task.withLock { $0 = task }
-            while rounds.load(ordering: .relaxed) == 0 { await Task.yield() }
-        }
-
-        func stop() async throws {
-            stopped.store(true, ordering: .relaxed)
-            try await task.withLock { $0 }?.value
-        }
-    }
-
     /// Runs `attempt` while the directory `d` is now itself, now a link to the outside, and so is the file `f`.
     private func attack(
         _ iterations: Int, _ attempt: @escaping @Sendable (Workspace, Int) async throws -> Void
@@ -53,7 +22,7 @@ import Testing
         ]
         var successes = 0
         var refusals: [FastableError.Code: Int] = [:]
-        let deadline = ContinuousClock.now + .seconds(60)
+        let deadline = ContinuousClock.now + .seconds(300)
         var iteration = 0
         // The race must be real: both sides have to be met.
         while iteration < iterations || ((successes == 0 || refusals.isEmpty) && .now < deadline) {

@@ -59,6 +59,41 @@ import Testing
         #expect(!(try workspace.names()).contains { $0.hasPrefix(".fastable") })
     }
 
+    /// `If-None-Match: *`: all of it appears where nothing was, or nothing does.
+    @Test func aNewTreeReplacesNothing() async throws {
+        let workspace = try Workspace()
+        let request = TreePush(path: "made/app", ifMatch: "")
+        let sink = try await workspace.service.pushTree(request)
+        let late = try await workspace.service.pushTree(request)
+        for other in [sink, late] { try await other.write(Self.archive()) }
+        #expect(!workspace.exists("made"))
+        #expect(try await sink.finish() == TreeResult(files: 5, sizeBytes: 18))
+        try Self.expectNew(workspace, below: "made/app/")
+        try workspace.put("mine", "made/app/mine")
+        // Two began when nothing was there.
+        #expect(try await expectError { try await late.finish() }.code == .stale)
+        #expect(try workspace.text("made/app/mine") == "mine")
+        #expect(!(try workspace.names()).contains { $0.hasPrefix(".fastable") })
+
+        try workspace.put("file", "file")
+        try workspace.link("nowhere", "link")
+        for taken in ["made/app", "file", "link", ".", "made"] {
+            let error = try await expectError {
+                try await workspace.service.pushTree(TreePush(path: taken, ifMatch: ""))
+            }
+            #expect(error.code == .stale, "\(taken)")
+            let both = try await expectError {
+                try await workspace.service.pushTree(TreePush(path: taken, replace: true, ifMatch: ""))
+            }
+            #expect(both.code == .unprocessable && both.details["field"] == "replace")
+        }
+        let named = try await expectError {
+            try await workspace.service.pushTree(
+                TreePush(path: "x", ifMatch: String(repeating: "a", count: 64)))
+        }
+        #expect(named.code == .unprocessable && named.details["field"] == "ifMatch")
+    }
+
     @Test func aDirectoryThatIsReplacedKeepsItsOwnerAndMode() async throws {
         let workspace = try Workspace()
         try workspace.put("x", "app/x")

@@ -147,6 +147,16 @@ import Testing
         #expect(Set(byPath.keys).isSubset(of: ["new\nline", "1:2:three", "latin", "long", "zz", "binary"]))
     }
 
+    /// All operations tell such a name in the same way.
+    @Test func namesThatAreNotText() async throws {
+        let workspace = try Workspace()
+        try workspace.put("needle\n", "file")
+        let name: [CChar] = Array(workspace.path.utf8CString.dropLast()) + [47, -1, 97, 0]
+        try #require(rename(workspace.path + "/file", name) == 0)
+        #expect(try await workspace.service.glob(FileGlob(pattern: "*a")).paths == ["\u{fffd}a"])
+        #expect(try await grep(workspace, FileGrep(pattern: "needle")) == ["\u{fffd}a:1:needle"])
+    }
+
     @Test func linksAreNotSearched() async throws {
         let workspace = try sample()
         try workspace.link(workspace.outside, "out")

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// Searches that tell what they find as they find it.
-@Suite(.timeLimit(.minutes(1))) struct StreamedSearchTests {
+@Suite(.endsInTime) struct StreamedSearchTests {
     private final class Told<Item: Sendable>: Sendable {
         private let parts = Mutex<[[Item]]>([])
         func add(_ items: [Item]) { parts.withLock { $0.append(items) } }

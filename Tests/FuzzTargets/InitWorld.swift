@@ -106,9 +106,11 @@ struct InitWorld {
             send(InitRequest.stored(number, channel: UInt8(channel), upTo: part))
         case 6:
             lastReceipt += 1
-            let signal = UInt32(script.number(below: 66))
+            let choice = UInt32(script.number(below: 2 * 66))
+            let signal = choice % 66
             listener.receipts[lastReceipt] = (number, signal)
-            send(InitRequest.kill(number, receipt: lastReceipt, signal: signal))
+            let whom = choice == signal ? 0 : FASTABLE_KILL_EVERYONE
+            send(InitRequest.kill(number, receipt: lastReceipt, signal: signal | whom))
         case 7: send(InitRequest.release(number))
         case 8: send(InitRequest.resize(number, TerminalSize(rows: 1, columns: UInt16(script.byte()))))
         default: simulation.send(ReportTarget.frame(FASTABLE_FRAME_PING, exec: 0, script.bytes(8)))

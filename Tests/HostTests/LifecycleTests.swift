@@ -17,12 +17,20 @@ struct LifecycleTests {
         try await host.tool("devcontainer.status", ["project": "p"])["state"]?.string
     }
 
+    /// What the node's disk says of the only project.
+    private static func record(_ host: Installation) throws -> JSONValue {
+        let projects = host.directory.appending(path: "node-0/projects")
+        let names = try FileManager.default.contentsOfDirectory(atPath: projects.path)
+        let file = projects.appending(path: "\(try #require(names.first))/record.json")
+        return try JSON.decode(from: try Data(contentsOf: file))
+    }
+
     private func expectMoving(_ host: Installation) async throws {
         let before = try await count(host)
         try await eventually("the counter moves") { try await count(host) > before }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func aSuspendedContainerOutlivesBothDaemons() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])
@@ -52,8 +60,30 @@ struct LifecycleTests {
         }
     }
 
+    /// What belongs to a person stays, what belonged to the image goes.
+    @Test(.endsInTime) func anotherImageKeepsTheWork() async throws {
+        try await Installation.with { host in
+            let other = host.directory.appending(path: "other")
+            try Rootfs.make(at: other)
+            try Data("other\n".utf8).write(to: other.appending(path: "etc/image"))
+            try await host.cli(["image", "add", "other", "inplace:\(other.path)"])
+            try await host.tool("projects_create", ["name": "p"])
+            _ = try await host.exec(
+                "p", "echo work > /workspace/file; echo kept > /cache/file; echo x > /etc/installed")
+            let said = try await host.cli(["project", "set-image", "p", "other"])
+            #expect(said.contains("snapshot snp_"), "\(said)")
+            let look = "cat /workspace/file /cache/file /etc/image; ls /etc/installed 2>/dev/null"
+            #expect(try await host.exec("p", look)["stdout"] == "work\nkept\nother\n")
+            let snapshots = try await host.tool("projects_snapshots", ["project": "p"])["snapshots"]?.array ?? []
+            #expect(snapshots.map { $0["reason"] } == ["image"])
+            try await host.cli(["project", "set-image", "p", "vibn-dev"])
+            try await host.tool("projects_restore", ["project": "p", "at": try #require(snapshots.first?["id"])])
+            #expect(try await host.exec("p", "cat /workspace/file; test -e /etc/image")["stdout"] == "work\n")
+        }
+    }
+
     /// With the controller dead the node goes on by what it knows.
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func theNodeSuspendsAndStopsWithoutItsController() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])
@@ -62,12 +92,21 @@ struct LifecycleTests {
             _ = try await host.exec("p", "echo kept > file")
             #expect(try await host.tool("devcontainer.explain", ["project": "p"])["policy"]?["idleSeconds"] == 1)
             host.killController()
-            try await Task.sleep(for: .seconds(2 * Limits.lifecycleSweepSeconds + 4))
+            try await eventually("it is stopped") { try Self.record(host)["state"] == "stopped" }
             try await host.startController()
             try await eventually("the node is back") { await host.nodeState(0) == "ready" }
             let explained = try await host.tool("devcontainer.explain", ["project": "p"])
             #expect(explained["state"] == "stopped")
             #expect(explained["text"]?.string?.contains("It was suspended for") == true)
+            // What came was announced, also while nobody listened.
+            let events = try await host.tool("events_list", ["project": "p"])["events"]?.array ?? []
+            let told = events.compactMap { event -> String? in
+                let kind = event["kind"]?.string ?? ""
+                let to = kind == "container.changed" ? event["data"]?["to"]?.string : kind
+                return to.map { $0.replacingOccurrences(of: "container.", with: "") }
+            }
+            let steps = told.filter { $0.hasPrefix("s") }
+            #expect(steps.suffix(4) == ["suspending_soon", "suspended", "stopping_soon", "stopped"], "\(told)")
             let again = try await host.exec("p", "cat file")
             #expect(again["stdout"] == "kept\n")
         }

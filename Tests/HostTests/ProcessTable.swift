@@ -6,8 +6,9 @@ import Testing
 final class ProcessTable: Sendable {
     private let running = Mutex<[String: Int32]>([:])
 
-    func start(_ name: String, _ program: URL, _ arguments: [String], log: URL) throws {
+    func start(_ name: String, _ program: URL, _ arguments: [String], clock: SetClock? = nil, log: URL) throws {
         let process = Process()
+        if let clock { process.environment = ProcessInfo.processInfo.environment.merging(clock.environment) { $1 } }
         process.executableURL = program
         process.arguments = arguments
         if !FileManager.default.fileExists(atPath: log.path) {
@@ -45,7 +46,7 @@ final class ProcessTable: Sendable {
     private func end(_ name: String, with signal: Int32) {
         guard let pid = running.withLock({ $0.removeValue(forKey: name) }) else { return }
         Glibc.kill(pid, signal)
-        for _ in 0..<1500 {
+        for _ in 0..<6000 {
             // Foundation reaps its children, so the number goes away when the process does.
             if Glibc.kill(pid, 0) != 0 { return }
             usleep(20_000)

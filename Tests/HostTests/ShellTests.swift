@@ -8,7 +8,7 @@ import Testing
 /// `shell.*` against real daemons and a real container.
 @Suite("Shell operations", .serialized, .enabled(if: Installation.missing == nil, "\(Installation.missing ?? "")"))
 struct ShellTests {
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func aDetachedCommandIsListedWaitedForReadAndEnded() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])
@@ -36,7 +36,7 @@ struct ShellTests {
     }
 
     /// The answer comes before the command has read anything, and the node may die before it has.
-    @Test(.timeLimit(.minutes(3)), arguments: [10, 100_000, 1_000_000])
+    @Test(.endsInTime, arguments: [10, 100_000, 1_000_000])
     func aDetachedCommandReadsItsInputToTheEnd(count: Int) async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])
@@ -57,7 +57,7 @@ struct ShellTests {
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func endingACommandGivesAReceipt() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])
@@ -65,8 +65,9 @@ struct ShellTests {
             let polite = try await host.detached(
                 "p", "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done")
             try await host.printed(polite, "up\n")
-            let first = try await host.tool("shell.kill", ["execId": polite])
-            #expect(first["everythingEnded"] == true && first["wasForced"] == false && first["exitCode"] == 3)
+            let first = try await host.tool("shell.kill", ["execId": polite, "graceSec": 60])
+            #expect(first["everythingEnded"] == true && first["wasForced"] == false)
+            #expect(try await host.tool("shell.wait", ["execId": polite])["exitCode"] == 3)
             // Ignores it, and has a descendant in a session of its own that does so too.
             let stubborn = try await host.detached(
                 "p", "trap '' TERM; setsid sh -c 'trap \"\" TERM; sleep 4343' & echo up; sleep 4343")
@@ -76,10 +77,25 @@ struct ShellTests {
             let left = try await host.exec(
                 "p", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep 434[3]' || true")
             #expect(left["stdout"] == "0\n")
+            // Without its container, too, the receipt tells how it ended.
+            try await host.tool("devcontainer.stop", ["project": "p"])
+            let late = try await host.tool("shell.kill", ["execId": stubborn])
+            #expect(late["everythingEnded"] == true && late["wasForced"] == false && late["signal"] == "SIGKILL")
+            // Of what never ran there is no receipt.
+            let refused = await #expect(throws: FastableError.self) {
+                try await host.tool("shell.exec", ["project": "p", "cmd": "true", "user": "nobody-here"])
+            }
+            #expect(refused?.code == .unprocessable || refused?.code == .notFound)
+            let never = try await host.tool("shell.list", ["project": "p"])["execs"]?.array?.first?["execId"]
+            #expect(never != stubborn)
+            let unknown = await #expect(throws: FastableError.self) {
+                try await host.tool("shell.kill", ["execId": never ?? ""])
+            }
+            #expect(unknown?.code == .notFound)
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func aCommandThatIsGivenUpBeforeItStartsNeverDoes() async throws {
         try await Installation.with { host in
             // The first use of a project makes its container; the callers give up at all moments of that.
@@ -89,15 +105,20 @@ struct ShellTests {
                         let project = "p\(number)"
                         try await host.tool("projects_create", ["name": .string(project)])
                         let call = Task {
+                            let command = "until [ -e gate ]; do sleep 0.2; done; echo ran > ran"
                             try await host.tool(
-                                "shell.exec", ["project": .string(project), "cmd": "sleep 4; echo ran > ran"])
+                                "shell.exec", ["project": .string(project), "cmd": .string(command)])
                         }
                         try await Task.sleep(for: .milliseconds(20 * number))
                         call.cancel()
                         _ = await call.result
-                        // Behind everything that could still start it.
-                        let later = try await host.exec(project, "sleep 5; ls")
-                        #expect(later["stdout"] == "", "given up after \(20 * number) ms")
+                        // Behind everything that could still start it, and whoever it was that started ends it.
+                        try await eventually("nothing runs") {
+                            let status = try? await host.tool("devcontainer.status", ["project": .string(project)])
+                            return status.map { $0["runningExecs"]?.integer ?? 0 } == 0
+                        }
+                        let later = try await host.exec(project, "sleep 4; touch gate; sleep 1; ls")
+                        #expect(later["stdout"] == "gate\n", "given up after \(20 * number) ms")
                     }
                 }
                 try await group.waitForAll()
@@ -105,7 +126,29 @@ struct ShellTests {
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    /// What the caller is told is true, whether the container was there in time or not.
+    @Test(.endsInTime)
+    func aCommandThatDidNotStartInTimeNeverDoes() async throws {
+        try await Installation.with { host in
+            for number in 0..<4 {
+                let project = "p\(number)"
+                try await host.tool("projects_create", ["name": .string(project)])
+                // Less than a second, in which its container has to be made.
+                let startBy = Date(timeIntervalSince1970: Date().timeIntervalSince1970.rounded(.down) + 1)
+                let input: JSONValue = [
+                    "project": .string(project), "cmd": "echo ran > ran",
+                    "startBy": .string(startBy.formatted(.iso8601)),
+                ]
+                let answer = try await host.request(.POST, "/api/tools/shell.exec", body: try JSON.encode(input))
+                let body = String(decoding: answer.body, as: UTF8.self)
+                #expect(answer.status == 200 || answer.status == 504 && body.contains("in time"), "\(body)")
+                let later = try await host.exec(project, "ls")
+                #expect(later["stdout"] == (answer.status == 200 ? "ran\n" : ""), "\(body)")
+            }
+        }
+    }
+
+    @Test(.endsInTime)
     func aCommandRunsAsAnotherUser() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])
@@ -116,20 +159,20 @@ struct ShellTests {
             let own = try await host.tool(
                 "shell.exec", ["project": "p", "cmd": "echo $HOME", "user": "nobody", "env": ["HOME": "/tmp"]])
             #expect(own["stdout"] == "/tmp\n")
-            #expect(try host.cli(["exec", "-u", "5:6", "p", "--", "id -u; id -g"]) == "5\n6\n")
-            #expect(try host.cli(["exec", "-t", "-u", "nobody", "p", "--", "id -u"]) == "65534\r\n")
+            #expect(try await host.cli(["exec", "-u", "5:6", "p", "--", "id -u; id -g"]) == "5\n6\n")
+            #expect(try await host.cli(["exec", "-t", "-u", "nobody", "p", "--", "id -u"]) == "65534\r\n")
             for (user, words) in [("ghost", "‘ghost’"), ("65536", "‘user’"), ("a:b", "‘user’"), ("0:-1", "‘user’")] {
                 let input: JSONValue = ["project": "p", "cmd": "id", "user": .string(user)]
                 let refusal = try await host.request(.POST, "/api/tools/shell.exec", body: try JSON.encode(input))
                 let problem = try JSON.decode(JSONValue.self, from: refusal.body)
                 #expect(refusal.status == 422 && problem["details"]?["field"] == "user")
                 #expect(problem["detail"]?.string?.contains(words) == true)
-                #expect(try host.cli(["exec", "-u", user, "p", "--", "id"], expectStatus: 125).contains(words))
+                #expect(try await host.cli(["exec", "-u", user, "p", "--", "id"], expectStatus: 125).contains(words))
             }
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func textIsGivenToACommandToRead() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])
@@ -145,7 +188,7 @@ struct ShellTests {
     }
 
     /// The cancel overtakes the start, which waits for the container.
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func aCancelledCommandNeverStarts() async throws {
         try await Installation.with { host in
             for (index, pause) in [0, 50, 150, 400].enumerated() {
@@ -171,7 +214,7 @@ struct ShellTests {
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func whatAnAnswerLeavesOutCanBeRead() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])
@@ -211,7 +254,7 @@ struct ShellTests {
         #expect(text == whole)
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.endsInTime)
     func inputAndTerminalsNeedSomebodyWhoAttaches() async throws {
         try await Installation.with { host in
             try await host.tool("projects_create", ["name": "p"])

@@ -23,7 +23,7 @@ struct SmallDisk: Sendable {
 
     func remove() {
         // What was deleted may still be written for a moment.
-        for _ in 0..<100 {
+        for _ in 0..<600 {
             if (try? Self.run("/usr/bin/umount", [directory.path])) != nil { return }
             usleep(100_000)
         }

@@ -10,7 +10,7 @@ import Testing
 #endif
 
 /// Real handshakes over loopback: who is let in, who is refused, and by whom.
-@Suite(.timeLimit(.minutes(1))) struct NodeListenerTests {
+@Suite(.endsInTime) struct NodeListenerTests {
     let authority: CertificateAuthority
     let listener: TLSConfiguration
 
@@ -90,7 +90,7 @@ import Testing
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct NodeDialerTests {
+@Suite(.endsInTime) struct NodeDialerTests {
     let authority: CertificateAuthority
     let dialer: TLSConfiguration
 
@@ -148,7 +148,7 @@ import Testing
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct PublicAPITests {
+@Suite(.endsInTime) struct PublicAPITests {
     let authority: CertificateAuthority
 
     init() throws { authority = try CertificateAuthority(at: now) }

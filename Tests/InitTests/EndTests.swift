@@ -13,11 +13,6 @@ struct EndTests {
     private static let stubborn =
         "setsid sh -c 'trap \"\" TERM HUP INT; (sleep 1000 & sleep 1000) & exec sleep 1000' >/dev/null 2>&1 & sleep 1000"
 
-    private func isAlive(_ pid: String) -> Bool {
-        let text = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ""
-        return !text.isEmpty && !text.contains(") Z ")
-    }
-
     @Test func theDeadlineEndsAllDescendants() async throws {
         try await InitProcess.withTable { table, process in
             let other = try await table.start(["sleep", "1000"])
@@ -31,8 +26,9 @@ struct EndTests {
             #expect(done.text == "before\n")
             #expect(done.result.durationMilliseconds >= 9900)
             #expect(
-                doomed.count >= 5 && doomed.allSatisfy { !isAlive($0) }, "nothing of it lives when the result is told")
-            #expect(spared.allSatisfy { isAlive($0) } && other.status.running)
+                doomed.count >= 5 && doomed.allSatisfy { !InitProcess.isAlive($0) },
+                "nothing of it lives when the result is told")
+            #expect(spared.allSatisfy { InitProcess.isAlive($0) } && other.status.running)
         }
     }
 
@@ -42,7 +38,7 @@ struct EndTests {
             try await eventually("all run") { process.commandProcesses.count >= 5 }
             let doomed = process.commandProcesses
             try await table.kill(session.exec, signal: 9)
-            #expect(doomed.allSatisfy { !isAlive($0) })
+            #expect(doomed.allSatisfy { !InitProcess.isAlive($0) })
             let result = try await session.finish().result
             #expect(result.signal == "SIGKILL" && !result.timedOut)
             // Ended ones may be killed again; unknown ones not.
@@ -150,7 +146,7 @@ struct EndTests {
             let inside = try await table.run("kill -TERM 1; kill -KILL 1; kill -SEGV 1; sleep 0.2; echo alive")
             #expect(inside.text == "alive\n")
             kill(process.pid, SIGTERM)
-            try await eventually("it is gone") { kill(process.pid, 0) != 0 || !self.isAlive("\(process.pid)") }
+            try await eventually("it is gone") { kill(process.pid, 0) != 0 || !InitProcess.isAlive("\(process.pid)") }
         }
     }
 }

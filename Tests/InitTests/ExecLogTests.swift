@@ -66,6 +66,32 @@ struct ExecLogTests {
         #expect(throws: FastableError.self) { try log.receive(ByteBuffer(string: "x"), at: 3) }
     }
 
+    /// Init keeps what is not acknowledged, and can keep no more than its ring. More than that is not from it.
+    @Test(arguments: [false, true]) func moreThanInitCanKeepIsAProtocolError(isMasked: Bool) throws {
+        let patterns = SecretPatterns([Array("xxyz".utf8)])
+        var log = ExecLog(redactor: isMasked ? SecretRedactor(patterns) : nil)
+        let ring = UInt64(Limits.initRingBytes)
+        func bytes(_ count: UInt64) -> ByteBuffer { ByteBuffer(repeating: UInt8(ascii: "x"), count: Int(count)) }
+        try log.receive(bytes(ring), at: 0)
+        #expect(throws: FastableError.self) { try log.receive(bytes(1), at: ring) }
+        // Written, and still acknowledged to nobody.
+        _ = log.admit(needed: nil)
+        log.wrote(keepRecent: 0)
+        #expect(throws: FastableError.self) { try log.receive(bytes(1), at: ring) }
+        let acknowledged = log.acknowledgement(step: 1)
+        let stored = try #require(acknowledged)
+        #expect(isMasked ? (1..<ring).contains(stored) : stored == ring)
+        try log.receive(bytes(stored), at: ring)
+        #expect(throws: FastableError.self) { try log.receive(bytes(1), at: ring + stored) }
+        // The acknowledgement was lost with the connection: what init has comes again, and it has no more than before.
+        log.reconnected(stored: 0)
+        try log.receive(bytes(ring), at: 0)
+        #expect(throws: FastableError.self) { try log.receive(bytes(1), at: ring + stored) }
+        log.reconnected(stored: stored)
+        try log.receive(bytes(ring), at: stored)
+        #expect(log.taken == ring + stored)
+    }
+
     @Test func withoutAReaderTheOldestGo() throws {
         var log = ExecLog(capacity: 10)
         try log.receive(ByteBuffer(string: "0123456789abcdef"), at: 0)

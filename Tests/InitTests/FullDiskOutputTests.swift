@@ -40,7 +40,7 @@ struct FullDiskOutputTests {
         #expect(wrong == nil, "wrong bytes behind \(offset)")
     }
 
-    @Test(.timeLimit(.minutes(1))) func aFollowedCommandWaitsForRoom() async throws {
+    @Test(.endsInTime) func aFollowedCommandWaitsForRoom() async throws {
         try await withSmallDisk { process, grow in
             let table = try await process.table()
             let session = try await table.shell(Self.print)
@@ -59,7 +59,7 @@ struct FullDiskOutputTests {
     }
 
     /// Nobody needs its output, so it is not held up; what is lost is told, and never shown as other bytes, by this daemon or the next.
-    @Test(.timeLimit(.minutes(1)), arguments: [false, true])
+    @Test(.endsInTime, arguments: [false, true])
     func lostBytesAreAGap(daemonDies: Bool) async throws {
         try await withSmallDisk { process, grow in
             let exec = ExecID()
@@ -83,7 +83,7 @@ struct FullDiskOutputTests {
                 #expect(done.gaps.count == 1 && lost > 0 && lost < 2 * Self.total, "\(reads): \(done.gaps)")
                 #expect(lost + done.stdout.count == 2 * Self.total)
                 Self.check(done.stdout, from: lost)
-                try await eventually("its record is complete") { access("\(process.execs)/\(exec).json", F_OK) == 0 }
+                try await eventually("its record is complete") { process.isRecorded(exec) }
                 await table.close()
                 table = try await process.table()
             }

@@ -31,7 +31,7 @@ final class HostileConnection {
     func receive(_ count: Int) async throws -> [UInt8] {
         var all: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
-        let deadline = ContinuousClock.now + .seconds(15)
+        let deadline = ContinuousClock.now + .seconds(120)
         while all.count < count, ContinuousClock.now < deadline {
             let got = recv(socket, &buffer, buffer.count, 0)
             if got > 0 { all += buffer.prefix(got) } else { try await Task.sleep(for: .milliseconds(5)) }

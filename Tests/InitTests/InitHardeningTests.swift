@@ -18,6 +18,8 @@ struct InitHardeningTests {
         #expect(Int(FASTABLE_INIT_EXECS) == 2 * Limits.execsPerContainer)
         #expect(Int(FASTABLE_INIT_ARGUMENTS) == Limits.execArguments)
         #expect(Int(FASTABLE_INIT_GROUPS) == Limits.execGroups)
+        #expect(Int(FASTABLE_INIT_PROCESSES) == Limits.containerPIDsHighest)
+        #expect(Int(FASTABLE_INIT_GRACE_MILLISECONDS) == 1000 * Limits.execCancelGraceSeconds)
         #expect(Int(FASTABLE_INIT_ENVIRONMENT) >= 2 * Limits.execEnvironmentEntries)
         #expect(Int(FASTABLE_INIT_HEADER_BYTES) == FrameHeader.byteCount)
         #expect(FASTABLE_FRAME_VERSION == FrameHeader.version)
@@ -142,11 +144,11 @@ struct InitHardeningTests {
             _ = try await silent.finish()
             _ = try await loud.finish()
             try await eventually("both are recorded") {
-                try FileManager.default.contentsOfDirectory(atPath: process.execs).count == 3
+                process.isRecorded(silent.exec) && process.isRecorded(loud.exec)
             }
             let names = try FileManager.default.contentsOfDirectory(atPath: process.execs).sorted()
-            #expect(names == ["\(silent.exec).json", "\(loud.exec)", "\(loud.exec).json"].sorted())
-            for path in ["", "/\(loud.exec)", "/\(loud.exec)/stdout", "/\(loud.exec).json"] {
+            #expect(names == ["ended", "\(loud.exec)"])
+            for path in ["", "/\(loud.exec)", "/\(loud.exec)/stdout", "/ended", "/ended/1", "/ended/1.index"] {
                 let attributes = try FileManager.default.attributesOfItem(atPath: process.execs + path)
                 let mode = try #require(attributes[.posixPermissions] as? Int)
                 #expect(mode & 0o077 == 0, "\(path)")

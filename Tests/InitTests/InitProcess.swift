@@ -26,6 +26,8 @@ final class InitProcess: Sendable {
 
     var socket: String { folder + "/init.sock" }
     var execs: String { folder + "/execs" }
+    /// One for all tables: an abandoned one may still be writing, which a dead daemon does not.
+    private let results: Mutex<EndedResults>
     var cgroup: String { tree.root + "/" + group }
 
     /// Processes in the cgroups of execs, seen from the host.
@@ -35,6 +37,11 @@ final class InitProcess: Sendable {
             let text = try? String(contentsOfFile: cgroup + "/\(folder)/cgroup.procs", encoding: .utf8)
             return (text ?? "").split(separator: "\n").map { String($0) }
         }
+    }
+
+    static func isAlive(_ pid: String) -> Bool {
+        let text = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ""
+        return !text.isEmpty && !text.contains(") Z ")
     }
 
     /// Runs `body` with an init, and removes it and all that it started.
@@ -77,6 +84,7 @@ final class InitProcess: Sendable {
         guard mkdtemp(&template) != nil else { throw Errno.last }
         folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
 
+        results = Mutex(EndedResults(directory: folder + "/execs/ended"))
         let listener = try InitSocket.listen(at: folder + "/init.sock")
         var arguments = ["/usr/bin/unshare", "--pid", "--fork", "--kill-child"]
         let program = try #require(BuiltProgram.path("fastable-init"))
@@ -86,20 +94,41 @@ final class InitProcess: Sendable {
         _ = try tree.delegate(group, to: 0, process: pid, descendants: 1000)
     }
 
-    func table() async throws -> ExecTable {
-        let table = ExecTable(
-            container: container, socketPath: socket, cgroup: try tree.open(group), execsDirectory: execs,
-            eventLoop: eventLoop, logger: .quiet)
+    func table(activity: ProjectActivity? = nil) async throws -> ExecTable {
+        let table = try newTable(activity: activity)
         try await table.recover()
         return table
+    }
+
+    /// One that is not connected yet.
+    func newTable(activity: ProjectActivity? = nil, on eventLoop: (any EventLoop)? = nil) throws -> ExecTable {
+        ExecTable(
+            container: container, socketPath: socket, cgroup: try tree.open(group), store: store(),
+            eventLoop: eventLoop ?? self.eventLoop, activity: activity, logger: .quiet)
     }
 
     /// An ended exec as a daemon sees it that was started after everything.
     func readBack(_ exec: ExecID) async throws -> ExecSession {
         let table = ExecTable(
-            container: ContainerID(), socketPath: socket, cgroup: try tree.open(group), execsDirectory: execs,
+            container: ContainerID(), socketPath: socket, cgroup: try tree.open(group), store: store(),
             eventLoop: eventLoop, logger: .quiet)
         return try await table.session(exec)
+    }
+
+    /// What the next daemon finds.
+    private func store() -> ExecStore {
+        ExecStore(directory: execs, results: results.withLock { $0 }, logger: .quiet)
+    }
+
+    /// Its record is complete, and init may forget it.
+    func isRecorded(_ exec: ExecID) -> Bool { (try? store().read(exec))?.isComplete == true }
+
+    /// A loss of power would undo nothing.
+    var recordsAreSaved: Bool { !results.withLock { $0 }.hasUnsaved }
+
+    func loseRecords() throws {
+        try FileManager.default.removeItem(atPath: execs + "/ended")
+        results.withLock { $0 = EndedResults(directory: execs + "/ended") }
     }
 
     func remove() async {
@@ -110,7 +139,7 @@ final class InitProcess: Sendable {
         waitpid(unshare, &status, 0)
         try? tree.remove(group)
         // An abandoned table may still be writing.
-        for _ in 0..<100 {
+        for _ in 0..<3000 {
             do { return try FileManager.default.removeItem(atPath: folder) } catch { usleep(10_000) }
         }
     }

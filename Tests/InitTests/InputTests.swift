@@ -66,7 +66,7 @@ struct InputTests {
     }
 
     /// Pieces that the command's pipe takes a part of.
-    @Test(.timeLimit(.minutes(1))) func piecesOfAnySizeArePassedOnWhole() async throws {
+    @Test(.endsInTime) func piecesOfAnySizeArePassedOnWhole() async throws {
         try await InitProcess.withTable { table, process in
             let session = try await table.start(
                 ["/bin/bash", "-c", "sleep 0.3; sha256sum"], takesInput: true)
@@ -115,7 +115,32 @@ struct InputTests {
         }
     }
 
-    @Test(.timeLimit(.minutes(1))) func aCommandThatDoesNotReadHoldsItsWriterUpAndNobodyElse() async throws {
+    /// As with a disk that has gone bad: neither does it wait for ever, nor does it take a part for the whole.
+    @Test(.endsInTime) func aCommandWhoseInputIsLostIsEnded() async throws {
+        try await InitProcess.with { process in
+            let exec = ExecID()
+            let first = try await process.table()
+            let input = ByteBuffer(repeating: UInt8(ascii: "x"), count: Limits.execInputTextBytes)
+            let command = ExecCommand(
+                arguments: ["/bin/bash", "-c", "head -c 1 > /dev/null; until false; do sleep 0.1; done"],
+                workingDirectory: "/", environment: ["PATH": "/usr/bin:/bin"], timeoutMilliseconds: 600_000,
+                takesInput: true)
+            _ = try await first.start(
+                exec: exec, container: process.container, command: command, user: ExecUser(uid: 0, gid: 0), input: input
+            )
+            first.abandon()
+            let file = "\(process.execs)/\(exec)/input"
+            try FileManager.default.removeItem(atPath: file)
+            // Opens, and cannot be read.
+            try FileManager.default.createDirectory(atPath: file, withIntermediateDirectories: false)
+            let second = try await process.table()
+            let done = try await second.session(exec).finish()
+            #expect(done.result.signal == "SIGTERM")
+            await second.close()
+        }
+    }
+
+    @Test(.endsInTime) func aCommandThatDoesNotReadHoldsItsWriterUpAndNobodyElse() async throws {
         try await InitProcess.withTable { table, _ in
             let session = try await table.shell("sleep 60")
             try session.finishInput()
@@ -171,7 +196,7 @@ struct TerminalTests {
     }
 
     /// Job control: what is typed reaches the foreground, Ctrl-C interrupts it and not the shell.
-    @Test(.timeLimit(.minutes(1))) func aShellWithJobControl() async throws {
+    @Test(.endsInTime) func aShellWithJobControl() async throws {
         try await InitProcess.withTable { table, _ in
             let session = try await table.start(
                 ["/bin/bash", "--norc", "--noprofile", "-i"], environment: ["PS1": "> ", "TERM": "dumb"],
@@ -188,6 +213,40 @@ struct TerminalTests {
             // An end of file, as from a keyboard, ends the shell.
             try session.finishInput()
             #expect(try await reader.finish().result.exitCode == 130 || session.status.result?.exitCode == 0)
+        }
+    }
+
+    /// A line that has only begun is passed on first; without that, its program would wait for the rest.
+    @Test(.endsInTime, arguments: ["", "one\n", "abc", "one\nabc"])
+    func aProgramReadsTheEndWhereverItIs(text: String) async throws {
+        try await InitProcess.withTable { table, _ in
+            let session = try await table.start(
+                ["/bin/sh", "-c", "stty -echo; echo ready; exec cat"], terminal: Self.size)
+            let reader = session.events()
+            try await Self.read("ready", reader)
+            try await session.write(ByteBuffer(string: text), at: nil)
+            try session.finishInput()
+            let done = try await session.finish()
+            #expect(done.text == "ready\r\n" + text.replacing("\n", with: "\r\n") && done.result.exitCode == 0)
+        }
+    }
+
+    /// A terminal has room for a small part of this; what follows, the end too, waits for a program that reads late.
+    @Test(.endsInTime, arguments: ["", "abc"]) func theEndWaitsForAProgramThatReadsLate(rest: String) async throws {
+        try await InitProcess.withTable { table, process in
+            let go = process.folder + "/go"
+            let script = "stty -echo; echo ready; until [ -e \(go) ]; do sleep 0.05; done; exec wc -c"
+            let session = try await table.start(["/bin/bash", "-c", script], terminal: Self.size)
+            let reader = session.events()
+            try await Self.read("ready", reader)
+            let line = String(repeating: "x", count: 63) + "\n"
+            let text = String(repeating: line, count: 1024) + rest
+            try await session.write(ByteBuffer(string: text), at: nil)
+            try session.finishInput()
+            // Requests are taken in order: once this one has ended, init has the end of the other one's input.
+            _ = try await table.run("true")
+            #expect(FileManager.default.createFile(atPath: go, contents: nil))
+            #expect(try await reader.finish().text.contains("\(text.utf8.count)\r\n"))
         }
     }
 

@@ -10,17 +10,12 @@ import Testing
 struct LeftoverTests {
     private static let daemon = "setsid sleep 1000 >/dev/null 2>&1 </dev/null & echo started"
 
-    private func isAlive(_ pid: String) -> Bool {
-        let text = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ""
-        return !text.isEmpty && !text.contains(") Z ")
-    }
-
     /// Its record is complete, and init has forgotten it.
     private func startsDaemon(_ table: ExecTable, _ process: InitProcess) async throws -> (ExecID, String) {
         let before = Set(process.commandProcesses)
         let exec = ExecID()
         #expect(try await table.shell(Self.daemon, exec: exec).finish().text == "started\n")
-        try await eventually("the record is there") { access("\(process.execs)/\(exec).json", F_OK) == 0 }
+        try await eventually("the record is there") { process.isRecorded(exec) }
         var found: String?
         try await eventually("the daemon alone is left") {
             let new = process.commandProcesses.filter { !before.contains($0) }
@@ -39,14 +34,14 @@ struct LeftoverTests {
                 table.abandon()
                 table = try await process.table()
             }
-            let receipt = try await table.end(doomed, signal: 15, grace: .seconds(5))
-            #expect(receipt.everythingEnded && receipt.wasForced && receipt.result?.exitCode == 0)
-            #expect(!isAlive(doomedPID), "the receipt is true")
-            #expect(isAlive(sparedPID), "and of no other command")
+            let receipt = try await table.end(doomed, signal: 15, grace: .seconds(60))
+            #expect(receipt.everythingEnded && !receipt.wasForced && receipt.result?.exitCode == 0)
+            #expect(!InitProcess.isAlive(doomedPID), "the receipt is true")
+            #expect(InitProcess.isAlive(sparedPID), "and of no other command")
             // There is nothing left to end, which is no error.
-            #expect(try await !table.end(doomed, signal: 15, grace: .seconds(5)).wasForced)
+            #expect(try await !table.end(doomed, signal: 15, grace: .seconds(60)).wasForced)
             try await table.kill(spared, signal: 9)
-            #expect(!isAlive(sparedPID))
+            #expect(!InitProcess.isAlive(sparedPID))
             await table.close()
         }
     }
@@ -63,14 +58,22 @@ struct LeftoverTests {
             for number in 0..<10 { #expect(try await second.run("echo \(number)").text == "\(number)\n") }
             // Also when the records are gone: the group itself tells.
             second.abandon()
-            for name in try FileManager.default.contentsOfDirectory(atPath: process.execs) where name.hasSuffix(".json")
-            {
-                unlink("\(process.execs)/\(name)")
-            }
+            try process.loseRecords()
             let third = try await process.table()
             for number in 0..<10 { #expect(try await third.run("echo \(number)").text == "\(number)\n") }
-            #expect(isAlive(pid))
+            #expect(InitProcess.isAlive(pid))
             await third.close()
+        }
+    }
+
+    /// It is heard at whatever step on the way to its program the command is.
+    @Test(.endsInTime) func aSignalIsHeardFromTheFirstMomentOn() async throws {
+        try await InitProcess.withTable { table, _ in
+            for round in 0..<300 {
+                let session = try await table.start(["/bin/sleep", "1000"])
+                let receipt = try await table.end(session.exec, signal: 15, grace: .seconds(300))
+                #expect(receipt.everythingEnded && !receipt.wasForced, "round \(round)")
+            }
         }
     }
 
@@ -81,12 +84,12 @@ struct LeftoverTests {
             let doomed = process.commandProcesses
             let receipt = try await table.end(session.exec, signal: 15, grace: .milliseconds(300))
             #expect(receipt.everythingEnded && receipt.wasForced)
-            #expect(doomed.allSatisfy { !isAlive($0) })
+            #expect(doomed.allSatisfy { !InitProcess.isAlive($0) })
         }
     }
 
     /// Who reads slowly must not keep others from ending the command, nor from being told so.
-    @Test(.timeLimit(.minutes(1)), arguments: [false, true])
+    @Test(.endsInTime, arguments: [false, true])
     func aSlowReaderDoesNotHoldUpTheReceipt(obeys: Bool) async throws {
         try await InitProcess.withTable { table, process in
             let flood = obeys ? "exec yes" : "trap '' TERM; while :; do yes | head -c 10000000; done"
@@ -98,11 +101,12 @@ struct LeftoverTests {
             }
             let doomed = process.commandProcesses
             let began = ContinuousClock.now
-            let receipt = try await table.end(session.exec, signal: 15, grace: .seconds(obeys ? 20 : 1))
+            let receipt = try await table.end(
+                session.exec, signal: 15, grace: .seconds(obeys ? Limits.execReaderGraceSeconds : 1))
             let took = ContinuousClock.now - began
             #expect(receipt.everythingEnded && receipt.wasForced == !obeys)
-            #expect(doomed.allSatisfy { !isAlive($0) })
-            #expect(took < .seconds(Limits.execReaderGraceSeconds / 2), "took \(took)")
+            #expect(doomed.allSatisfy { !InitProcess.isAlive($0) })
+            #expect(took < .seconds(Limits.execReaderGraceSeconds), "took \(took)")
             #expect(!session.status.running)
             // What it had printed is there to the last byte, and its end behind it.
             let done = try await reader.finish()
@@ -118,7 +122,7 @@ struct LeftoverTests {
             let script = "echo ran >> \(file)"
             _ = try await table.shell(script, exec: exec).finish()
             try await eventually("it is over") {
-                table.runningCount == 0 && access("\(process.execs)/\(exec).json", F_OK) == 0
+                table.runningCount == 0 && process.isRecorded(exec)
             }
             #expect(try await expectError { try await table.shell(script, exec: exec) }.code == .conflict)
             _ = try await table.run("true")

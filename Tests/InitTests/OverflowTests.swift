@@ -42,7 +42,7 @@ struct OverflowTests {
         #expect(first == nil, "the line at \(offset + (first ?? 0) * 16) is wrong")
     }
 
-    @Test(.timeLimit(.minutes(2))) func aCommandWaitsForWhoStartedIt() async throws {
+    @Test(.endsInTime) func aCommandWaitsForWhoStartedIt() async throws {
         try await InitProcess.withTable { table, _ in
             let session = try await table.shell(Self.print)
             try await Self.isHeld(session)
@@ -52,7 +52,7 @@ struct OverflowTests {
         }
     }
 
-    @Test(.timeLimit(.minutes(2))) func itWaitsForAReaderThatVanished() async throws {
+    @Test(.endsInTime) func itWaitsForAReaderThatVanished() async throws {
         try await InitProcess.withTable { table, _ in
             let session = try await table.shell(Self.print)
             let first = try await Self.read(session, from: 0, 30 << 20)
@@ -68,7 +68,7 @@ struct OverflowTests {
     }
 
     /// Daemons die again and again, each at another place; what a reader has not got is there in the next one.
-    @Test(.timeLimit(.minutes(2))) func itWaitsAlsoInTheNextDaemon() async throws {
+    @Test(.endsInTime) func itWaitsAlsoInTheNextDaemon() async throws {
         try await InitProcess.with { process in
             let exec = ExecID()
             var table = try await process.table()
@@ -92,7 +92,7 @@ struct OverflowTests {
     }
 
     /// Two followers of a command die with the daemon; the one that comes back first takes nothing from the other.
-    @Test(.timeLimit(.minutes(2))) func afterARestartTheFirstDoesNotTakeFromTheSecond() async throws {
+    @Test(.endsInTime) func afterARestartTheFirstDoesNotTakeFromTheSecond() async throws {
         try await InitProcess.with { process in
             let exec = ExecID()
             let first = try await process.table()
@@ -113,7 +113,7 @@ struct OverflowTests {
         }
     }
 
-    @Test(.timeLimit(.minutes(1)), arguments: [false, true])
+    @Test(.endsInTime, arguments: [false, true])
     func whoChoseToDropIsNeverHeldBack(daemonDies: Bool) async throws {
         try await InitProcess.with { process in
             let exec = ExecID()

@@ -104,6 +104,42 @@ import Testing
         }
     }
 
+    /// Another command with secrets starts in the middle of a stream, one that has none of its own or some.
+    @Test(arguments: 0..<300)
+    func patternsThatComeLaterAreFoundFromThenOn(round: Int) throws {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var random = SeededGenerator(seed: seed)
+        let (stream, patterns) = Self.world(&random)
+        let old = Array(patterns.prefix(Int(random.next() % UInt64(patterns.count + 1))))
+        let change = Int(random.next() % UInt64(stream.count))
+        var log = ExecLog(redactor: old.isEmpty ? nil : SecretRedactor(SecretPatterns(old)))
+        let all = SecretPatterns(patterns)
+        var position = 0
+        var hasChanged = false
+        while position < stream.count {
+            if !hasChanged, position >= change {
+                log.mask(all)
+                hasChanged = true
+            }
+            let end = min(hasChanged ? stream.count : change, position + Int(random.next() % 9) + 1)
+            try log.receive(ByteBuffer(bytes: stream[position..<end]), at: UInt64(position))
+            position = end
+        }
+        log.end()
+        let given = log.admit(needed: nil).flatMap { Array($0.bytes.readableBytesView) }
+        // An occurrence that was under way when the pattern came may be found or not; no other byte may differ.
+        let before = Self.reference(stream, old)
+        let later = Array(repeating: 0, count: change) + Self.reference(Array(stream[change...]), patterns)
+        let most = Self.reference(stream, patterns)
+        #expect(given.count == stream.count, "seed \(seed)")
+        for (index, byte) in given.enumerated() {
+            let star = UInt8(ascii: "*")
+            #expect(byte == stream[index] || byte == star && most[index] == star, "too much, seed \(seed)")
+            let isDue = before[index] == star || later[index] == star
+            #expect(!isDue || byte == star, "too little, seed \(seed)")
+        }
+    }
+
     @Test func aPromptIsNotHeldForever() {
         let secret = Array("pass-word-1234".utf8)
         var redactor = SecretRedactor(SecretPatterns([secret]))

@@ -17,25 +17,27 @@ struct Finished {
 extension ExecTable {
     func start(
         _ arguments: [String], exec: ExecID = ExecID(), cwd: String = "/", environment: [String: String] = [:],
-        milliseconds: Int = 60_000, user: ExecUser = ExecUser(uid: 0, gid: 0), takesInput: Bool = false,
-        terminal: TerminalSize? = nil, overflow: ExecOverflow = .slow
+        milliseconds: Int = 600_000, user: ExecUser = ExecUser(uid: 0, gid: 0), takesInput: Bool = false,
+        terminal: TerminalSize? = nil, secrets: [String: String]? = nil, overflow: ExecOverflow = .slow
     ) async throws -> ExecSession {
         var all = ["PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"]
         all.merge(environment) { _, new in new }
         let command = ExecCommand(
             arguments: arguments, workingDirectory: cwd, environment: all, timeoutMilliseconds: milliseconds,
-            takesInput: takesInput, terminal: terminal, overflow: overflow)
+            takesInput: takesInput, terminal: terminal, secrets: secrets.map { ExecSecrets($0) }, overflow: overflow)
         return try await start(exec: exec, container: container, command: command, user: user)
     }
 
     func shell(
-        _ text: String, exec: ExecID = ExecID(), milliseconds: Int = 60_000, overflow: ExecOverflow = .slow
+        _ text: String, exec: ExecID = ExecID(), milliseconds: Int = 600_000, secrets: [String: String]? = nil,
+        overflow: ExecOverflow = .slow
     ) async throws -> ExecSession {
-        try await start(ExecCommand.shell(text), exec: exec, milliseconds: milliseconds, overflow: overflow)
+        try await start(
+            ExecCommand.shell(text), exec: exec, milliseconds: milliseconds, secrets: secrets, overflow: overflow)
     }
 
     /// Runs a shell command to its end.
-    func run(_ text: String, milliseconds: Int = 60_000) async throws -> Finished {
+    func run(_ text: String, milliseconds: Int = 600_000) async throws -> Finished {
         try await shell(text, milliseconds: milliseconds).finish()
     }
 }

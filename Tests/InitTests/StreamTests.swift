@@ -87,6 +87,52 @@ struct StreamTests {
             #expect(part.text == "789" && part.errorText == "")
             let later = try await table.session(session.exec).finish(stdoutFrom: 2, stderrFrom: 100)
             #expect(later.text == "23456789" && later.errorText == "")
+            let tail = try await session.events(last: 4).finish()
+            #expect(tail.text == "6789" && tail.errorText == "cdef")
+            #expect(try await session.events(stdoutFrom: 8, last: 4).finish().text == "89")
+            #expect(try await session.events(last: 4_000).finish().text == "0123456789")
+            #expect(try await session.events(stdoutFrom: 8, untilNow: true).finish().text == "89")
+        }
+    }
+
+    /// A reader of what is there ends there, however much comes while it reads, and however slowly it does.
+    @Test(.endsInTime) func whatIsThereEndsAlsoInAFlood() async throws {
+        try await InitProcess.withTable { table, _ in
+            let session = try await table.shell("seq -f %015.0f 1000000000000")
+            let follower = Task { for try await _ in session.events() {} }
+            defer { follower.cancel() }
+            let count: UInt64 = 1 << 20
+            try await eventually("there is enough of it") { session.status.stdoutBytes > 2 * count }
+            let reader = session.events(last: count, untilNow: true, follows: false)
+            let before = session.status.stdoutBytes
+            try await eventually("more has come") { session.status.stdoutBytes > before + count }
+            var start: UInt64 = 0
+            var bytes = Data()
+            while let chunk = try await reader.next() {
+                switch chunk {
+                case .started(_, let offset, _, _): start = offset
+                case .data(1, let part): bytes.append(contentsOf: part.readableBytesView)
+                case .data, .gap, .inputPassed, .finished: Issue.record("\(chunk)")
+                }
+            }
+            #expect(bytes.count == Int(count) && start + count <= before && session.status.running)
+            let lines = (start / 16 + 1...(start + count) / 16 + 1).map { String(format: "%015llu\n", $0) }
+            let isRight = bytes.elementsEqual(lines.joined().utf8.dropFirst(Int(start % 16)).prefix(bytes.count))
+            #expect(isRight, "it is one piece of what was printed")
+            try await table.kill(session.exec, signal: 9)
+        }
+    }
+
+    /// More than is kept: the end that is there, without a gap, since a tail begins where it begins.
+    @Test func aTailBeginsAtTheFirstByteThatIsKept() async throws {
+        try await InitProcess.withTable { table, _ in
+            let count = Limits.execOutputKeptBytes * 2
+            let session = try await table.shell("yes | head -c \(count)")
+            while session.status.running { try await Task.sleep(for: .milliseconds(10)) }
+            let tail = try await session.events(last: UInt64(count)).finish()
+            #expect(tail.gaps.isEmpty)
+            #expect((1...Limits.execOutputKeptBytes).contains(tail.stdout.count), "\(tail.stdout.count)")
+            #expect(tail.result.stdoutBytes == count)
         }
     }
 
@@ -113,7 +159,7 @@ struct StreamTests {
             var stdout = Data()
             var stderr = Data()
             var result: ExecResult?
-            for round in 0..<100 where result == nil {
+            for round in 0..<2000 where result == nil {
                 if round > 0 { table = try await process.table() }
                 let reader = try await table.session(exec).events(
                     stdoutFrom: UInt64(stdout.count), stderrFrom: UInt64(stderr.count))

@@ -5,7 +5,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("Two links of one node", .serialized, .timeLimit(.minutes(2)))
+@Suite("Two links of one node", .serialized, .endsInTime)
 struct FencingTests {
     @Test func theNewestGenerationHasTheCalls() async throws {
         try await TestController.with { controller in
@@ -72,7 +72,7 @@ struct FencingTests {
                     }
                     #expect(controller.registry.connectedNodes().count <= 1)
                 }
-                try await eventually("the original has it again", seconds: 30) {
+                try await eventually("the original has it again") {
                     (try? await Self.whoAnswers(controller)) == "original"
                 }
             }

@@ -8,7 +8,7 @@ import NodeControl
 import TestSupport
 import Testing
 
-@Suite("Joining", .serialized, .timeLimit(.minutes(2)))
+@Suite("Joining", .serialized, .endsInTime)
 struct JoinTests {
     private static func join(_ token: String, _ controller: TestController, _ name: String) async throws {
         _ = try await Joining.join(
@@ -130,7 +130,7 @@ struct JoinTests {
                 _ = try await Joining.join(
                     tokenText: token.text.reveal(), name: "n", identityDirectory: folder + "/n")
             }
-            #expect(ContinuousClock.now - began < .seconds(9))
+            #expect(ContinuousClock.now - began < .seconds(30))
         }
     }
 

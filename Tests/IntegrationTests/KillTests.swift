@@ -4,7 +4,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite("A node that returns", .timeLimit(.minutes(2)))
+@Suite("A node that returns", .endsInTime)
 struct KillTests {
     @Test func nothingIsServedBeforeTheSwitchesAreInForce() async throws {
         try await TestController.with { controller in

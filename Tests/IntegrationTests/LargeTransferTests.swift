@@ -9,7 +9,7 @@ import TestSupport
 import Testing
 
 /// What does not fit into one message, over real TLS.
-@Suite("Large answers and bodies", .serialized, .timeLimit(.minutes(2)))
+@Suite("Large answers and bodies", .serialized, .endsInTime)
 struct LargeTransferTests {
     private static func with(
         _ special: @escaping FakeWork.Special, _ body: @escaping @Sendable (TestController) async throws -> Void

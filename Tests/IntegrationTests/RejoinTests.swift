@@ -8,7 +8,7 @@ import NodeControl
 import TestSupport
 import Testing
 
-@Suite("Joining again", .serialized, .timeLimit(.minutes(2)))
+@Suite("Joining again", .serialized, .endsInTime)
 struct RejoinTests {
     private static func rejoin(_ node: TestNode, _ token: String) async throws -> NodeID {
         try await Joining.join(tokenText: token, name: "any", identityDirectory: node.directory).node

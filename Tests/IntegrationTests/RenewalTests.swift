@@ -7,7 +7,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("Certificate renewal over the link", .serialized, .timeLimit(.minutes(2)))
+@Suite("Certificate renewal over the link", .serialized, .endsInTime)
 struct RenewalTests {
     /// Gives the node a certificate of the given age, as if it had been running for so long.
     private static func age(_ node: TestNode, days: Double, _ controller: TestController) async throws -> NodeIdentity {

@@ -7,7 +7,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite("What a node reports", .timeLimit(.minutes(2)))
+@Suite("What a node reports", .endsInTime)
 struct ReportTests {
     /// As a node sends them: by project, with the longest reason that there is.
     private static func statuses(_ count: Int) -> [ContainerStatus] {
@@ -23,7 +23,7 @@ struct ReportTests {
         try await TestController.with { controller in
             let node = try await controller.join()
             try await node.linked(reporter: NodeReporter { NodeReport(facts: TestNode.facts, containers: all) }) {
-                try await eventually("two whole reports came", seconds: 60) {
+                try await eventually("two whole reports came") {
                     controller.fleet.reports.count { !$0.continues } >= 3
                 }
                 let seen = try #require(controller.registry.connectedNodes().first).containers

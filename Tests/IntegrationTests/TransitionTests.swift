@@ -10,7 +10,7 @@ import TestSupport
 import Testing
 
 /// From a node's journal over the link into the store: each change once and in order, whatever fails on the way.
-@Suite("Changes of containers", .timeLimit(.minutes(2)))
+@Suite("Changes of containers", .endsInTime)
 struct TransitionTests {
     private static let states: [ContainerState] = [.creating, .running, .stopped]
 
@@ -85,7 +85,7 @@ struct TransitionTests {
                     let batches = controller.fleet.batches.count
                     try await eventually("it is told") { controller.fleet.batches.count > batches }
                 }
-                try await eventually("all are confirmed", seconds: 60) { journal.batch() == nil }
+                try await eventually("all are confirmed") { journal.batch() == nil }
             }
             #expect(try await stored(controller) == (0..<count).map(String.init), "seed \(seed)")
             #expect(controller.fleet.batches.count > 3)
@@ -99,7 +99,7 @@ struct TransitionTests {
             let journal = TransitionJournal()
             record(0..<Limits.transitionsKept + 5, of: project, in: journal)
             try await node.linked(transitions: journal) {
-                try await eventually("all are told", seconds: 90) { journal.batch() == nil }
+                try await eventually("all are told") { journal.batch() == nil }
             }
             let lost = try await controller.run("events_list", ["kinds": ["node.changes_lost"], "limit": 500])
             #expect(lost["events"]?.array?.map { $0["data"]?["count"] } == [5])

@@ -40,7 +40,6 @@ import Testing
             // Looks for the last lines of a file without lines.
             let result = try await HostCommand("tail", ["/dev/zero"], group: entrance).run()
             #expect(result.status == .signaled(SIGKILL))
-            #expect(result.duration < .seconds(20))
         }
     }
 

@@ -9,7 +9,7 @@ import Testing
         let chunks = (0..<200).map { index in [UInt8](repeating: UInt8(index), count: 10_007) }
         let next = Mutex(0)
         let received = Mutex<[UInt8]>([])
-        let result = try await HostCommand("cat", []).stream(timeout: .seconds(30)) {
+        let result = try await HostCommand("cat", []).stream(timeout: .seconds(300)) {
             let index = next.withLock { index in
                 index += 1
                 return index - 1
@@ -26,7 +26,7 @@ import Testing
         let sent = Mutex(0)
         let received = Mutex(0)
         let most = Mutex(0)
-        _ = try await HostCommand("cat", []).stream(timeout: .seconds(30)) {
+        _ = try await HostCommand("cat", []).stream(timeout: .seconds(300)) {
             let total = sent.withLock {
                 $0 += 16_384
                 return $0
@@ -43,7 +43,7 @@ import Testing
     }
 
     @Test func toolThatDoesNotReadEndsTheInput() async throws {
-        let result = try await HostCommand("true", []).stream(timeout: .seconds(30)) {
+        let result = try await HostCommand("true", []).stream(timeout: .seconds(300)) {
             try await Task.sleep(for: .milliseconds(1))
             return [UInt8](repeating: 1, count: 1000)
         } output: { _ in
@@ -53,7 +53,7 @@ import Testing
 
     @Test func failingSinkKillsTheTool() async throws {
         let error = try await expectError {
-            try await HostCommand("yes", []).stream(timeout: .seconds(30)) { _ in
+            try await HostCommand("yes", []).stream(timeout: .seconds(300)) { _ in
                 throw FastableError(.gone, "the reader left")
             }
         }

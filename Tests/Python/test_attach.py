@@ -30,7 +30,7 @@ def tool(base, token):
         request = urllib.request.Request(
             f"{base}/api/tools/{operation}", data=json.dumps(fields).encode(), headers={"Authorization": f"Bearer {token}"}
         )
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=300) as response:
             return json.load(response)
 
     return run
@@ -205,7 +205,7 @@ async def test_a_goodbye_waits_for_what_was_written(start, attach, tool):
 
 
 async def test_who_may_attach(start, base, token):
-    exec = start("sleep 30")
+    exec = start("sleep 300")
     url = f"{base.replace('http', 'ws', 1)}/api/execs/{exec}/attach"
     bearer = {"Authorization": f"Bearer {token}"}
     for status, options in [
@@ -244,7 +244,7 @@ def test_events_go_on_behind_the_last_one(start, base, token):
         )
         if last:
             request.add_header("Last-Event-ID", last)
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=300) as response:
             event = {}
             for line in response:
                 name, _, value = line.decode().rstrip("\n").partition(": ")

@@ -16,7 +16,7 @@ AGENT_TOOLS = {
     "projects_snapshots", "projects_snapshot_delete", "projects_restore", "projects_checkpoint", "projects_checkpoints",
     "projects_checkpoint_delete", "projects_rollback", "projects_fork", "devcontainer.ensure",
     "devcontainer.status", "devcontainer.suspend", "devcontainer.resume", "devcontainer.stop", "devcontainer.restart",
-    "devcontainer.explain", "devcontainer.keep_awake", "projects_set_lifecycle",
+    "devcontainer.explain", "devcontainer.keep_awake", "devcontainer.limits", "projects_set_lifecycle", "projects_set_image", "projects_usage",
     "shell.exec", "fs.read", "fs.write", "fs.edit", "fs.list", "fs.glob", "fs.grep", "fs.delete",
     "fs.stat", "fs.mkdir", "fs.move", "fs.copy", "fs.chmod",
 }
@@ -96,7 +96,7 @@ async def test_a_command_that_takes_too_long_is_killed(client, project):
     began = time.monotonic()
     answer = await run(client, project, "sleep 100 & sleep 100", timeoutSec=1)
     assert answer["timedOut"] is True and answer["exitCode"] is None
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 90
 
 
 async def test_many_calls_at_once(client, project):
@@ -182,7 +182,7 @@ async def test_progress_comes_while_the_command_prints(client, project, folder):
             first.set()
 
     async def open_gate():
-        with anyio.fail_after(60):
+        with anyio.fail_after(120):
             await first.wait()
         await run(client, project, f"touch {folder}/gate")
 
@@ -215,12 +215,12 @@ async def test_cancelling_a_call_kills_the_command(client, project, folder, want
                 "shell.exec", {"project": project, "cmd": beat}, progress_callback=note if wants_progress else None)
 
         group.start_soon(call)
-        with anyio.fail_after(20):
+        with anyio.fail_after(120):
             while (await run(client, project, f"cat {folder}/beat 2>/dev/null || true"))["stdout"] == "":
                 await anyio.sleep(0.1)
         group.cancel_scope.cancel()
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         while True:
             answer = await run(client, project, f"cat {folder}/beat; sleep 0.5; cat {folder}/beat")
             before, after = answer["stdout"].split()
@@ -245,7 +245,7 @@ async def test_cancelling_one_of_two_legacy_clients_leaves_the_other(connect, pr
         async def becomes(wanted: bool, name: str):
             """Waits until the command of that name runs, or does not any more."""
             pid = f"$(cat {folder}/{name} 2>/dev/null)"
-            with anyio.fail_after(60):
+            with anyio.fail_after(120):
                 while ((await run(second, project, f'kill -0 "{pid}"'))["exitCode"] == 0) != wanted:
                     await anyio.sleep(0.1)
 

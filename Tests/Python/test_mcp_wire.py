@@ -27,7 +27,7 @@ def post(url, token):
         for name, value in headers.items():
             request.add_header(name.replace("_", "-"), value)
         try:
-            response = urllib.request.urlopen(request, timeout=30)
+            response = urllib.request.urlopen(request, timeout=300)
         except urllib.error.HTTPError as error:
             response = error
         with response:

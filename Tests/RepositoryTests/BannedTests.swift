@@ -24,6 +24,17 @@ struct BannedTests {
         }
     }
 
+    /// A name that is made from the type's costs each start of the CLI a search through all that conforms to any protocol, for each
+    /// command there is: half of its time.
+    @Test func eachCommandNamesItself() throws {
+        for file in try SourceTree.files(below: "Sources/CLI", extensions: ["swift"]) {
+            for configuration in file.text.split(separator: "CommandConfiguration(").dropFirst() {
+                let isNamed = configuration.drop(while: \.isWhitespace).hasPrefix("commandName:")
+                #expect(isNamed, "\(file.path): \(configuration.prefix(60))")
+            }
+        }
+    }
+
     /// Tests run against release builds, in which testable imports do not exist.
     @Test func testsUsePackageAccess() throws {
         for file in try SourceTree.files(below: "Tests", extensions: ["swift"])

@@ -13,6 +13,15 @@ struct DocumentTests {
             }
     }
 
+    /// Whoever sees a metric finds what it means, and no document tells of one that is gone.
+    @Test func metricsAreExplained() throws {
+        let source = try SourceTree.files(below: "Sources/Controller/Services/Metrics", extensions: ["swift"])
+        let known = Set(source.flatMap { $0.text.matches(of: /"(fastable_[a-z_]+)"/).map { String($0.output.1) } })
+        let operations = try #require(try Self.all().first { $0.path == "docs/operations.md" })
+        let told = Set(operations.text.matches(of: /\| `(fastable_[a-z_]+)` \|/).map { String($0.output.1) })
+        #expect(known.count > 10 && known == told, "\(known.symmetricDifference(told).sorted())")
+    }
+
     /// Relative links must lead to a file of the repository.
     @Test func linksResolve() throws {
         let link = /\]\(([^)#\s]+)(#[^)]*)?\)/

@@ -296,6 +296,27 @@ struct ExecStateTests {
         #expect(state.admit(1, now: now).chunks.count == 1)
     }
 
+    @Test func aReaderOfWhatIsThereWaitsForNothingElseAndHoldsUpNothingElse() throws {
+        let now = ContinuousClock.now
+        var state = Self.state(ExecLog(capacity: 1000), ExecFollowers(overflow: .slow, slackBytes: 100), note: 0)
+        try state[1].receive(ByteBuffer(repeating: 1, count: 400), at: 0)
+        _ = state.admit(1, now: now)
+        state[1].wrote(keepRecent: 0)
+        let reader = state.addReader(
+            stdoutFrom: 0, stderrFrom: 0, untilNow: true, follows: false, followsInput: false
+        ).number
+        try state[1].receive(ByteBuffer(repeating: 1, count: 500), at: 400)
+        _ = state.admit(1, now: now)
+        state[1].wrote(keepRecent: 0)
+        guard case .chunk(.started) = state.step(reader), case .file(1, 0, 400) = state.step(reader) else {
+            throw Unexpected()
+        }
+        _ = state.didRead(reader, channel: 1, ByteBuffer(repeating: 1, count: 400))
+        try state[1].receive(ByteBuffer(repeating: 1, count: 900), at: 900)
+        #expect(state.admit(1, now: now).chunks.count == 1, "it has what it came for")
+        guard case .end = state.step(reader), case .end = state.step(reader) else { throw Unexpected() }
+    }
+
     @Test func theNextConnectionOfAFollowerReplacesItsLast() throws {
         let now = ContinuousClock.now
         var state = Self.state(ExecLog(capacity: 1000), ExecFollowers(overflow: .slow, slackBytes: 100), note: 0)

@@ -55,8 +55,9 @@ final class FakeInternet: Sendable {
                 doing: "set up the fake internet")
             for port in [port, dnsPort] {
                 servers.append(
+                    // Not by ‘ip netns exec’: that gives a program a copy of all mounts, and with it other tests' disks.
                     Server.start([
-                        "ip", "netns", "exec", name, "busybox", "httpd", "-f", "-p", "\(port)", "-h",
+                        "nsenter", "--net=/run/netns/\(name)", "--", "busybox", "httpd", "-f", "-p", "\(port)", "-h",
                         "/etc/dpkg/origins",
                     ]))
             }
@@ -70,7 +71,9 @@ final class FakeInternet: Sendable {
     }
 
     /// Runs a program beyond the host.
-    func start(_ command: [String]) -> Task<Void, Never> { Server.start(["ip", "netns", "exec", name] + command) }
+    func start(_ command: [String]) -> Task<Void, Never> {
+        Server.start(["nsenter", "--net=/run/netns/\(name)", "--"] + command)
+    }
 
     private func remove() async {
         for server in servers {

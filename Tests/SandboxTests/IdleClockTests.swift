@@ -135,6 +135,40 @@ import Testing
         #expect(Self.action(clock, at: 0, phase: .other, wish: .stopped) == nil)
     }
 
+    /// Once for each step that comes, half the time ahead or a minute (an hour), and again when work came between.
+    @Test func whatComesIsTold() throws {
+        var clock = IdleClock(now: Self.start)
+        var told: Reconciler.Next?
+        func notice(_ seconds: Int, _ idle: Int, _ phase: Reconciler.Phase = .running, running: Int = 0) -> Bool {
+            let desired = Reconciler.Desired(policy: LifecyclePolicy(idleSeconds: idle, stopAfterSeconds: 86_400))
+            let observed = Reconciler.Observed(phase: phase, idle: clock, runningCommands: running)
+            let notice = Reconciler.notice(desired, observed, told: told, now: Self.at(seconds))
+            told = notice ?? told
+            return notice != nil
+        }
+        #expect(!notice(1739, 1800))
+        #expect(notice(1740, 1800))
+        #expect(!notice(1800, 1800) && !notice(5000, 1800), "once")
+        clock.worked(.files, at: Self.at(1790))
+        #expect(!notice(1800, 1800))
+        #expect(notice(3530, 1800))
+        #expect(!notice(9000, 1800, running: 1) && !notice(9000, 0))
+        clock.worked(.files, at: Self.at(9000))
+        #expect(!notice(9004, 10))
+        #expect(notice(9005, 10))
+        let suspended = Reconciler.Phase.suspended(since: Self.at(10_000))
+        #expect(!notice(92_799, 10, suspended))
+        #expect(notice(92_800, 10, suspended))
+        guard case .stop = told?.action else {
+            Issue.record("\(String(describing: told))")
+            return
+        }
+        // What somebody asks for needs no announcement.
+        let wish = Reconciler.Desired(wish: .stopped, policy: Self.policy)
+        let observed = Reconciler.Observed(phase: .running, idle: clock, runningCommands: 0)
+        #expect(Reconciler.notice(wish, observed, told: nil, now: Self.at(10_000)) == nil)
+    }
+
     /// Whatever happens in whatever order: a step is due exactly when it was announced, never before its time, and never while
     /// something works.
     @Test(arguments: seeds()) func nothingIsEverEarly(seed: UInt64) throws {
@@ -192,12 +226,15 @@ import Testing
 
     @Test func policiesAreMergedAndBounded() throws {
         let own = LifecyclePolicy(idleSeconds: 0, archiveAfterSeconds: 5)
-        let merged = own.merged(over: LifecyclePolicy(idleSeconds: 60, stopAfterSeconds: 70)).merged(over: .standard)
+        let workspace = LifecyclePolicy(idleSeconds: 60, stopAfterSeconds: 70, onNodeLost: .restore)
+        let merged = own.merged(over: workspace).merged(over: .standard)
         #expect(
             merged
                 == LifecyclePolicy(
                     idleSeconds: 0, stopAfterSeconds: 70, archiveAfterSeconds: 5,
-                    deleteAfterSeconds: Limits.deleteAfterSeconds))
+                    deleteAfterSeconds: Limits.deleteAfterSeconds, onNodeLost: .restore))
+        #expect(own.merged(over: .standard).onNodeLost == .wait)
+        #expect(LifecyclePolicy(onNodeLost: .wait).merged(over: workspace).onNodeLost == .wait)
         #expect(merged.idle == nil && merged.stopAfter == .seconds(70))
         _ = try merged.validated()
         for wrong in [

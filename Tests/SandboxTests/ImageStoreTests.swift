@@ -138,7 +138,7 @@ import Testing
         mkdir(directory.path + "/images/.draft-1", 0o700)
         mkdir(directory.path + "/images/.draft-1/rootfs", 0o700)
         #expect(try store.list().count == 1)
-        try await store.removeDrafts()
+        try await store.removeUnregistered()
         #expect(Leftovers.names(directory.path + "/images") == ["one"])
     }
 

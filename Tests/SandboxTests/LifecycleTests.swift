@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// Tests with real containers. One at a time: they measure and count what the machine has.
-@Suite(.serialized, .enabled(if: Host.runsContainers, Host.needs), .timeLimit(.minutes(5)))
+@Suite(.serialized, .enabled(if: Host.runsContainers, Host.needs), .endsInTime)
 struct ContainerTests {}
 
 extension ContainerTests {

@@ -1,4 +1,5 @@
 import FastableCore
+import NodeLinux
 import NodeSandbox
 import TestSupport
 import Testing
@@ -14,6 +15,22 @@ import Testing
 
     @Test(arguments: ["5.19.0", "6.1.0-18-amd64", "6.18.44-fc", "10.0"])
     func aNewerKernelIsTaken(_ release: String) throws { try Preflight.checkKernel(release) }
+
+    /// Searches need it: a node without would fail them one by one.
+    @Test func everyToolThatANodeCallsIsChecked() async throws {
+        #expect(Set(Preflight.tools.map(\.name)).isSuperset(of: ["ip", "nft", "nsenter", "rg"]))
+        for tool in Preflight.tools where HostTools.isInstalled(tool.name) { try await Preflight.check(tool) }
+        let error = await #expect(throws: FastableError.self) { try await Preflight.check(.init("no-such-tool")) }
+        #expect(error?.code == .unavailable && error?.message.contains("apt-get install no-such-tool") == true)
+    }
+
+    @Test(arguments: [([], 2), (["skopeo"], 1), (["umoci"], 1), (["skopeo", "umoci"], 0)] as [([String], Int)])
+    func whatOnlyImagesNeedIsAWarning(installed: [String], count: Int) {
+        let warnings = Preflight.warnings { installed.contains($0) }
+        #expect(warnings.count == count)
+        for warning in warnings { #expect(warning.contains("apt-get install"), "\(warning)") }
+        #expect(!warnings.contains { warning in installed.contains { warning.hasPrefix($0) } })
+    }
 
     @Test func anybodyButRootIsRefused() {
         let error = #expect(throws: FastableError.self) { try Preflight.checkUser(1000) }
@@ -37,6 +54,19 @@ import Testing
         let error = await #expect(throws: FastableError.self) { try await Preflight(configuration).run() }
         #expect(error?.code == .unavailable)
         #expect(error?.message.contains("apt-get install") == true)
+    }
+
+    @Test func aRuntimeThatCannotIsRefused() throws {
+        for version in ["runc 1.1.5+ds1", "youki 0.5.0"] {
+            for isHybrid in [false, true] { try Preflight.checkRuntime(version, isHybrid: isHybrid) }
+        }
+        try Preflight.checkRuntime("crun 1.8.1", isHybrid: false)
+        for (version, isHybrid) in [("crun 1.8.1", true), ("runsc release-20221219.0", false)] {
+            let error = #expect(throws: FastableError.self) {
+                try Preflight.checkRuntime(version, isHybrid: isHybrid)
+            }
+            #expect(error?.code == .unavailable && error?.message.contains("runc") == true)
+        }
     }
 
     @Test(.needsRoot)

@@ -38,13 +38,13 @@ extension ContainerTests {
                 try AtomicFile.write(execs, [])
                 let log = LogRecorder()
                 let mended = Task {
-                    try await eventually { log.count("a container does not answer") == 1 }
+                    try await eventually { log.contains("a container does not answer") }
                     unlink(execs)
                     rename(execs + ".away", execs)
                 }
                 try await node.restart(log.logger)
                 try await mended.value
-                #expect(log.count("a container does not answer") == 1)
+                #expect((1..<Limits.containerAdoptionAttempts).contains(log.count("a container does not answer")))
                 #expect(await node.manager.status(spec.project)?.state == .running)
                 #expect(try await node.manager.ensure(spec).id == before.id)
                 let output = try await TestNode.collect(

@@ -113,10 +113,11 @@ extension ContainerTests {
                 let spec = node.project()
                 _ = try await node.manager.ensure(spec)
                 try runtime.breakDeletion()
+                let began = ContinuousClock.now
                 await node.manager.stop(spec.project, reason: "test")
                 let failures = log.count("could not remove it from the runtime")
                 #expect(failures == 1)
-                await node.manager.retryRemovals()
+                await node.manager.retryRemovals(began + .seconds(Limits.removalRetryFirstSeconds - 1))
                 #expect(log.count("could not remove it from the runtime") == failures, "it is too early")
                 runtime.mend()
                 let later = ContinuousClock.now + .seconds(Limits.removalRetryFirstSeconds)
@@ -151,7 +152,7 @@ extension ContainerTests {
                 let group = "/sys/fs/cgroup/pids/fastable-\(node.configuration.paths.instance)/\(before.id)"
                 // With version 2 alone, ending a group ends everything in it.
                 guard access(group, F_OK) == 0 else { return }
-                let guest = Task { try await HostCommand("sleep", ["30"]).run(timeout: .seconds(60)) }
+                let guest = Task { try await HostCommand("sleep", ["30"]).run(timeout: .seconds(300)) }
                 defer { guest.cancel() }
                 let pid = try await Self.child(named: "sleep 30")
                 try Self.write("\(pid)", to: group + "/cgroup.procs")
@@ -171,7 +172,8 @@ extension ContainerTests {
 
         /// A process that this one started.
         private static func child(named command: String) async throws -> Int32 {
-            for _ in 0..<1000 {
+            var found: Int32?
+            try await eventually("‘\(command)’ runs") {
                 for name in Leftovers.names("/proc") {
                     guard let pid = Int32(name),
                         let bytes = (try? SmallFile.read("/proc/\(pid)/cmdline", atMost: 4096)).flatMap({ $0 }),
@@ -179,11 +181,11 @@ extension ContainerTests {
                         let status = (try? SmallFile.read("/proc/\(pid)/stat", atMost: 4096)).flatMap({ $0 }),
                         String(decoding: status, as: UTF8.self).contains(") S \(getpid()) ")
                     else { continue }
-                    return pid
+                    found = pid
                 }
-                try await Task.sleep(for: .milliseconds(5))
+                return found != nil
             }
-            throw FastableError(.timeout, "‘\(command)’ did not start")
+            return try #require(found)
         }
     }
 }

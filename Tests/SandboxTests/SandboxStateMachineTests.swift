@@ -32,6 +32,8 @@ import Testing
         for (label, id) in [("first", first), ("second", second)] {
             events += [
                 Event(name: "ensure \(label)") { _ = $0.ensure(new: id, now: start) },
+                Event(name: "admitted \(label)") { $0.admitted(id, now: start) },
+                Event(name: "givenUp \(label)") { $0.givenUp(id, reason: "gone") },
                 Event(name: "started \(label)") { _ = $0.started(id) },
                 Event(name: "startFailed \(label)") { $0.startFailed(id, reason: "runtime") },
                 Event(name: "adopted \(label)") { $0.adopted(id) },
@@ -122,6 +124,8 @@ import Testing
         let stranger = ContainerID()
         for machine in Self.reachable {
             var after = machine
+            after.admitted(stranger, now: Self.start)
+            after.givenUp(stranger, reason: "x")
             #expect(after.started(stranger) == .discard)
             after.startFailed(stranger, reason: "x")
             #expect(after.exited(stranger, reason: "x", now: Self.start) == nil)
@@ -133,6 +137,28 @@ import Testing
             after.removalFailed(stranger, reason: "x")
             #expect(after == machine)
         }
+    }
+
+    /// Waiting for its turn takes nothing of the time for its start.
+    @Test func theTimeOfAStartBeginsWithItsTurn() {
+        for machine in Self.reachable {
+            guard case .creating(let id, let deadline) = machine.state else { continue }
+            var admitted = machine
+            let later = deadline - .milliseconds(1)
+            admitted.admitted(id, now: later)
+            #expect(admitted.deadline == later + .seconds(Limits.containerStartSeconds))
+            #expect(admitted.started(id) == .serve)
+            var given = machine
+            given.givenUp(id, reason: "gone")
+            #expect(given.state == .stopped(reason: "gone"))
+            given.startFailed(id, reason: "late")
+            #expect(given.started(id) == .discard)
+            #expect(given.state == .stopped(reason: "gone"))
+        }
+        var machine = Machine()
+        _ = machine.ensure(new: Self.first, now: Self.start)
+        let longest = Duration.seconds(Limits.startQueueSeconds + Limits.containerStartSeconds)
+        #expect(machine.deadline == Self.start + longest, "also when nobody tells that it is its turn")
     }
 
     @Test func deletionWinsOverEverythingAndIsSaidNoTo() {

@@ -61,7 +61,7 @@ extension ContainerTests {
                 try await Suspension.counts(node, spec)
                 let tree = try CgroupTree(ownMount: node.configuration.paths.run + "/cgroup2")
                 let id = try await node.manager.ensure(spec).id
-                let group = "fastable-\(node.configuration.paths.instance)/\(id)"
+                let group = DelegatedGroup(node.configuration.paths.group, in: tree).present + "/\(id)"
                 await node.manager.close()
                 try tree.freeze(group)
                 let isComplete = try tree.awaitFrost(of: group, milliseconds: 5000) { true }
@@ -88,7 +88,7 @@ extension ContainerTests {
                 }
                 await node.manager.close()
                 let tree = try CgroupTree(ownMount: node.configuration.paths.run + "/cgroup2")
-                try tree.thaw("fastable-\(node.configuration.paths.instance)/\(id)")
+                try tree.thaw(DelegatedGroup(node.configuration.paths.group, in: tree).present + "/\(id)")
                 try await node.restart()
                 #expect(await Suspension.state(node, spec) == .running)
                 #expect(try await node.sh(spec, "echo fine").out == "fine\n")
@@ -133,14 +133,17 @@ extension ContainerTests {
                 var spec = node.project()
                 spec.lifecycle = LifecyclePolicy(idleSeconds: 10, stopAfterSeconds: 1000)
                 _ = try await node.manager.ensure(spec)
+                let began = ContinuousClock.now
                 try await node.manager.suspend(spec.project, force: true)
                 let next = try #require(try await node.manager.explain(spec.project).next)
-                #expect(next.step == .stop && (998...1000).contains(next.inSeconds))
+                let since = Int((ContinuousClock.now - began) / .seconds(1))
+                #expect(next.step == .stop && (998 - since...1000).contains(next.inSeconds))
                 try await Task.sleep(for: .seconds(2))
                 try await node.restart()
+                let asked = ContinuousClock.now
                 let later = try #require(try await node.manager.explain(spec.project).next)
                 #expect(later.step == .stop && later.inSeconds <= next.inSeconds - 2)
-                await node.manager.sweep(.now + .seconds(later.inSeconds - 1))
+                await node.manager.sweep(asked + .seconds(later.inSeconds - 1))
                 #expect(await Suspension.state(node, spec) == .suspended)
                 await node.manager.sweep(.now + .seconds(later.inSeconds + 2))
                 #expect(await Suspension.state(node, spec) == .stopped)

@@ -136,7 +136,7 @@ extension ContainerTests {
                 let files = try FileService(root: volume.paths.workspace, uidBase: volume.uidBase) {
                     [manager = node.manager] in try await manager.searchGroup(of: project)
                 }
-                node.manager.usesFiles(of: spec.project)
+                try node.manager.usesFiles(of: spec.project)
                 #expect(try await files.read(FileRead(path: "file")).content == "text\n")
                 #expect(try await files.grep(FileGrep(pattern: "text")).matches.count == 1)
                 #expect(await Self.state(node, spec) == .suspended)

@@ -11,8 +11,11 @@ import Testing
 
 /// A node instance of the test's own: its name, directories, addresses, rules and groups are nobody else's.
 final class TestNode {
+    /// The OCI runtime of the nodes that a test makes.
+    @TaskLocal static var runtime = "runc"
+
     let directory: TemporaryDirectory
-    let configuration: SandboxConfiguration
+    private(set) var configuration: SandboxConfiguration
     private(set) var manager: SandboxManager
 
     private init(_ directory: TemporaryDirectory, _ configuration: SandboxConfiguration) async throws {
@@ -35,8 +38,9 @@ final class TestNode {
 
     /// The daemon ends and starts again. Its connections are closed, as the kernel closes those of a process that was killed;
     /// nothing else is told or written.
-    func restart(_ logger: Logger? = nil) async throws {
+    func restart(_ logger: Logger? = nil, _ adjust: (inout SandboxConfiguration) -> Void = { _ in }) async throws {
         await manager.close()
+        adjust(&configuration)
         manager = try await Self.open(configuration, logger)
     }
 
@@ -50,6 +54,8 @@ final class TestNode {
         var configuration = SandboxConfiguration(
             paths: try NodePaths(instance: name, state: directory.path + "/s", run: directory.path + "/r"),
             initProgram: try #require(Host.initProgram))
+        configuration.killProofMilliseconds = 60_000
+        configuration.runtime = runtime
         try adjust(&configuration)
         let node = try await TestNode(directory, configuration)
         do {
@@ -84,16 +90,17 @@ final class TestNode {
         var status: Int32
         var out: String
         var err: String
+        var limitHit: LimitHit?
     }
 
     /// Runs a shell command in the project's container.
     @discardableResult
-    func sh(_ spec: ContainerSpec, _ script: String, timeoutMilliseconds: Int = 20_000) async throws -> Output {
+    func sh(_ spec: ContainerSpec, _ script: String, timeoutMilliseconds: Int = 600_000) async throws -> Output {
         try await Self.collect(try await start(spec, script, timeoutMilliseconds: timeoutMilliseconds))
     }
 
     func start(
-        _ spec: ContainerSpec, _ script: String, timeoutMilliseconds: Int = 60_000
+        _ spec: ContainerSpec, _ script: String, timeoutMilliseconds: Int = 600_000
     ) async throws -> ExecSession {
         let container = try await manager.ensure(spec)
         let command = ExecCommand(
@@ -111,7 +118,7 @@ final class TestNode {
                 let status = result.exitCode ?? (result.signal == "SIGKILL" ? 137 : 255)
                 return Output(
                     status: status, out: String(decoding: bytes[1] ?? [], as: UTF8.self),
-                    err: String(decoding: bytes[2] ?? [], as: UTF8.self))
+                    err: String(decoding: bytes[2] ?? [], as: UTF8.self), limitHit: result.limitHit)
             case .started, .inputPassed, .gap: break
             }
         }
@@ -140,7 +147,7 @@ enum TinyImage {
             "mkdir",
             "mknod", "mount", "nc", "nslookup", "ping", "ps", "rm", "sleep", "stat", "tail", "test", "touch", "true",
             "unshare",
-            "wc", "wget", "chown", "su", "sort", "df", "setsid",
+            "wc", "wget", "chown", "su", "sort", "df", "setsid", "tr",
         ] { symlink("busybox", path + "/bin/" + applet) }
         try AtomicFile.write(
             path + "/etc/passwd", Array("root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n".utf8), mode: 0o644)
@@ -162,7 +169,8 @@ enum Leftovers {
     }
 
     static func groups(_ instance: String) -> [String] {
-        let roots = ["/sys/fs/cgroup"] + names("/sys/fs/cgroup").map { "/sys/fs/cgroup/" + $0 }
+        let slice = "/sys/fs/cgroup/fastable.slice/fastable-\(instance)-containers.service"
+        let roots = ["/sys/fs/cgroup", slice] + names("/sys/fs/cgroup").map { "/sys/fs/cgroup/" + $0 }
         return roots.map { "\($0)/fastable-\(instance)" }.filter { access($0, F_OK) == 0 }
     }
 
@@ -173,8 +181,10 @@ enum Leftovers {
             guard Int(name) != nil else { return false }
             var status = stat()
             guard stat("/proc/" + name, &status) == 0, ids.contains(UInt64(status.st_uid)) else { return false }
-            // One that has ended and waits for the host's first process to notice is none.
-            let line = (try? SmallFile.read("/proc/\(name)/stat", atMost: 4096)).flatMap { $0 } ?? []
+            // One that has ended and waits for the host's first process to notice is none, nor is one that it noticed
+            // since the look above: its file is gone, or can no longer be read.
+            guard let line = (try? SmallFile.read("/proc/\(name)/stat", atMost: 4096)).flatMap({ $0 }), !line.isEmpty
+            else { return false }
             let text = String(decoding: line, as: UTF8.self)
             return !text[(text.lastIndex(of: ")") ?? text.startIndex)...].hasPrefix(") Z")
         }

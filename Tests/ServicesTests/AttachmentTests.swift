@@ -8,7 +8,7 @@ import NIOFoundationCompat
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct AttachmentTests {
+@Suite(.endsInTime) struct AttachmentTests {
     private func started(_ world: World) async throws -> ExecID {
         let answer = try await world.run("shell.exec", ["project": "shop", "cmd": "make"])
         return try #require(answer["execId"]?.string.flatMap(ExecID.init))
@@ -34,7 +34,7 @@ import Testing
                 while try await stream.next() != nil {}
             }
             var attachment = try await world.services.execs.attach(
-                exec, from: ExecOffsets(stdout: 4), input: .at(8), context: world.context())
+                exec, from: .at(ExecOffsets(stdout: 4)), input: .at(8), context: world.context())
             #expect(attachment.offsets == ExecOffsets(stdout: 4, stderr: 5, input: 8))
             try await attachment.write(ByteBuffer(string: "echo"))
             var seen: [String] = []
@@ -65,7 +65,7 @@ import Testing
                 while try await stream.next() != nil {}
             }
             let attachment = try await world.services.execs.attach(
-                exec, from: ExecOffsets(), input: nil, only: .stderr, context: world.context())
+                exec, from: .at(ExecOffsets()), input: nil, only: .stderr, context: world.context())
             attachment.close()
             #expect(try nodes[0].requests(.execAttach, ExecAttach.self).first?.channel == 2)
         }
@@ -107,10 +107,11 @@ import Testing
             let execs = world.services.execs
             let context = world.context(world.principal())
             func attach(_ context: OperationContext) async throws -> ExecAttachment {
-                try await execs.attach(exec, from: ExecOffsets(), input: nil, context: context)
+                try await execs.attach(exec, from: .at(ExecOffsets()), input: nil, context: context)
             }
             func read(follow: Bool) async throws -> ExecOutput {
-                try await execs.output(of: exec, stream: .stdout, offset: 0, follow: follow, context: context)
+                try await execs.output(
+                    of: exec, stream: .stdout, from: .at(ExecOffsets()), follow: follow, context: context)
             }
             var held: [ExecAttachment] = []
             for _ in 1..<Limits.attachmentsPerToken { held.append(try await attach(context)) }
@@ -147,11 +148,12 @@ import Testing
             for (context, code) in [(stranger, FastableError.Code.notFound), (reader, .forbidden)] {
                 await expectFailure(code) { _ = try await execs.status(of: exec, context: context) }
                 await expectFailure(code) {
-                    _ = try await execs.output(of: exec, stream: .stdout, offset: 0, follow: true, context: context)
+                    _ = try await execs.output(
+                        of: exec, stream: .stdout, from: .at(ExecOffsets()), follow: true, context: context)
                 }
                 for input in [nil, ExecInputStart.appending, .at(0)] {
                     await expectFailure(code) {
-                        _ = try await execs.attach(exec, from: ExecOffsets(), input: input, context: context)
+                        _ = try await execs.attach(exec, from: .at(ExecOffsets()), input: input, context: context)
                     }
                 }
             }

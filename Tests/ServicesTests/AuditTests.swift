@@ -7,7 +7,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct AuditTests {
+@Suite(.endsInTime) struct AuditTests {
     @Test func aChangeHasAnIntentBeforeItsEffectAndAnOutcome() async throws {
         try await World.with { world, nodes in
             let project = try await world.project()

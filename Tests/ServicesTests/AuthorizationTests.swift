@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// Every operation of the catalogue is tried without its scope and from another workspace; nobody can forget to add one here.
-@Suite(.timeLimit(.minutes(2))) struct AuthorizationTests {
+@Suite(.endsInTime) struct AuthorizationTests {
     /// An input that passes an operation's checks, made from its schema.
     private static func input(for operation: Operation, project: String) -> JSONValue {
         let fixed: [String: JSONValue] = [
@@ -16,6 +16,7 @@ import Testing
             "token": .string(TokenID().description), "webhook": .string(WebhookID().description),
             "url": "https://example.com/hook",
             "name": "some-name", "mode": "755", "seconds": 60, "source": "dir:/srv/x",
+            "image": "vibn-dev",
             "edits": [["oldString": "a", "newString": "b"]],
         ]
         guard case .object(let members) = operation.inputSchema.shape else { return [:] }
@@ -107,10 +108,11 @@ import Testing
             }
             await expectFailure(.forbidden) { _ = try await services.execs.status(of: exec, context: none) }
             await expectFailure(.forbidden) {
-                _ = try await services.execs.output(of: exec, stream: .stdout, offset: 0, follow: false, context: none)
+                _ = try await services.execs.output(
+                    of: exec, stream: .stdout, from: .at(ExecOffsets()), follow: false, context: none)
             }
             await expectFailure(.forbidden) {
-                _ = try await services.execs.attach(exec, from: ExecOffsets(), input: .at(0), context: none)
+                _ = try await services.execs.attach(exec, from: .at(ExecOffsets()), input: .at(0), context: none)
             }
             await expectFailure(.forbidden) {
                 _ = try await services.transfers.watch(FileWatch(), of: "shop", context: none)
@@ -149,7 +151,7 @@ import Testing
                             "shell.exec", ["project": "shop", "cmd": "sleep 100"], world.context(principal))
                     }
                 }
-                try await eventually("all commands run", seconds: 60) {
+                try await eventually("all commands run") {
                     world.services.metrics.value(.execsRunning) == Double(Limits.requestsPerTokenInFlight)
                 }
                 let error = await expectFailure(.limit) {

@@ -6,19 +6,22 @@ import TestSupport
 import Testing
 
 /// Rules that hold for every operation, those of tomorrow included.
-@Suite(.timeLimit(.minutes(2))) struct CatalogTests {
+@Suite(.endsInTime) struct CatalogTests {
     private static let names: Set = [
         "projects_create", "projects_list", "projects_get", "projects_delete", "projects_snapshot",
         "projects_snapshots",
         "projects_snapshot_delete", "projects_restore", "projects_checkpoint", "projects_checkpoints",
         "projects_checkpoint_delete", "projects_rollback", "projects_fork", "devcontainer.ensure",
         "devcontainer.status", "devcontainer.suspend", "devcontainer.resume", "devcontainer.stop",
-        "devcontainer.restart", "devcontainer.explain", "devcontainer.keep_awake", "projects_set_lifecycle",
-        "workspace_set_lifecycle",
+        "devcontainer.restart", "devcontainer.archive", "devcontainer.explain", "devcontainer.keep_awake",
+        "devcontainer.limits",
+        "projects_set_image", "projects_set_lifecycle", "projects_usage",
+        "workspace_set_lifecycle", "workspace_set_disk", "workspace_set_quota",
         "shell.exec", "shell.list", "shell.wait", "shell.output", "shell.kill", "fs.read", "fs.write", "fs.edit",
         "fs.list", "fs.glob", "fs.grep", "fs.delete", "fs.stat", "fs.mkdir", "fs.move", "fs.copy", "fs.chmod",
         "nodes_list",
-        "nodes_get", "nodes_cordon", "nodes_uncordon", "nodes_remove", "nodes_join_token", "images_list", "images_add",
+        "nodes_get", "nodes_cordon", "nodes_uncordon", "nodes_drain", "nodes_remove", "nodes_join_token", "images_list",
+        "images_add",
         "images_remove", "tokens_create", "tokens_list", "tokens_revoke", "audit_list", "audit_verify", "status",
         "events_list", "webhooks_create", "webhooks_list", "webhooks_test", "webhooks_resume", "webhooks_delete",
         "kill.exec", "kill.project", "kill.workspace", "kill.list", "kill.lift", "admin_kill_node", "admin_kill_all",

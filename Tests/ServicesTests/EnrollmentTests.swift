@@ -8,7 +8,7 @@ import FoundationEssentials
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct EnrollmentTests {
+@Suite(.endsInTime) struct EnrollmentTests {
     private func joinToken(_ world: World) async throws -> JoinToken {
         let answer = try await world.run("nodes_join_token")
         return try JoinToken(try #require(answer["token"]?.string))

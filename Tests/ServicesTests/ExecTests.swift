@@ -9,7 +9,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct ExecTests {
+@Suite(.endsInTime) struct ExecTests {
     /// Events in the order they were told.
     private final class Events: Sendable {
         private let kept = Mutex<[OperationEvent]>([])
@@ -189,11 +189,13 @@ import Testing
             let kill = try #require(try nodes[0].requests(.execKill, ExecKill.self).first)
             let start = try #require(try nodes[0].requests(.execStart, ExecStart.self).first)
             #expect(kill.exec == start.exec)
-            #expect(kill.signal == 9)
+            #expect(kill.signal == 15 && kill.graceMilliseconds == Limits.execCancelGraceSeconds * 1000)
             #expect(world.services.metrics.value(.execsRunning) == 0)
             let outcome = try await world.audit("shell.exec").last
             #expect(outcome?.phase == .outcome)
             #expect(outcome?.code == .cancelled)
+            #expect(outcome?.detail["execId"] == .string(kill.exec.description))
+            #expect(outcome?.detail["everythingEnded"] == true && outcome?.detail["wasForced"] == false)
         }
     }
 
@@ -276,7 +278,7 @@ import Testing
             let began = ContinuousClock.now
             let error = await expectFailure(.unavailable) { try await world.run("shell.exec", Self.exec) }
             #expect(error?.retryAfterSeconds != nil)
-            #expect(ContinuousClock.now - began < .seconds(10))
+            #expect(ContinuousClock.now - began < .seconds(Limits.nodeAnswerSeconds), "nobody waited for the node")
             await expectFailure(.unavailable) {
                 try await world.run("fs.read", ["project": "shop", "path": "a"])
             }
@@ -317,7 +319,7 @@ import Testing
                 try await exec.finish()
             }
             let output = try await world.services.execs.output(
-                of: exec, stream: .stdout, offset: 4, follow: true, context: world.context())
+                of: exec, stream: .stdout, from: .at(ExecOffsets(stdout: 4)), follow: true, context: world.context())
             #expect(output.firstOffset == 4)
             var seen: [String] = []
             for try await element in output {
@@ -330,9 +332,47 @@ import Testing
             #expect(seen == ["4:45", "gap 6-8", "8:89", "finished true"])
             let attach = try #require(try nodes[0].requests(.execAttach, ExecAttach.self).first)
             #expect(attach.follow && attach.channel == 1 && attach.stdoutOffset == 4)
+            _ = try await world.services.execs.output(
+                of: exec, stream: .stderr, from: .last(9), follow: false, context: world.context())
+            let tail = try #require(try nodes[0].requests(.execAttach, ExecAttach.self).last)
+            #expect(tail.last == 9 && tail.stderrOffset == 0 && tail.channel == 2)
             // Another workspace's command does not exist.
             let stranger = world.context(world.principal(in: world.other))
             await expectFailure(.notFound) { _ = try await world.services.execs.status(of: exec, context: stranger) }
+        }
+    }
+
+    /// Where the end is, the node knows: more may have been printed since it was asked how much there is.
+    @Test func aPageFromTheEndBeginsWhereTheNodeSays() async throws {
+        try await World.with { world, nodes in
+            try await world.project()
+            let answer = try await world.run("shell.exec", Self.exec)
+            let exec = try #require(answer["execId"])
+            nodes[0].reply(.execStatus) { (reference: ExecReference) in
+                ExecStatus(exec: reference.exec, running: true, result: nil, stdoutBytes: 10)
+            }
+            nodes[0].handle(.execAttach) { stream, opening in
+                let attach = try JSON.decode(NodeRequest<ExecAttach>.self, from: opening).arguments
+                let start = ExecStart(
+                    exec: attach.exec,
+                    container: ContainerSpec(project: attach.project, workspace: WorkspaceID(), image: "x"),
+                    command: ExecCommand(arguments: []))
+                let exec = SimulatedExec(start: start, stream: stream)
+                try await exec.send(
+                    .started(
+                        container: ContainerID(), stdoutOffset: attach.last == nil ? attach.stdoutOffset : 8,
+                        stderrOffset: 0, inputOffset: 0))
+                try await exec.write("89ab")
+                try await stream.finish()
+            }
+            let page = try await world.run("shell.output", ["execId": exec, "offset": -4])
+            #expect(page["offset"] == 8 && page["nextOffset"] == 12 && page["totalBytes"] == 12)
+            #expect(page["content"] == "89ab" && page["missingBytes"] == 0 && page["running"] == true)
+            let first = try await world.run("shell.output", ["execId": exec, "offset": 3, "limit": 2])
+            #expect(first["offset"] == 3 && first["nextOffset"] == 5 && first["content"] == "89")
+            let wanted = try nodes[0].requests(.execAttach, ExecAttach.self)
+            #expect(wanted.map(\.last) == [4, nil] && wanted.map(\.stdoutOffset) == [0, 3])
+            #expect(wanted.allSatisfy { !$0.follow && $0.channel == 1 })
         }
     }
 

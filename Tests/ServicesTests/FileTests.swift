@@ -8,7 +8,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct FileTests {
+@Suite(.endsInTime) struct FileTests {
     @Test func aFileOperationReachesTheNodeAsItIs() async throws {
         try await World.with { world, nodes in
             let project = try await world.project()

@@ -2,11 +2,11 @@ import ControllerDomain
 import ControllerServices
 import ControllerStore
 import FastableCore
-import FoundationEssentials
+import Foundation
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct HousekeepingTests {
+@Suite(.endsInTime) struct HousekeepingTests {
     @Test func itRunsUntilTheProgramStopsAndLeavesTheAuditWritten() async throws {
         try await World.with { world, _ in
             let project = try await world.project()
@@ -69,6 +69,25 @@ import Testing
             try await running.value
             #expect(try await world.audit("old").count == 2)
             #expect(try await world.run("audit_verify")["from"] == 1)
+        }
+    }
+
+    @Test func archivesThatBelongToNothingAreRemovedWithEachRound() async throws {
+        try await World.with(nodes: 0) { world, _ in
+            let folder = world.snapshotDirectory
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            await world.services.housekeeping.round(now: .nowMilliseconds)
+            let known = Snapshot(
+                id: SnapshotID(), workspace: world.workspace, project: ProjectID(), projectName: "shop", node: NodeID(),
+                image: "vibn-dev", createdAt: .nowMilliseconds, reason: .manual,
+                facts: try SimulatedArchive(files: 1, fileBytes: 8).facts)
+            try await world.store.recordSnapshot(known)
+            let names = [known.id, SnapshotID()].flatMap { ["\($0).tar.zst", "\($0).tar.zst.draft"] } + ["mine"]
+            for name in names { try Data().write(to: URL(fileURLWithPath: "\(folder)/\(name)")) }
+            await world.services.housekeeping.round(now: .nowMilliseconds)
+            #expect(
+                try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+                    == ["\(known.id).tar.zst", "mine"].sorted())
         }
     }
 }

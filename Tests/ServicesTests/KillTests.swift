@@ -9,7 +9,7 @@ import TestSupport
 import Testing
 
 /// Kill switches from the doors to the links, with nodes that only pretend.
-@Suite(.timeLimit(.minutes(2))) struct KillTests {
+@Suite(.endsInTime) struct KillTests {
     /// A node that carries out all that it is told, and remembers it.
     private final class ObedientNode: Sendable {
         let orders = Mutex<[KillOrder]>([])
@@ -41,10 +41,13 @@ import Testing
     }
 
     @Test func theAnswerListsWhoAcknowledgedAndWhoDidNot() async throws {
-        try await World.with(nodes: 3) { world, nodes in
+        let (held, release) = AsyncStream.makeStream(of: Void.self)
+        defer { release.finish() }
+        // Long enough for the first node on a busy machine. The second answers nobody before the test is over.
+        try await World.with(nodes: 3, { $0.killAnswerMilliseconds = 10_000 }) { world, nodes in
             _ = ObedientNode(nodes[0], containers: 3)
             nodes[1].reply(.killApply) { (_: KillOrder) -> KillAnswer in
-                try await Task.sleep(for: .seconds(60))
+                for await _ in held {}
                 throw FastableError(.internal, "too late")
             }
             world.directory.drop(nodes[2].id)
@@ -52,7 +55,6 @@ import Testing
             let answer = try await world.run("admin_kill_all", ["reason": "fire", "hold": true])
             let took = ContinuousClock.now - began
             print("kill of all with a node that hangs and one that is away: answered after \(took)")
-            #expect(took < .milliseconds(Limits.killAnswerMilliseconds + 3000))
             #expect(Self.names(answer, "acknowledged") == ["node-1"])
             #expect(Set(Self.names(answer, "missing")) == ["node-2", "node-3"])
             #expect(answer["containers"]?.integer == 3 && answer["execs"]?.integer == 6)

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// Suspending, waking and stopping through the catalogue, with a node that only pretends.
-@Suite(.timeLimit(.minutes(2))) struct LifecycleTests {
+@Suite(.endsInTime) struct LifecycleTests {
     private static func status(_ project: ProjectID, _ state: ContainerState, _ reason: String = "") -> ContainerStatus
     {
         ContainerStatus(
@@ -120,6 +120,124 @@ import Testing
             }
             await world.services.fleet.nodeConnected(node.id, facts: World.facts())
             #expect(try node.requests(.containerPolicy, ContainerPolicy.self).count == 2)
+        }
+    }
+
+    @Test func limitsAreStoredAndInForceOrNeither() async throws {
+        try await World.with { world, nodes in
+            try await world.project()
+            let node = nodes[0]
+            let most: JSONValue = [
+                "cpus": 2, "memoryBytes": .integer(4 << 30), "pids": 4096, "diskBytes": .integer(50 << 30),
+            ]
+            let shown = try await world.run("devcontainer.limits", ["project": "shop"])
+            #expect(shown["limits"]?["memoryBytes"] == .integer(1 << 30) && shown["ceiling"] == most)
+            // Before its first use no node is asked.
+            let early = try await world.run("devcontainer.limits", ["project": "shop", "cpus": 2])
+            #expect(early["limits"]?["cpus"] == 2 && early["applied"] == true)
+            #expect(node.methods.isEmpty)
+
+            try await world.run("devcontainer.ensure", ["project": "shop"])
+            let spec = try #require(try node.requests(.containerEnsure, ContainerSpec.self).last)
+            #expect(spec.limits.cpus == 2)
+            node.reply(.containerLimits) { (wish: ContainerLimits) in
+                guard wish.limits.memoryBytes >= 100 << 20 else {
+                    throw FastableError(.conflict, "The container uses 104857600 bytes of memory.")
+                }
+                return Self.status(wish.project, .running)
+            }
+            let memory: JSONValue = .integer(2 << 30)
+            let changed = try await world.run("devcontainer.limits", ["project": "shop", "memoryBytes": memory])
+            #expect(changed["limits"] == ["cpus": 2, "memoryBytes": memory, "pids": 512])
+            let told = try #require(try node.requests(.containerLimits, ContainerLimits.self).last)
+            #expect(told.limits.memoryBytes == 2 << 30 && told.revision > spec.revision ?? 0)
+
+            let refused = await expectFailure(.conflict) {
+                try await world.run(
+                    "devcontainer.limits", ["project": "shop", "memoryBytes": .integer(64 << 20), "pids": 99])
+            }
+            #expect(refused?.message.contains("104857600") == true)
+            let kept = try await world.run("devcontainer.limits", ["project": "shop"])
+            #expect(kept["limits"] == changed["limits"])
+            // What the node gets from now on is newer than what it refused.
+            try await world.run("devcontainer.ensure", ["project": "shop"])
+            let later = try #require(try node.requests(.containerEnsure, ContainerSpec.self).last)
+            #expect(later.limits.pids == 512 && later.limits.memoryBytes == 2 << 30)
+            #expect(later.revision ?? 0 > told.revision + 1)
+            let wrong: [[String: JSONValue]] = [
+                ["cpus": .number(2.5)], ["memoryBytes": 1024], ["pids": 5000], ["pids": 0], ["diskBytes": 1024],
+            ]
+            for fields in wrong {
+                let input = fields.merging(["project": "shop"]) { $1 }
+                await expectFailure(.unprocessable) { try await world.run("devcontainer.limits", .object(input)) }
+            }
+            let disk: JSONValue = .integer(20 << 30)
+            let grown = try await world.run("devcontainer.limits", ["project": "shop", "diskBytes": disk])
+            #expect(grown["limits"]?["diskBytes"] == disk && grown["limits"]?["pids"] == 512)
+            #expect(try node.requests(.containerLimits, ContainerLimits.self).last?.limits.diskBytes == 20 << 30)
+            let audit = try await world.audit("devcontainer.limits")
+            #expect(audit.contains { $0.detail["pids"] == 99 })
+        }
+    }
+
+    @Test func changesOfLimitsAtTheSameTimeAreAllKept() async throws {
+        try await World.with { world, nodes in
+            try await world.project()
+            nodes[0].reply(.containerLimits) { (wish: ContainerLimits) in Self.status(wish.project, .running) }
+            try await world.run("devcontainer.ensure", ["project": "shop"])
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                let changes: [(String, JSONValue)] = [
+                    ("cpus", 2), ("memoryBytes", .integer(2 << 30)), ("pids", 77),
+                ]
+                for (name, value) in changes {
+                    group.addTask { try await world.run("devcontainer.limits", ["project": "shop", name: value]) }
+                }
+                try await group.waitForAll()
+            }
+            let limits = try await world.run("devcontainer.limits", ["project": "shop"])["limits"]
+            #expect(limits == ["cpus": 2, "memoryBytes": .integer(2 << 30), "pids": 77])
+        }
+    }
+
+    @Test func aNodeThatWasAwayIsToldItsLimits() async throws {
+        try await World.with { world, nodes in
+            try await world.project()
+            let node = nodes[0]
+            try await world.run("devcontainer.ensure", ["project": "shop"])
+            node.reply(.containerLimits) { (_: ContainerLimits) -> ContainerStatus in
+                throw FastableError(.unavailable, "The node goes down.")
+            }
+            node.reply(.containerPolicy) { (_: ContainerPolicy) in Empty() }
+            let set = try await world.run("devcontainer.limits", ["project": "shop", "pids": 1024])
+            #expect(set["applied"] == false && set["limits"]?["pids"] == 1024)
+            await world.services.fleet.nodeConnected(node.id, facts: World.facts())
+            try await eventually {
+                try node.requests(.containerPolicy, ContainerPolicy.self).last?.limits?.pids == 1024
+            }
+        }
+    }
+
+    @Test func theLimitThatACommandCameToIsInItsAnswerAndItsAudit() async throws {
+        try await World.with { world, nodes in
+            try await world.project()
+            let hit = LimitHit(.memory, limitBytes: 1 << 30, process: "node")
+            nodes[0].onExec { _, exec in
+                try await exec.started()
+                try await exec.finish(code: nil, signal: "SIGKILL", limitHit: hit)
+            }
+            let answer = try await world.run("shell.exec", ["project": "shop", "cmd": "node build.js"])
+            #expect(answer["limitHit"] == ["limit": "memory", "limitBytes": .integer(1 << 30), "process": "node"])
+            let audit = try await world.audit("shell.exec")
+            #expect(audit.contains { $0.detail["limitHit"] == "memory" })
+
+            nodes[0].reply(.containerStatus) { (project: ProjectReference) in
+                var status = Self.status(project.project, .running)
+                status.limitHits = [LimitTally(hit: hit, count: 3, at: Date())]
+                return status
+            }
+            let status = try await world.run("devcontainer.status", ["project": "shop"])
+            #expect(status["limitHits"]?.array?.first?["count"] == 3)
+            #expect(status["limitHits"]?.array?.first?["hit"]?["process"] == "node")
         }
     }
 }

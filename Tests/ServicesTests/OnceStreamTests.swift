@@ -11,7 +11,7 @@ import TestSupport
 import Testing
 
 /// Idempotency keys for callers who listen while a command runs, and keys that are cancelled.
-@Suite(.timeLimit(.minutes(2))) struct OnceStreamTests {
+@Suite(.endsInTime) struct OnceStreamTests {
     private static let run: JSONValue = ["project": "shop", "cmd": "make"]
 
     /// What one caller hears.

@@ -10,7 +10,7 @@ import TestSupport
 import Testing
 
 /// A change with an idempotency key is done once, whatever happens to callers, links and the controller.
-@Suite(.timeLimit(.minutes(2))) struct OnceTests {
+@Suite(.endsInTime) struct OnceTests {
     private static let run: JSONValue = ["project": "shop", "cmd": "make"]
 
     private func context(_ world: World, _ key: String = "k-1") -> OperationContext {
@@ -186,6 +186,25 @@ import Testing
         }
     }
 
+    @Test func aKeyMayBeRememberedForLess() async throws {
+        try await World.with { world, _ in
+            try await world.project()
+            var short = context(world)
+            short.idempotencySeconds = 60
+            _ = try await world.run("shell.exec", Self.run, short)
+            _ = try await world.run("shell.exec", Self.run, context(world, "k-2"))
+            func look(_ key: String, after seconds: TimeInterval) async throws -> OnceBeginning {
+                let cancelled = OnceRecord(
+                    key: OnceKey(workspace: world.workspace, text: key), digest: [], exec: ExecID(),
+                    expiresAt: Date() + 2 * seconds, answer: .dropped)
+                return try await world.store.cancelOnce(cancelled, at: Date() + seconds)
+            }
+            #expect(try await look("k-1", after: 30) != .fresh)
+            #expect(try await look("k-1", after: 61) == .fresh)
+            #expect(try await look("k-2", after: 3600) != .fresh)
+        }
+    }
+
     // MARK: while it runs
 
     @Test func callersThatComeTogetherShareOneRun() async throws {
@@ -263,6 +282,31 @@ import Testing
         }
     }
 
+    /// Just then everybody comes back, and a link takes no further call. That the retry did nothing does not mean that nothing was done.
+    @Test func aRetryThatFindsNoRoomDoesNotForgetTheFirst() async throws {
+        try await World.with { world, nodes in
+            try await world.project()
+            nodes[0].onExec { _, exec in
+                try await exec.started()
+                exec.stream.reset(FastableError(.unavailable, "The link is lost."))
+            }
+            let lost = await expectFailure(.unavailable) {
+                try await world.run("shell.exec", Self.run, context(world))
+            }
+            for method in [NodeMethod.execAttach, .execQuery] {
+                nodes[0].handle(method) { _, _ in
+                    throw FastableError(.limit, "Too many requests are open on this link.")
+                }
+            }
+            let services = try restarted(world)
+            await expectFailure(.limit) { _ = try await run(services, "shell.exec", Self.run, context(world)) }
+            know("all of it", code: 7, on: nodes[0])
+            let answer = try await run(services, "shell.exec", Self.run, context(world))
+            #expect(answer["execId"] == lost?.details["execId"] && answer["stdout"] == "all of it")
+            #expect(nodes[0].methods.filter { $0 == .execStart }.count == 1)
+        }
+    }
+
     @Test func aCommandThatNeverStartedIsStartedUnderItsID() async throws {
         try await World.with { world, nodes in
             try await world.project()
@@ -279,6 +323,46 @@ import Testing
             #expect(answer["execId"] == lost?.details["execId"])
             let starts = try nodes[0].requests(.execStart, ExecStart.self)
             #expect(starts.count == 2 && Set(starts.map(\.exec)).count == 1)
+        }
+    }
+
+    /// Whoever asks again when the time is over learns that it never starts, and so it is.
+    @Test func whatDidNotStartInTimeNeverStartsAlsoAfterARestart() async throws {
+        try await World.with { world, nodes in
+            try await world.project()
+            nodes[0].onExec { _, exec in exec.stream.reset(FastableError(.unavailable, "The link is lost.")) }
+            knowNothing(nodes[0])
+            nodes[0].reply(.execKill) { (_: ExecKill) -> ExecKillReceipt in throw FastableError(.notFound, "No.") }
+            nodes[0].reply(.execQuery) { (_: ExecQuery) -> [ExecStatus] in [] }
+            let startBy = Date(timeIntervalSince1970: (Date().timeIntervalSince1970 + 10).rounded(.down))
+            let input: JSONValue = ["project": "shop", "cmd": "make", "startBy": .string(startBy.formatted(.iso8601))]
+            let lost = await expectFailure(.unavailable) { try await world.run("shell.exec", input, context(world)) }
+            let first = try #require(try nodes[0].requests(.execStart, ExecStart.self).first)
+            #expect((1...10_000).contains(try #require(first.startWithinMilliseconds)))
+            #expect(lost?.details["execId"] == .string(first.exec.description))
+            try await eventually("the time is over") { Date() > startBy }
+            nodes[0].onExec { _, exec in
+                try await exec.started()
+                try await exec.finish(code: 0)
+            }
+            let services = try restarted(world)
+            for _ in 0..<2 {
+                await expectFailure(.timeout) { _ = try await run(services, "shell.exec", input, context(world)) }
+            }
+            #expect(try nodes[0].requests(.execStart, ExecStart.self).count == 1)
+            // The start that was under way, or lies somewhere, is kept from coming true as well.
+            #expect(try nodes[0].requests(.execKill, ExecKill.self).map(\.exec) == [first.exec, first.exec])
+            // Nobody needs to wait for a node to learn that it is too late from the beginning.
+            await expectFailure(.timeout) { try await world.run("shell.exec", input) }
+            #expect(try nodes[0].requests(.execStart, ExecStart.self).count == 1)
+            // One that had started after all is not denied.
+            nodes[0].reply(.execQuery) { (query: ExecQuery) -> [ExecStatus] in
+                query.execs.map { ExecStatus(exec: $0, running: false, result: nil) }
+            }
+            await expectFailure(.unavailable) { _ = try await run(services, "shell.exec", input, context(world)) }
+            // A node that does not answer leaves it open.
+            nodes[0].reply(.execKill) { (_: ExecKill) -> ExecKillReceipt in throw FastableError(.internal, "No.") }
+            await expectFailure(.unavailable) { _ = try await run(services, "shell.exec", input, context(world)) }
         }
     }
 

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// Nodes, images and the controller's status.
-@Suite(.timeLimit(.minutes(2))) struct OperatorTests {
+@Suite(.endsInTime) struct OperatorTests {
     @Test func nodesAreListedWithTheirState() async throws {
         try await World.with(nodes: 2) { world, nodes in
             world.directory.drop(nodes[1].id)

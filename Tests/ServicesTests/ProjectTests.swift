@@ -8,7 +8,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct ProjectTests {
+@Suite(.endsInTime) struct ProjectTests {
     @Test func aProjectIsCreatedListedShownAndDeleted() async throws {
         try await World.with { world, nodes in
             let created = try await world.run(

@@ -10,7 +10,7 @@ import TestSupport
 import Testing
 
 /// An operator lets a node that exists join again.
-@Suite(.timeLimit(.minutes(2))) struct RejoinTests {
+@Suite(.endsInTime) struct RejoinTests {
     private func token(_ world: World, for node: String? = nil) async throws -> JoinToken {
         let answer = try await world.run("nodes_join_token", node.map { ["node": .string($0)] } ?? [:])
         return try JoinToken(try #require(answer["token"]?.string))

@@ -10,7 +10,7 @@ import TestSupport
 import Testing
 
 /// Work that is saved before it is taken away, and copies on the node.
-@Suite(.timeLimit(.minutes(2))) struct SavedWorkTests {
+@Suite(.endsInTime) struct SavedWorkTests {
     private static func use(_ world: World, _ name: String = "shop") async throws -> ProjectID {
         let id = try await world.project(name)
         try await world.run("shell.exec", ["project": .string(name), "cmd": "true"])
@@ -53,6 +53,36 @@ import Testing
             let forced = try await world.run("projects_delete", ["project": "shop", "force": true])
             #expect(forced["snapshotError"] == "The disk hangs." && forced["snapshot"] == nil)
             #expect(nodes[0].methods.last == .projectDelete)
+        }
+    }
+
+    @Test func anotherImageComesWhenTheContentIsSaved() async throws {
+        try await World.with { world, nodes in
+            _ = try await Self.use(world)
+            await expectFailure(.unprocessable) {
+                try await world.run("projects_set_image", ["project": "shop", "image": "nowhere"])
+            }
+            nodes[0].handle(.snapshotRead) { _, _ in throw FastableError(.limit, "The disk hangs.") }
+            func image() async throws -> JSONValue? {
+                try await world.run("projects_get", ["project": "shop"])["image"]
+            }
+            let before = try await image()
+            let change: JSONValue = ["project": "shop", "image": "other"]
+            world.directory.set(World.facts(images: ["vibn-dev", "other"]), of: nodes[0].id)
+            let error = await expectFailure(.limit) { try await world.run("projects_set_image", change) }
+            #expect(error?.message.contains("was not given another image: The disk hangs.") == true)
+            #expect(try await image() == before)
+            nodes[0].has(try SimulatedArchive())
+            let changed = try await world.run("projects_set_image", change)
+            #expect(changed["snapshot"] != nil && changed["snapshotError"] == nil)
+            let methods = nodes[0].methods
+            #expect(try await image() == "other")
+            #expect(methods.filter { $0 == .containerStop }.count == 3, "before each saving, and after the change")
+            #expect(methods.last == .containerStop)
+            #expect(try await Self.snapshots(world).first?["reason"] == "image")
+            // What it has already costs nothing.
+            #expect(try await world.run("projects_set_image", change)["snapshot"] == nil)
+            #expect(nodes[0].methods.filter { $0 == .containerStop }.count == 3)
         }
     }
 

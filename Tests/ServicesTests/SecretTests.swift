@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// Secrets of commands in what the controller keeps.
-@Suite(.timeLimit(.minutes(2))) struct SecretTests {
+@Suite(.endsInTime) struct SecretTests {
     private static let value = "tr0ub4dor-and-3"
 
     private static func input(_ change: [String: JSONValue] = [:]) -> JSONValue {

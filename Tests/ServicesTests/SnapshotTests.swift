@@ -8,7 +8,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct SnapshotTests {
+@Suite(.endsInTime) struct SnapshotTests {
     private static func files(_ world: World) -> [String] {
         ((try? FileManager.default.contentsOfDirectory(atPath: world.snapshotDirectory)) ?? []).sorted()
     }

@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// What a search tells its listener while it goes on.
-@Suite(.timeLimit(.minutes(1))) struct StreamedSearchTests {
+@Suite(.endsInTime) struct StreamedSearchTests {
     private static let glob: JSONValue = ["project": "shop", "pattern": "*"]
 
     private func tell(_ event: FileSearchEvent<String, FileGlobResult>, on stream: MuxStream) async throws {

@@ -8,12 +8,13 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct TransferTests {
+@Suite(.endsInTime) struct TransferTests {
     /// A body of so many chunks, which counts what was taken from it.
     private struct Body: AsyncSequence, Sendable {
         typealias Element = ByteBuffer
         let chunks: Int
-        var failsAtEnd = false
+        /// At its end it fails, once this has returned.
+        var failure: (@Sendable () async throws -> Void)?
         let taken = Counter()
 
         final class Counter: Sendable {
@@ -26,8 +27,9 @@ import Testing
 
             mutating func next() async throws -> ByteBuffer? {
                 guard left > 0 else {
-                    if body.failsAtEnd { throw FastableError(.cancelled, "The client went away.") }
-                    return nil
+                    guard let failure = body.failure else { return nil }
+                    try await failure()
+                    throw FastableError(.cancelled, "The client went away.")
                 }
                 left -= 1
                 body.taken.value.withLock { $0 += 1 }
@@ -169,7 +171,7 @@ import Testing
                 try await Task.sleep(for: .milliseconds(50))
                 try await SimulatedNode.send(
                     NodeReply<FileWriteResult>.failure(FastableError(.stale, "It changed.")), on: stream)
-                try await Task.sleep(for: .seconds(20))
+                try await Task.sleep(for: .seconds(3600))
             }
             let body = Body(chunks: 1000)
             await expectFailure(.stale) {
@@ -193,7 +195,10 @@ import Testing
                     throw error
                 }
             }
-            let body = Body(chunks: 10, failsAtEnd: true)
+            // What is given up before the node has heard of it, it never hears of.
+            let body = Body(chunks: 10) {
+                try await eventually("the node has the request") { nodes[0].methods.contains(.treePush) }
+            }
             await expectFailure(.cancelled) {
                 _ = try await world.services.transfers.push(
                     TreePush(path: "x", replace: true), body, to: "shop", context: world.context())

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// What users name must not make the controller talk to its own host or network.
-@Suite(.timeLimit(.minutes(2))) struct WebhookSenderTests {
+@Suite(.endsInTime) struct WebhookSenderTests {
     private static let body = Data(#"{"a":1}"#.utf8)
 
     private static func problem(_ sender: WebhookSender, _ url: String) async -> String? {
@@ -99,8 +99,8 @@ import Testing
     }
 
     @Test func nobodyThere() async throws {
-        let port = try await HTTPEndpoint.with { endpoint in endpoint.port }
-        let problem = await Self.problem(WebhookSender(allowsPrivate: true), "http://127.0.0.1:\(port)/")
+        let port = try ReservedPort()
+        let problem = await Self.problem(WebhookSender(allowsPrivate: true), "http://127.0.0.1:\(port.number)/")
         #expect(problem?.hasPrefix("could not be reached") == true, "\(problem ?? "nil")")
         let unknown = await Self.problem(WebhookSender(allowsPrivate: true), "http://nobody.invalid/")
         #expect(unknown == "has a name that cannot be resolved")
@@ -112,12 +112,11 @@ import Testing
             for await _ in held {}
             return .ok
         } _: { endpoint in
-            let began = ContinuousClock.now
+            // It never answers: without the sender's own deadline the test would not end.
             let problem = await Self.problem(WebhookSender(allowsPrivate: true), endpoint.url)
             #expect(
                 problem?.contains("no answer within \(Limits.webhookAnswerSeconds) seconds") == true,
                 "\(problem ?? "nil")")
-            #expect(ContinuousClock.now - began < .seconds(2 * Limits.webhookAnswerSeconds))
             release.finish()
         }
     }

@@ -79,6 +79,15 @@ func fastable_terminal_resize(_ terminal: CInt, _ rows: UInt16, _ columns: UInt1
     call(-ENOSYS) { $0.file(terminal, "resize") == nil ? -EBADF : 0 }
 }
 
+/// Programs here read lines.
+func fastable_terminal_end(_ terminal: CInt, _ last: CInt, _ character: UnsafeMutablePointer<UInt8>?) -> CInt {
+    call(0) { kernel in
+        _ = kernel.file(terminal, "end of input")
+        character?.pointee = 4
+        return last < 0 || last == 4 || last == 10 ? 0 : 1
+    }
+}
+
 func fastable_terminal_signal(_ terminal: CInt, _ signal: CInt) -> CInt {
     call(-ENOSYS) { kernel in
         guard case .master(let terminal)? = kernel.file(terminal, "signal")?.kind, terminal.hasSlave else {
@@ -179,6 +188,15 @@ func fastable_cgroup_kill(_ directory: CInt, _ number: UInt32) -> CInt {
         guard kernel.groups.contains(number) else { return -ENOENT }
         kernel.kill(group: number)
         return 0
+    }
+}
+
+func fastable_cgroup_signal(_ directory: CInt, _ number: UInt32, _ signal: CInt) -> CInt {
+    call(-ENOSYS) { kernel in
+        guard kernel.file(directory, "signal") != nil else { return -EBADF }
+        guard kernel.groups.contains(number) else { return -ENOENT }
+        guard !kernel.fails() else { return -EMFILE }
+        return kernel.signal(group: number, signal)
     }
 }
 

@@ -163,6 +163,21 @@ extension SimulatedKernel {
         }
     }
 
+    /// Odd numbers leave the request to end unheard.
+    static func obeys(_ command: SimulatedCommand, _ signal: CInt) -> Bool {
+        signal == SIGKILL || (signal == SIGTERM && command.number % 2 == 0)
+    }
+
+    /// Signals every process of a cgroup: how many there were.
+    func signal(group: UInt32, _ signal: CInt) -> CInt {
+        let count = CInt(processes(in: group))
+        for command in commands where command.number == group && Self.obeys(command, signal) {
+            end(command, bySignal: true, value: signal)
+            while command.processes > 0 { endBackground(command) }
+        }
+        return count
+    }
+
     /// An orphan is a child of init, which has to collect it.
     func endBackground(_ command: SimulatedCommand) {
         command.processes -= 1

@@ -42,6 +42,32 @@ import Testing
         return node.id
     }
 
+    // MARK: limits
+
+    @Test(arguments: Driver.allCases)
+    func aLimitThatWasReachedIsAnEventOfItsOwn(driver: Driver) async throws {
+        try await withStore(driver) { fixture in
+            let project = try await placed("a", fixture)
+            let hit = LimitHit(.memory, limitBytes: 64 << 20, process: "node")
+            var reached = change(2, project, .running, .running)
+            reached.limit = LimitTally(hit: hit, count: 3, at: moment)
+            try await tell(fixture, [change(1, project, .creating, .running), reached])
+            // It is told again after a lost link.
+            try await tell(fixture, [reached])
+            let event = try #require(try await all(fixture).last)
+            #expect(event.kind == .containerLimitReached && event.project == project.id)
+            #expect(event.data["limit"] == "memory" && event.data["limitBytes"] == .integer(64 << 20))
+            #expect(event.data["process"] == "node" && event.data["count"] == 3)
+            #expect(try await all(fixture).filter { $0.kind == .containerLimitReached }.count == 1)
+            #expect(try await states(fixture, project) == [.running])
+            // A node speaks for its own projects only.
+            let stranger = try await addNode("stranger", fixture)
+            reached.number = 1
+            try await tell(fixture, [reached], node: stranger)
+            #expect(try await all(fixture).filter { $0.kind == .containerLimitReached }.count == 1)
+        }
+    }
+
     // MARK: projects
 
     @Test(arguments: Driver.allCases)

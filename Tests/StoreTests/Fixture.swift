@@ -57,15 +57,20 @@ func facts(_ images: [String] = ["vibn-dev"]) -> NodeFacts {
 
 /// Runs the body with a fresh store in a directory of its own, and removes both.
 func withStore(_ driver: Driver = .sqlite, _ body: (Fixture) async throws -> Void) async throws {
-    try await withTemporaryDirectory { directory in
-        let store = try driver.open(in: directory)
-        defer { try? store.close() }
-        let workspace = try await store.bootstrap(now: moment)
-        let other = Workspace(id: WorkspaceID(), name: "other", createdAt: moment)
-        try await store.createWorkspace(other)
-        let node = NodeRecord(id: NodeID(), name: "build-1", createdAt: moment)
-        try await store.createNode(node)
-        try await body(
-            Fixture(store: store, directory: directory, workspace: workspace.id, other: other.id, node: node.id))
-    }
+    try await withTemporaryDirectory { directory in try await withStore(driver, in: directory, body) }
+}
+
+/// Runs the body with a fresh store in a directory that is there.
+func withStore(
+    _ driver: Driver = .sqlite, in directory: String, _ body: (Fixture) async throws -> Void
+) async throws {
+    let store = try driver.open(in: directory)
+    defer { try? store.close() }
+    let workspace = try await store.bootstrap(now: moment)
+    let other = Workspace(id: WorkspaceID(), name: "other", createdAt: moment)
+    try await store.createWorkspace(other)
+    let node = NodeRecord(id: NodeID(), name: "build-1", createdAt: moment)
+    try await store.createNode(node)
+    try await body(
+        Fixture(store: store, directory: directory, workspace: workspace.id, other: other.id, node: node.id))
 }

@@ -29,6 +29,29 @@ import Testing
     }
 
     @Test(arguments: Driver.allCases)
+    func disksOfAWorkspaceAndOfItsProjectsAreKept(driver: Driver) async throws {
+        try await withStore(driver) { fixture in
+            let store = fixture.store
+            #expect(try await store.workspace(fixture.workspace).diskBytes == nil)
+            let changed = try await store.setDisk(1 << 30, of: fixture.workspace)
+            #expect(changed.diskBytes == 1 << 30 && changed.lifecycle == LifecyclePolicy())
+            #expect(try await store.workspace(fixture.workspace) == changed)
+            #expect(try await store.workspace(fixture.other).diskBytes == nil)
+            await expectFailure(.unprocessable) { _ = try await store.setDisk(1, of: fixture.workspace) }
+            await expectFailure(.notFound) { _ = try await store.setDisk(nil, of: WorkspaceID()) }
+            #expect(try await store.setDisk(nil, of: fixture.workspace).diskBytes == nil)
+            // Projects have what they were made with, until they are told otherwise.
+            let project = try await fixture.add("demo")
+            #expect(project.limits.diskBytes == nil)
+            let limits = ResourceLimits(diskBytes: 2 << 30)
+            let limited = try await store.setLimits(
+                limits, of: project.id, in: fixture.workspace, replacing: project.lifecycleRevision)
+            #expect(limited.limits == limits)
+            #expect(try await store.project(.id(project.id), in: fixture.workspace).limits == limits)
+        }
+    }
+
+    @Test(arguments: Driver.allCases)
     func whatIsOutOfRangeOrNotThereIsRefused(driver: Driver) async throws {
         try await withStore(driver) { fixture in
             let store = fixture.store
@@ -44,6 +67,36 @@ import Testing
             _ = try await store.markProjectDeleting(project.id, in: fixture.workspace, at: moment)
             await expectFailure(.gone) {
                 _ = try await store.setLifecycle(LifecyclePolicy(), of: project.id, in: fixture.workspace)
+            }
+        }
+    }
+
+    @Test(arguments: Driver.allCases)
+    func limitsAreReplacedUnlessTheSettingsWereChanged(driver: Driver) async throws {
+        try await withStore(driver) { fixture in
+            let store = fixture.store
+            let project = try await fixture.add("demo")
+            _ = try await store.placeProject(project.id, on: fixture.node)
+            let limits = ResourceLimits(cpus: 2, memoryBytes: 2 << 30, pids: 1000)
+            let changed = try await store.setLimits(
+                limits, of: project.id, in: fixture.workspace, replacing: project.lifecycleRevision)
+            #expect(changed.limits == limits && changed.lifecycleRevision == project.lifecycleRevision + 1)
+            #expect(changed.containerSpec.limits == limits)
+            #expect(changed.containerSpec.revision == changed.lifecycleRevision)
+            #expect(try await store.project(.id(project.id), in: fixture.workspace).limits == limits)
+            #expect(try await store.unsentLifecycles(on: fixture.node, after: nil, limit: 10).map(\.limits) == [limits])
+            await expectFailure(.conflict) {
+                _ = try await store.setLimits(
+                    ResourceLimits(), of: project.id, in: fixture.workspace, replacing: project.lifecycleRevision)
+            }
+            await expectFailure(.unprocessable) {
+                _ = try await store.setLimits(
+                    ResourceLimits(cpus: 3), of: project.id, in: fixture.workspace,
+                    replacing: changed.lifecycleRevision)
+            }
+            await expectFailure(.notFound) {
+                _ = try await store.setLimits(
+                    ResourceLimits(), of: project.id, in: fixture.other, replacing: changed.lifecycleRevision)
             }
         }
     }

@@ -165,11 +165,14 @@ import Testing
             let store = fixture.store
             #expect(try await store.nodeLoads(for: fixture.workspace).isEmpty)
             for (name, workspace) in [("a", fixture.workspace), ("b", fixture.workspace), ("c", fixture.other)] {
-                let project = try await fixture.add(name, in: workspace)
+                var project = fixture.project(name, in: workspace)
+                // The third one has no disk of its own.
+                project.limits.diskBytes = name == "c" ? nil : 2 << 30
+                try await store.createProject(project)
                 _ = try await store.placeProject(project.id, on: fixture.node)
             }
             try await fixture.add("unplaced")
-            let load = NodeLoad(projects: 3, workspaceProjects: 2, memoryBytes: 3 << 30, cpus: 1.5, pids: 300)
+            let load = NodeLoad(projects: 3, workspaceProjects: 2, diskBytes: 4 << 30)
             #expect(try await store.nodeLoads(for: fixture.workspace) == [fixture.node: load])
             #expect(try await store.nodeLoads(for: fixture.other)[fixture.node]?.workspaceProjects == 1)
             // A project in deletion still takes its place.

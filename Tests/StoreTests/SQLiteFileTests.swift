@@ -75,7 +75,7 @@ import Testing
                     #expect(columns.contains { $0.name == "workspace_id" && $0.isNotNull }, "\(table)")
                 }
                 #expect(try String.fetchOne(db, sql: "PRAGMA journal_mode") == "wal")
-                #expect(try Int.fetchOne(db, sql: "PRAGMA user_version") == 5)
+                #expect(try Int.fetchOne(db, sql: "PRAGMA user_version") == 10)
             }
         }
     }
@@ -86,7 +86,7 @@ import Testing
             try SQLiteStore(path: path).close()
             try change(path, "PRAGMA user_version = 99")
             let error = expectFailure(.conflict) { try SQLiteStore(path: path).close() }
-            #expect(error?.message.contains("newer Fastable (its version is 99, this program knows 5)") == true)
+            #expect(error?.message.contains("newer Fastable (its version is 99, this program knows 10)") == true)
             #expect(error?.message.contains(directory) == false)
             #expect(error?.context?.contains(path) == true)
         }
@@ -101,6 +101,34 @@ import Testing
             try change(
                 path,
                 """
+                ALTER TABLE projects DROP COLUMN disk_bytes;
+                ALTER TABLE workspaces DROP COLUMN disk_bytes;
+                ALTER TABLE workspaces DROP COLUMN quota;
+                DROP TABLE remains;
+                DROP INDEX projects_moving;
+                ALTER TABLE projects DROP COLUMN last_stay;
+                ALTER TABLE projects DROP COLUMN move_state;
+                ALTER TABLE projects DROP COLUMN move_node;
+                ALTER TABLE projects DROP COLUMN move_stay;
+                ALTER TABLE projects DROP COLUMN move_snapshot;
+                ALTER TABLE projects DROP COLUMN move_resting_since;
+                ALTER TABLE projects DROP COLUMN move_since;
+                DROP INDEX nodes_draining;
+                ALTER TABLE nodes DROP COLUMN drain;
+                ALTER TABLE nodes DROP COLUMN told_state;
+                ALTER TABLE nodes DROP COLUMN told_at;
+                ALTER TABLE nodes DROP COLUMN lease_seconds;
+                DROP INDEX projects_archived;
+                DROP INDEX projects_filling;
+                ALTER TABLE projects DROP COLUMN stay;
+                ALTER TABLE projects DROP COLUMN archive_state;
+                ALTER TABLE projects DROP COLUMN archive_snapshot;
+                ALTER TABLE projects DROP COLUMN archive_since;
+                ALTER TABLE projects DROP COLUMN archive_resting_since;
+                ALTER TABLE projects DROP COLUMN notice_step;
+                ALTER TABLE projects DROP COLUMN notice_resting_since;
+                ALTER TABLE projects DROP COLUMN notice_told_at;
+                ALTER TABLE projects DROP COLUMN filling;
                 DROP TABLE kill_switches;
                 DROP TABLE snapshots;
                 DROP TABLE webhooks;

@@ -39,16 +39,21 @@ package func expectError<Value>(
 private let slowness = ProcessInfo.processInfo.environment["FASTABLE_TEST_SLOWNESS"].flatMap { Int($0) } ?? 1
 
 /// Waits until a condition holds. The test ends when it never does, since what follows would tell nothing.
+///
+/// The patience is for machines that stand still for seconds; a condition that was not looked at often enough meanwhile is looked at
+/// again.
 package func eventually(
-    _ what: String = "the condition holds", seconds: Int = 40, sourceLocation: SourceLocation = #_sourceLocation,
+    _ what: String = "the condition holds", seconds: Int = 120, sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
 ) async throws {
     let seconds = seconds * slowness
     let deadline = ContinuousClock.now + .seconds(seconds)
     var holds = try await condition()
-    while !holds && ContinuousClock.now < deadline {
+    var looks = 1
+    while !holds && (ContinuousClock.now < deadline || looks < 100) {
         try await Task.sleep(for: .milliseconds(5))
         holds = try await condition()
+        looks += 1
     }
     try #require(holds, "waited \(seconds) s in vain: \(what)", sourceLocation: sourceLocation)
 }

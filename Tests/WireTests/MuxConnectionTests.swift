@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// Links over real sockets.
-@Suite(.timeLimit(.minutes(2))) struct MuxConnectionTests {
+@Suite(.endsInTime) struct MuxConnectionTests {
     @Test func aThousandStreamsEchoAtOnce() async throws {
         try await withLink(listenerAccepts: echo) { dialer, _ in
             try await withThrowingTaskGroup(of: Void.self) { group in

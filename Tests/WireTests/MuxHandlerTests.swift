@@ -6,9 +6,11 @@ import TestSupport
 import Testing
 
 /// What becomes of the streams that are being served when their link ends.
-@Suite(.timeLimit(.minutes(1))) struct MuxHandlerTests {
-    private static func pair() async throws -> (dialer: MuxConnection, listener: MuxConnection) {
-        try await MuxConnection.socketPair(on: MultiThreadedEventLoopGroup.singleton)
+@Suite(.endsInTime) struct MuxHandlerTests {
+    private static func pair(
+        _ settings: MuxSettings = MuxSettings()
+    ) async throws -> (dialer: MuxConnection, listener: MuxConnection) {
+        try await MuxConnection.socketPair(on: MultiThreadedEventLoopGroup.singleton, settings: settings)
     }
 
     @Test func oneThatIsStuckDoesNotHoldUpTheEnd() async throws {
@@ -42,7 +44,10 @@ import Testing
 
     /// Also when the task that runs the link is cancelled itself.
     @Test(arguments: [false, true]) func thoseThatCleanUpAreAwaited(isCancelled: Bool) async throws {
-        let (dialer, listener) = try await Self.pair()
+        // Not as long as the test may take: whoever waits without a reason is stopped by its time limit.
+        var settings = MuxSettings()
+        settings.handlersEnd = .seconds(3600)
+        let (dialer, listener) = try await Self.pair(settings)
         let cleaned = Mutex(0)
         let peer = Task {
             try await listener.run { stream in
@@ -56,7 +61,6 @@ import Testing
         var streams: [MuxStream] = []
         for _ in 0..<20 { streams.append(try await dialer.open(text("x"))) }
         try await eventually("all are served") { listener.handlerCount == streams.count }
-        let start = ContinuousClock.now
         if isCancelled {
             peer.cancel()
             try await peer.value
@@ -65,8 +69,6 @@ import Testing
             await expectFailure(.unavailable) { try await peer.value }
         }
         #expect(cleaned.withLock { $0 } == streams.count)
-        #expect(
-            ContinuousClock.now - start < .seconds(Limits.linkHandlersEndSeconds + 10), "nobody waits without a reason")
         await running.value
     }
 }

@@ -5,6 +5,7 @@ import Foundation
 import NIOCore
 import NIOFoundationCompat
 import NIOWebSocket
+import Synchronization
 
 /// Follows a command to its end, over as many connections as it takes: output goes on at the byte where it stopped, and input
 /// that may not have arrived is sent again.
@@ -16,12 +17,22 @@ final class AttachSession: Sendable {
         var isFirstWriter = false
         /// This program's terminal stands for the command's.
         var usesTerminal = false
+        /// Somebody else listens for Ctrl-C, and calls `interrupted`: two sources of one signal do not get along.
+        var isToldInterrupts = false
+        /// What the end of this program means for the command.
+        var parting = Parting.goesOn
+        /// Where the output begins that has not been shown yet.
+        var stdoutOffset: UInt64 = 0
+        var stderrOffset: UInt64 = 0
+        /// Only so many bytes of what each stream has when the first connection is made.
+        var tailBytes: UInt64?
     }
 
     private let client: Client
     private let exec: String
     private let options: Options
     private let log: InputLog
+    private let counter = Mutex(InterruptCounter())
     /// So that a new connection takes the place of the last one, also before that is noticed to be lost.
     private let name = UUID().uuidString.lowercased()
 
@@ -34,12 +45,20 @@ final class AttachSession: Sendable {
 
     /// The command's exit status. The terminal is as before when this returns or throws.
     func run() async throws -> Int32 {
+        let outcome: Result<Int32, any Error>
+        do { outcome = .success(try await follow()) } catch { outcome = .failure(error) }
+        await Parting.finish()
+        return try outcome.get()
+    }
+
+    private func follow() async throws -> Int32 {
         if options.usesTerminal { TerminalMode.makeRaw() }
         defer { TerminalMode.restore() }
         let sources = listen()
         defer { for source in sources { source.cancel() } }
         if options.sendsInput { readInput() }
-        var progress = Progress()
+        var progress = Progress(
+            stdout: options.stdoutOffset, stderr: options.stderrOffset, tailBytes: options.tailBytes)
         var reattachment = Reattachment()
         while true {
             progress.isAttached = false
@@ -50,7 +69,11 @@ final class AttachSession: Sendable {
                 let now = ContinuousClock.now
                 let pause = reattachment.pause(
                     after: error.code, attachedFor: progress.isAttached ? now - began : nil, now: now)
-                guard let pause else { throw error }
+                guard let pause else {
+                    // The terminal is gone, and with it the reason to go on.
+                    if options.usesTerminal, !TerminalMode.isTerminal { await leaveNow(128 + SIGHUP) }
+                    throw error
+                }
                 try await Task.sleep(for: pause)
             }
         }
@@ -58,14 +81,18 @@ final class AttachSession: Sendable {
 
     private struct Progress {
         /// How far the output has been shown.
-        var stdout: UInt64 = 0
-        var stderr: UInt64 = 0
+        var stdout: UInt64
+        var stderr: UInt64
+        /// Where to begin is left to the first connection.
+        var tailBytes: UInt64?
         /// The present connection, or the last one, reached the command.
         var isAttached = false
     }
 
     private func converse(_ progress: inout Progress) async throws -> Int32 {
-        var path = "/api/execs/\(exec)/attach?stdout=\(progress.stdout)&stderr=\(progress.stderr)&follower=\(name)"
+        let start =
+            progress.tailBytes.map { "tail=\($0)" } ?? "stdout=\(progress.stdout)&stderr=\(progress.stderr)"
+        var path = "/api/execs/\(exec)/attach?\(start)&follower=\(name)"
         if options.sendsInput { path += "&stdin=\(log.offset.map(String.init) ?? "append")" }
         let socket = try await AttachSocket.connect(client, path: path)
         let news = log.connect()
@@ -123,26 +150,30 @@ final class AttachSession: Sendable {
             default: continue
             }
             while let frame = try decoder.next() {
-                if let status = try show(frame, &progress) { return status }
+                if let status = try await show(frame, &progress) { return status }
             }
         }
         throw Reattachment.lost
     }
 
     /// The exit status, once it is told.
-    private func show(_ frame: Frame, _ progress: inout Progress) throws -> Int32? {
+    private func show(_ frame: Frame, _ progress: inout Progress) async throws -> Int32? {
         switch (frame.type, frame.channel) {
         case (.data, 2):
-            try Output.bytes(Data(buffer: frame.payload), to: STDERR_FILENO)
+            try await write(frame.payload, to: STDERR_FILENO)
             progress.stderr += UInt64(frame.payload.readableBytes)
         case (.data, _):
-            try Output.bytes(Data(buffer: frame.payload))
+            try await write(frame.payload, to: STDOUT_FILENO)
             progress.stdout += UInt64(frame.payload.readableBytes)
         case (.message, _):
             let message = try JSON.decode(Message.self, from: Data(buffer: frame.payload))
             if let started = message.started {
                 log.began(at: started.stdinOffset)
                 progress.isAttached = true
+                if progress.tailBytes != nil {
+                    (progress.stdout, progress.stderr) = (started.stdoutOffset, started.stderrOffset)
+                    progress.tailBytes = nil
+                }
             }
             if let passed = message.stdin?.passed { log.passed(upTo: passed) }
             if let gap = message.gap {
@@ -150,15 +181,28 @@ final class AttachSession: Sendable {
                 if gap.stream == "stderr" { progress.stderr = gap.to } else { progress.stdout = gap.to }
             }
             if let error = message.error { throw error }
+            message.result?.tellLimit()
             return message.result?.exitStatus
         default: break
         }
         return nil
     }
 
+    private func write(_ bytes: ByteBuffer, to file: Int32) async throws {
+        guard try Output.isWritten(Data(buffer: bytes), to: file) else { await leaveNow(128 + SIGPIPE) }
+    }
+
+    private func leaveNow(_ status: Int32) async -> Never {
+        await options.parting.leaveNow(client, exec, status: status)
+    }
+
     private struct Message: Decodable {
         struct Passed: Decodable { var passed: UInt64 }
-        struct Started: Decodable { var stdinOffset: UInt64 }
+        struct Started: Decodable {
+            var stdoutOffset: UInt64
+            var stderrOffset: UInt64
+            var stdinOffset: UInt64
+        }
 
         var started: Started?
         var stdin: Passed?
@@ -171,34 +215,42 @@ final class AttachSession: Sendable {
 extension AttachSession {
     /// Reads standard input on a thread of its own: nothing else can wait for a file.
     private func readInput() {
-        Thread.detachNewThread { [log, options] in
+        Thread.detachNewThread { [self] in
             var buffer = [UInt8](repeating: 0, count: 64 * 1024)
             while true {
                 let count = read(STDIN_FILENO, &buffer, buffer.count)
                 if count < 0 {
-                    Self.waitForInput(after: errno)
+                    guard waitsForInput(after: errno) else { return }
                     continue
                 }
                 guard count > 0 else { return log.finish() }
                 let bytes = buffer.prefix(count)
-                if options.usesTerminal, !log.isConnected, bytes.contains(3) {
-                    // Without a connection Ctrl-C reaches nobody but this program.
-                    TerminalMode.restore()
-                    Output.error("The connection to the controller was lost; the command goes on.")
-                    _exit(125)
-                }
+                // Without a connection Ctrl-C reaches nobody but this program.
+                if options.usesTerminal, !log.isConnected, bytes.contains(3) { leaveUnconnected() }
                 log.append(Data(bytes))
             }
         }
     }
 
+    private func leaveUnconnected() -> Never {
+        TerminalMode.restore()
+        Output.error(
+            "There is no connection to the controller at the moment; the command goes on. Come back to it with ‘fastable attach "
+                + "\(exec)’.")
+        _exit(125)
+    }
+
     /// An error is no end: a command that took it for one would go on with a part of its input.
-    private static func waitForInput(after error: Int32) {
+    private func waitsForInput(after error: Int32) -> Bool {
         switch error {
-        case EINTR: return
+        case EINTR: return true
         case EAGAIN:
             var file = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
             poll(&file, 1, -1)
+            return true
+        case EIO where options.usesTerminal:
+            options.parting.leave(client, exec, status: 128 + SIGHUP)
+            return false
         default:
             TerminalMode.restore()
             Output.error(
@@ -224,13 +276,18 @@ extension AttachSession {
                 log.ask(["resize": ["rows": .integer(Int64(size.rows)), "columns": .integer(Int64(size.columns))]])
             }
         }
-        on(SIGINT) { [log] in log.ask(["signal": "SIGINT"]) }
+        if !options.isToldInterrupts { on(SIGINT) { [self] in interrupted() } }
         for number in [SIGTERM, SIGHUP] {
-            on(number) {
-                TerminalMode.restore()
-                _exit(128 + number)
-            }
+            on(number) { [self] in options.parting.leave(client, exec, status: 128 + number) }
         }
         return sources
+    }
+
+    func interrupted() {
+        guard log.isConnected else { leaveUnconnected() }
+        let isSecond = counter.withLock { $0.interrupted(at: .now) }
+        // In a terminal Ctrl-C is a key, and this signal is somebody else's.
+        guard isSecond, !options.usesTerminal else { return log.ask(["signal": "SIGINT"]) }
+        Parting.kills.leave(client, exec, status: 128 + SIGINT)
     }
 }

@@ -35,7 +35,8 @@ struct AttachSocket: Sendable {
                 .connectTimeout(.seconds(10))
                 .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .connect(host: host, port: port) { channel in
-                    channel.eventLoop.makeCompletedFuture {
+                    _ = VanishedController.watch(channel)
+                    return channel.eventLoop.makeCompletedFuture {
                         if let tls {
                             // An address has no name that a certificate could be checked against by this extension.
                             let name = (try? SocketAddress(ipAddress: host, port: port)) == nil ? host : nil
@@ -53,7 +54,9 @@ struct AttachSocket: Sendable {
         do {
             switch try await upgraded.get() {
             case .socket(let channel): return AttachSocket(channel: channel)
-            case .refused(let answer): throw Client.problem(try await answer.get(), at: client.url)
+            case .refused(let answer):
+                let (status, body) = try await answer.get()
+                throw Client.problem(status, body, at: client.url)
             }
         } catch let error as FastableError {
             throw error
@@ -64,8 +67,8 @@ struct AttachSocket: Sendable {
 
     private enum Upgrade: Sendable {
         case socket(Channel)
-        /// The body of the answer that refuses it.
-        case refused(EventLoopFuture<ByteBuffer>)
+        /// The answer that refuses it.
+        case refused(EventLoopFuture<RefusalReader.Answer>)
     }
 
     private static func upgrade(
@@ -79,7 +82,7 @@ struct AttachSocket: Sendable {
             upgradeRequestHead: request, upgraders: [upgrader],
             notUpgradingCompletionHandler: { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    let body = channel.eventLoop.makePromise(of: ByteBuffer.self)
+                    let body = channel.eventLoop.makePromise(of: RefusalReader.Answer.self)
                     try channel.pipeline.syncOperations.addHandler(RefusalReader(body))
                     return .refused(body.futureResult)
                 }
@@ -111,25 +114,27 @@ extension WebSocketFrame {
 private final class RefusalReader: ChannelInboundHandler {
     typealias InboundIn = HTTPClientResponsePart
 
-    private static let bytes = 256 * 1024
-    private let promise: EventLoopPromise<ByteBuffer>
-    private var body = ByteBuffer()
+    typealias Answer = (status: HTTPResponseStatus, body: ByteBuffer)
 
-    init(_ promise: EventLoopPromise<ByteBuffer>) { self.promise = promise }
+    private static let bytes = 256 * 1024
+    private let promise: EventLoopPromise<Answer>
+    private var answer: Answer = (.badGateway, ByteBuffer())
+
+    init(_ promise: EventLoopPromise<Answer>) { self.promise = promise }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
-        case .head: break
-        case .body(let part) where body.readableBytes + part.readableBytes <= Self.bytes:
-            body.writeImmutableBuffer(part)
+        case .head(let head): answer.status = head.status
+        case .body(let part) where answer.body.readableBytes + part.readableBytes <= Self.bytes:
+            answer.body.writeImmutableBuffer(part)
         case .body, .end:
-            promise.succeed(body)
+            promise.succeed(answer)
             context.close(promise: nil)
         }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        promise.succeed(body)
+        promise.succeed(answer)
         context.fireChannelInactive()
     }
 

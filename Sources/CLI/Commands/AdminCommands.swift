@@ -14,6 +14,7 @@ struct AdminCommand: AsyncParsableCommand {
 
     struct Disable: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "disable",
             abstract: "Let nothing new begin; what runs goes on to its end.",
             discussion: "Example: fastable admin disable --reason 'maintenance at 22:00'")
         @OptionGroup var common: CommonOptions
@@ -28,6 +29,7 @@ struct AdminCommand: AsyncParsableCommand {
 
     struct Enable: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "enable",
             abstract: "Let new work begin again.", discussion: "Example: fastable admin enable")
         @OptionGroup var common: CommonOptions
 
@@ -46,6 +48,7 @@ struct AdminCommand: AsyncParsableCommand {
 
     struct IdleSweep: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "idle-sweep",
             abstract: "Suspend or stop the containers that nobody uses.",
             discussion: "Example: fastable admin idle-sweep --minutes 10")
         @OptionGroup var common: CommonOptions

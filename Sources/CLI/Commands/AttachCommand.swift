@@ -12,6 +12,7 @@ struct AttachCommand: AsyncParsableCommand {
             Examples:
               fastable exec shop --detach -- npm run dev    # prints its id
               fastable attach exe_01jc…
+              fastable attach --tail 4000 exe_01jc…
               fastable attach --stdin exe_01jc… < answers.txt
             """)
 
@@ -19,12 +20,14 @@ struct AttachCommand: AsyncParsableCommand {
     @Argument(help: "The id of the command, from ‘exec --detach’ or ‘ps’.") var exec: String
     @Flag(name: [.customShort("i"), .long], help: "Send standard input to the command, if it takes any.") var stdin =
         false
+    @Option(help: ArgumentHelp("Begin so many bytes before the end of what it has printed.", valueName: "bytes"))
+    var tail: UInt64?
     @Flag(name: [.customShort("t"), .long], help: "The command runs in a terminal: pass every key on.") var tty = false
 
     func run() async throws {
         try await CommandFailure.explained {
             let options = AttachSession.Options(
-                sendsInput: stdin || tty, usesTerminal: tty && TerminalMode.isTerminal)
+                sendsInput: stdin || tty, usesTerminal: tty && TerminalMode.isTerminal, tailBytes: tail)
             throw ExitCode(try await AttachSession(client: try common.client(), exec: exec, options: options).run())
         }
     }

@@ -4,7 +4,7 @@ import Foundation
 
 struct ContainerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "container", abstract: "Suspend, wake, stop and explain a project's container.",
+        commandName: "container", abstract: "Suspend, wake, stop, archive, limit and explain a project's container.",
         discussion: """
             Nothing of this is needed to work: commands make, wake and start containers
             themselves, and idle ones are suspended and stopped by themselves.
@@ -12,8 +12,8 @@ struct ContainerCommand: AsyncParsableCommand {
             Example: fastable container explain shop
             """,
         subcommands: [
-            Explain.self, Status.self, Ensure.self, Suspend.self, Resume.self, Stop.self, Restart.self, KeepAwake.self,
-            Policy.self,
+            Explain.self, Status.self, Ensure.self, Suspend.self, Resume.self, Stop.self, Restart.self, Archive.self,
+            KeepAwake.self, Limits.self, Policy.self,
         ])
 
     struct State: Codable {
@@ -25,6 +25,7 @@ struct ContainerCommand: AsyncParsableCommand {
 
     struct Explain: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "explain",
             abstract: "Tell why a container is awake, suspended or stopped, and what happens next.",
             discussion: "Example: fastable container explain shop")
         @OptionGroup var common: CommonOptions
@@ -39,6 +40,7 @@ struct ContainerCommand: AsyncParsableCommand {
 
     struct Status: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "status",
             abstract: "Show a container's state.", discussion: "Example: fastable container status shop")
         @OptionGroup var common: CommonOptions
         @Argument(help: "The project: its name or id.") var project: String
@@ -52,6 +54,7 @@ struct ContainerCommand: AsyncParsableCommand {
 
     struct Ensure: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "ensure",
             abstract: "Make the container unless it runs, or wake it.",
             discussion: "Example: fastable container ensure shop")
         @OptionGroup var common: CommonOptions
@@ -62,6 +65,7 @@ struct ContainerCommand: AsyncParsableCommand {
 
     struct Suspend: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "suspend",
             abstract: "Let a container's processes stand still until somebody needs them.",
             discussion: """
                 Fails when commands run in it, unless --force is given: they then stand
@@ -82,6 +86,7 @@ struct ContainerCommand: AsyncParsableCommand {
 
     struct Resume: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "resume",
             abstract: "Wake a suspended container.", discussion: "Example: fastable container resume shop")
         @OptionGroup var common: CommonOptions
         @Argument(help: "The project: its name or id.") var project: String
@@ -91,6 +96,7 @@ struct ContainerCommand: AsyncParsableCommand {
 
     struct Stop: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "stop",
             abstract: "End a container with all its commands; files are kept.",
             discussion: "Example: fastable container stop shop")
         @OptionGroup var common: CommonOptions
@@ -101,12 +107,30 @@ struct ContainerCommand: AsyncParsableCommand {
 
     struct Restart: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "restart",
             abstract: "End a container and make a new one; files are kept.",
             discussion: "Example: fastable container restart shop")
         @OptionGroup var common: CommonOptions
         @Argument(help: "The project: its name or id.") var project: String
 
         func run() async throws { try await common.change("devcontainer.restart", project) }
+    }
+
+    struct Archive: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "archive",
+            abstract: "Save a project in the controller's store and free its space on its node.",
+            discussion: """
+                The container is ended, /workspace is saved and checked, and only then the
+                project's files go from the node. The next use restores /workspace, on any
+                node. Files outside of it, checkpoints and the output of commands are not kept.
+
+                Example: fastable container archive shop
+                """)
+        @OptionGroup var common: CommonOptions
+        @Argument(help: "The project: its name or id.") var project: String
+
+        func run() async throws { try await common.change("devcontainer.archive", project) }
     }
 
     struct KeepAwake: AsyncParsableCommand {
@@ -131,16 +155,18 @@ struct ContainerCommand: AsyncParsableCommand {
 
     struct Policy: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Set when containers are suspended and stopped by themselves.",
+            commandName: "policy",
+            abstract: "Set when containers are suspended, stopped, archived and deleted.",
             discussion: """
                 Settings that are not given are inherited: those of a project from its
-                workspace, those of a workspace from the standard (30 minutes, a day). 0 means
-                never. ‘fastable project get’ shows what is in force.
+                workspace, those of a workspace from the standard (30 minutes, a day, a week,
+                30 days). 0 means never. ‘fastable project get’ shows what is in force.
 
                 Examples:
                   fastable container policy shop --idle 3600
                   fastable container policy shop --idle 0
                   fastable container policy --workspace --idle 600 --stop-after 7200
+                  fastable container policy --workspace --on-node-lost restore
                 """)
         @OptionGroup var common: CommonOptions
         @Argument(help: "The project: its name or id.") var project: String?
@@ -150,6 +176,8 @@ struct ContainerCommand: AsyncParsableCommand {
         @Option(help: ArgumentHelp("Stop after so long suspended.", valueName: "seconds")) var stopAfter: Int?
         @Option(help: ArgumentHelp("Archive after so long stopped.", valueName: "seconds")) var archiveAfter: Int?
         @Option(help: ArgumentHelp("Delete after so long archived.", valueName: "seconds")) var deleteAfter: Int?
+        @Option(help: ArgumentHelp("When its node is lost: ‘wait’, or ‘restore’ elsewhere.", valueName: "what"))
+        var onNodeLost: String?
 
         func validate() throws {
             guard workspace == (project != nil) else { return }
@@ -166,6 +194,7 @@ struct ContainerCommand: AsyncParsableCommand {
                 ("deleteAfterSeconds", deleteAfter),
             ]
             for (name, value) in fields { input[name] = value.map { .integer(Int64($0)) } }
+            input["onNodeLost"] = onNodeLost.map { .string($0) }
             let operation = workspace ? "workspace_set_lifecycle" : "projects_set_lifecycle"
             try await common.show(operation, .object(input), as: Answer.self) { Describe.fields($0.lifecycle) }
         }

@@ -1,8 +1,6 @@
 import ArgumentParser
-import AsyncHTTPClient
 import FastableCore
 import Foundation
-import NIOCore
 import NIOHTTP1
 
 struct EventsCommand: AsyncParsableCommand {
@@ -34,55 +32,25 @@ struct EventsCommand: AsyncParsableCommand {
     func run() async throws {
         try await CommandFailure.explained {
             let client = try common.client()
-            var lines = EventLines()
-            try await read(client, &lines)
-            while follow { try await comeBack(client, &lines) }
+            var follower = EventFollower(
+                client: client, request: { client.request(.GET, "/api/events?\(query(after: $0 ?? after))") },
+                show: show)
+            if follow { try await follower.follow() } else { try await follower.readOnce() }
         }
     }
 
-    /// One answer, to its end.
-    private func read(_ client: Client, _ lines: inout EventLines) async throws {
+    private func query(after event: String?) -> String {
         var query = URLComponents()
         query.queryItems = [URLQueryItem(name: "follow", value: follow ? "true" : "false")]
         let wanted = [
-            "project": project, "after": lines.lastID ?? after,
-            "kinds": kind.isEmpty ? nil : kind.joined(separator: ","),
+            "project": project, "after": event, "kinds": kind.isEmpty ? nil : kind.joined(separator: ","),
         ]
         for (name, value) in wanted {
             if let value { query.queryItems?.append(URLQueryItem(name: name, value: value)) }
         }
         // A plus would be read as a space.
-        let text = (query.percentEncodedQuery ?? "").replacingOccurrences(of: "+", with: "%2B")
-        let response = try await client.send(client.request(.GET, "/api/events?\(text)"), timeout: .hours(24 * 365))
-        do {
-            for try await chunk in response.body {
-                for (event, data) in lines.take(Array(chunk.readableBytesView)) { try show(event, data) }
-            }
-        } catch let error as FastableError {
-            throw error
-        } catch {
-            // Who follows comes back.
-            guard follow else { throw Client.lost(error) }
-        }
+        return (query.percentEncodedQuery ?? "").replacingOccurrences(of: "+", with: "%2B")
     }
-
-    /// Streams end by themselves now and then, and the controller may be restarted.
-    private func comeBack(_ client: Client, _ lines: inout EventLines) async throws {
-        var pause = Self.firstPause
-        while true {
-            try await Task.sleep(for: pause)
-            lines.forgetPartial()
-            do {
-                return try await read(client, &lines)
-            } catch let error as FastableError where error.code == .unavailable || error.code == .timeout {
-                if pause == Self.firstPause { Output.error("the connection is lost; trying again") }
-                pause = min(pause * 2, Self.longestPause)
-            }
-        }
-    }
-
-    private static let firstPause = Duration.milliseconds(250)
-    private static let longestPause = Duration.seconds(5)
 
     private struct Event: Decodable {
         var kind: String

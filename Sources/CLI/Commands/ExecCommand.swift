@@ -1,13 +1,6 @@
 import ArgumentParser
-import AsyncHTTPClient
-import Dispatch
 import FastableCore
-import FastableWire
 import Foundation
-import NIOCore
-import NIOFoundationCompat
-import NIOHTTP1
-import Synchronization
 
 struct ExecCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -29,8 +22,18 @@ struct ExecCommand: AsyncParsableCommand {
               fastable exec -u node shop -- npm test      # as another user than root
 
             Output arrives as it is printed, byte for byte. Ctrl-C interrupts the
-            command; a second one kills it with all its descendants. With -i or -t the
-            command goes on when the connection breaks, and is followed again.
+            command; a second one within \(Limits.secondInterruptSeconds) seconds kills it with all its
+            descendants. With -t Ctrl-C is a key like any other.
+
+            A node or controller that is lost for up to a minute is waited for: the
+            output goes on at the byte where it stopped. Ctrl-C ends the waiting. When
+            only this program's own connection breaks, the command ends, as if the
+            program had been ended; with -i it goes on and is come back to. With -i,
+            -t and -d that holds for its start too, and it is never started twice.
+
+            When this program is ended, so is the command: it gets SIGTERM, and what is
+            left of it \(Limits.execCancelGraceSeconds) seconds later is killed. With -t it gets SIGHUP, as from a
+            terminal that is closed; with -i alone it goes on.
 
             The last \(Limits.execOutputKeptBytes >> 20) MiB of stdout and of stderr are kept. A command that
             prints more waits for those who follow it, also for a minute after they
@@ -124,14 +127,16 @@ struct ExecCommand: AsyncParsableCommand {
             env["TERM"] = env["TERM"] ?? .string(ProcessInfo.processInfo.environment["TERM"] ?? "xterm")
             input["env"] = .object(env)
         }
-        let answer = try await client.run("shell.exec", .object(input))
+        // It goes on by itself, so that nobody else would find out what became of one whose answer is lost.
+        let answer = try await client.runOnce("shell.exec", .object(input))
         let exec = try JSON.decode(Started.self, from: answer).execId
         guard !detach else {
             if common.json { try Output.json(answer) } else { try Output.line(exec) }
             return 0
         }
         let options = AttachSession.Options(
-            sendsInput: stdin || tty, isFirstWriter: true, usesTerminal: tty && stdin && TerminalMode.isTerminal)
+            sendsInput: stdin || tty, isFirstWriter: true, usesTerminal: tty && stdin && TerminalMode.isTerminal,
+            parting: tty ? .hangsUp : .goesOn)
         return try await AttachSession(client: client, exec: exec, options: options).run()
     }
 
@@ -165,6 +170,12 @@ struct ExecAnswer: Decodable {
     var exitCode: Int32?
     var signal: String?
     var timedOut: Bool
+    var limitHit: LimitHit?
+
+    /// Says what the exit status cannot.
+    func tellLimit() {
+        if let limitHit { Output.error(limitHit.text) }
+    }
 
     var exitStatus: Int32 {
         if timedOut { return 124 }
@@ -181,108 +192,4 @@ struct ExecAnswer: Decodable {
             "SIGSYS": 31,
         ][name] ?? Int32(name.dropFirst(3)) ?? 0
     }
-}
-
-/// One command as a stream: the answer is a sequence of link frames, data as it comes, the result last.
-private struct ExecStream {
-    let client: Client
-
-    func run(_ input: JSONValue) async throws -> Int32 {
-        var request = client.request(.POST, "/api/tools/shell.exec")
-        request.headers.add(name: "content-type", value: "application/json")
-        request.headers.add(name: "accept", value: "application/vnd.fastable.frames")
-        request.body = .bytes(ByteBuffer(data: try JSON.encode(input)))
-        let interrupts = Interrupts(client: client)
-        let source = interrupts.listen()
-        defer { source.cancel() }
-        let response = try await client.send(request, timeout: .hours(24))
-        do {
-            return try await follow(response, interrupts)
-        } catch let error as FastableError {
-            throw error
-        } catch {
-            throw Self.lost
-        }
-    }
-
-    private func follow(_ response: HTTPClientResponse, _ interrupts: Interrupts) async throws -> Int32 {
-        var decoder = FrameStreamDecoder()
-        for try await chunk in response.body {
-            decoder.append(chunk)
-            while let frame = try decoder.next() {
-                switch (frame.type, frame.channel) {
-                case (.data, 2): try Output.bytes(Data(buffer: frame.payload), to: STDERR_FILENO)
-                case (.data, _): try Output.bytes(Data(buffer: frame.payload))
-                case (.message, _):
-                    let message = try JSON.decode(Message.self, from: Data(buffer: frame.payload))
-                    message.gap?.tell()
-                    if let started = message.started { interrupts.began(exec: started.execId) }
-                    if let result = message.result { return result.exitStatus }
-                    if let error = message.error { throw error }
-                default: break
-                }
-            }
-        }
-        throw Self.lost
-    }
-
-    private static let lost = FastableError(
-        .unavailable,
-        "The connection to the controller was lost while the command ran; the command may still run. Look for it with "
-            + "‘fastable ps PROJECT’ and follow it with ‘fastable attach EXEC’.")
-
-    private struct Message: Decodable {
-        struct Started: Decodable { var execId: String }
-        var started: Started?
-        var gap: OutputGap?
-        var result: ExecAnswer?
-        var error: FastableError?
-    }
-}
-
-/// Output that is no longer kept.
-struct OutputGap: Decodable {
-    var stream: String
-    var from: UInt64
-    var to: UInt64
-
-    /// Says so to whoever looks on.
-    func tell() { Output.error("\(to - min(from, to)) bytes of \(stream) are no longer kept.") }
-}
-
-/// Ctrl-C: the first goes to the command as SIGINT, the second ends this program, at which the controller kills the command with
-/// all its descendants.
-private final class Interrupts: Sendable {
-    private struct State {
-        var exec: String?
-        var count = 0
-    }
-
-    private let state = Mutex(State())
-    private let client: Client
-
-    init(client: Client) { self.client = client }
-
-    /// Takes the signal over; it is ours until the source is cancelled.
-    func listen() -> any DispatchSourceSignal {
-        #if canImport(Darwin)
-            signal(SIGINT, SIG_IGN)
-        #endif
-        let source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
-        source.setEventHandler { self.interrupted() }
-        source.resume()
-        return source
-    }
-
-    private func interrupted() {
-        let (count, exec) = state.withLock { state in
-            state.count += 1
-            return (state.count, state.exec)
-        }
-        // At once, also while a write to a terminal or pipe that nobody reads holds everything else up.
-        guard count == 1, let exec else { _exit(128 + SIGINT) }
-        Task { _ = try? await client.run("shell.kill", ["execId": .string(exec), "signal": "SIGINT"]) }
-    }
-
-    func began(exec: String) { state.withLock { $0.exec = exec } }
 }

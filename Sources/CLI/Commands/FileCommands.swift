@@ -14,12 +14,14 @@ struct FileCommand: AsyncParsableCommand {
               fastable fs edit shop app.py --old 'debug = True' --new 'debug = False'
             """,
         subcommands: [
-            Read.self, Write.self, EditCommand.self, List.self, Glob.self, Grep.self, Delete.self, Stat.self,
+            Read.self, Write.self, UploadCommand.self, DownloadCommand.self, EditCommand.self, List.self, Glob.self,
+            Grep.self, Delete.self, Stat.self,
             MakeDirectory.self, Move.self, Copy.self, ChangeMode.self, Watch.self,
         ])
 
     struct Read: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "read",
             abstract: "Print a file, or list a directory.",
             discussion: """
                 Examples:
@@ -47,7 +49,9 @@ struct FileCommand: AsyncParsableCommand {
                 case (nil, _): try Output.line(List.text(result.entries ?? []))
                 }
                 if result.truncated, let first = result.firstLine, let count = result.lineCount {
-                    Output.error("more follows; continue with --offset \(first + count)")
+                    Output.error(
+                        "more follows; continue with --offset \(first + count), or take all of it: fastable fs download \(project) \(path)"
+                    )
                 }
             }
         }
@@ -55,6 +59,7 @@ struct FileCommand: AsyncParsableCommand {
 
     struct Write: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "write",
             abstract: "Write standard input, or a text, to a file.",
             discussion: """
                 Examples:
@@ -70,6 +75,14 @@ struct FileCommand: AsyncParsableCommand {
 
         func run() async throws {
             let bytes = content.map { Data($0.utf8) } ?? FileHandle.standardInput.readDataToEndOfFile()
+            try await CommandFailure.explained {
+                guard bytes.count <= Limits.fileWriteBytes else {
+                    throw FastableError(
+                        .tooLarge,
+                        "This has \(Output.size(bytes.count)), and ‘fs write’ takes \(Output.size(Limits.fileWriteBytes)). Any size goes "
+                            + "by: fastable fs upload \(project) FILE \(path)")
+                }
+            }
             var input: [String: JSONValue] = ["project": .string(project), "path": .string(path)]
             if let text = String(data: bytes, encoding: .utf8) {
                 input["content"] = .string(text)

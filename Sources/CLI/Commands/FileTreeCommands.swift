@@ -5,6 +5,7 @@ import FastableCore
 extension FileCommand {
     struct Stat: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "stat",
             abstract: "Show what a path is.", discussion: "Example: fastable fs stat shop src/app.py --digest")
         @OptionGroup var common: CommonOptions
         @Argument(help: "Name or id.") var project: String
@@ -74,9 +75,12 @@ extension FileCommand {
             discussion: "Example: fastable fs mv shop src/old.py src/new.py")
         @OptionGroup var common: CommonOptions
         @OptionGroup var names: Replacing
+        @Option(help: "Only if what is moved is a file that has this sha256 now.") var ifSourceMatch: String?
 
         func run() async throws {
-            try await common.show("fs.move", .object(names.input), as: FileMoveResult.self) {
+            var input = names.input
+            input["ifSourceMatch"] = ifSourceMatch.map { .string($0) }
+            try await common.show("fs.move", .object(input), as: FileMoveResult.self) {
                 "Moved \($0.from) to \($0.to)\($0.replaced ? ", which was replaced" : "")."
             }
         }
@@ -108,12 +112,16 @@ extension FileCommand {
         @Argument(help: "Name or id.") var project: String
         @Argument(help: "Octal, for example 755.") var mode: String
         @Argument(help: "Path in the workspace.") var path: String
+        @Option(help: "Only if it is a file that has this sha256 now.") var ifMatch: String?
 
         func run() async throws {
-            try await common.show(
-                "fs.chmod", ["project": .string(project), "path": .string(path), "mode": .string(mode)],
-                as: FileModeChangeResult.self
-            ) { "\($0.path) has mode \($0.mode)." }
+            var input: [String: JSONValue] = [
+                "project": .string(project), "path": .string(path), "mode": .string(mode),
+            ]
+            input["ifMatch"] = ifMatch.map { .string($0) }
+            try await common.show("fs.chmod", .object(input), as: FileModeChangeResult.self) {
+                "\($0.path) has mode \($0.mode)."
+            }
         }
     }
 }

@@ -82,6 +82,7 @@ struct KillCommand: AsyncParsableCommand {
 
     struct Exec: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "exec",
             abstract: "End a command at once, also when its node is away.",
             discussion: "Example: fastable kill exec exe_01jc… --reason 'never ends'")
         @OptionGroup var common: CommonOptions
@@ -97,6 +98,7 @@ struct KillCommand: AsyncParsableCommand {
 
     struct Project: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "project",
             abstract: "End everything in a project's container.",
             discussion: "Example: fastable kill project shop --reason 'mines coins' --hold")
         @OptionGroup var common: CommonOptions
@@ -113,6 +115,7 @@ struct KillCommand: AsyncParsableCommand {
 
     struct Workspace: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "workspace",
             abstract: "End everything in all containers of a workspace.",
             discussion: "Example: fastable kill workspace --reason 'stolen token' --hold")
         @OptionGroup var common: CommonOptions
@@ -129,6 +132,7 @@ struct KillCommand: AsyncParsableCommand {
 
     struct Node: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "node",
             abstract: "End everything in all containers of a node. For operators.",
             discussion: "Example: fastable kill node build-1 --reason 'broken disk' --hold")
         @OptionGroup var common: CommonOptions
@@ -145,6 +149,7 @@ struct KillCommand: AsyncParsableCommand {
 
     struct All: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "all",
             abstract: "End everything in all containers of all nodes. For operators.",
             discussion: "Example: fastable kill all --reason 'an attack' --hold")
         @OptionGroup var common: CommonOptions
@@ -158,6 +163,7 @@ struct KillCommand: AsyncParsableCommand {
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "list",
             abstract: "List the kill switches that are on.", discussion: "Example: fastable kill list")
         @OptionGroup var common: CommonOptions
 
@@ -193,6 +199,7 @@ struct KillCommand: AsyncParsableCommand {
 
     struct Lift: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "lift",
             abstract: "Lift a kill switch.", discussion: "Example: fastable kill lift ksw_01jc…")
         @OptionGroup var common: CommonOptions
         @Argument(help: "Its id, from ‘kill list’.") var id: String

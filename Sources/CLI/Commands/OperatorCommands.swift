@@ -2,112 +2,6 @@ import ArgumentParser
 import FastableCore
 import Foundation
 
-struct NodeCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "node", abstract: "Manage the build hosts.",
-        discussion: """
-            Projects live on nodes. To add one:
-              fastable node token >join-token
-              fastable-node join --token-file join-token    (as root on the new host)
-            """,
-        subcommands: [List.self, Show.self, Cordon.self, Uncordon.self, Remove.self, Token.self])
-
-    struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "List the nodes.",
-            discussion: "Example: fastable node list")
-        @OptionGroup var common: CommonOptions
-
-        struct Answer: Codable { var nodes: [StatusCommand.Answer.Node] }
-
-        func run() async throws {
-            try await common.show("nodes_list", [:], as: Answer.self) { answer in
-                Output.table(
-                    ["NAME", "STATE", "RUNTIME", "CGROUP", "ID"],
-                    answer.nodes.map { [$0.name, $0.state, $0.runtime ?? "–", $0.cgroup ?? "–", $0.id] })
-            }
-        }
-    }
-
-    struct Show: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Show all that is known of a node.",
-            discussion: "Example: fastable node show build-1")
-        @OptionGroup var common: CommonOptions
-        @Argument(help: "The node: its name or id.") var node: String
-        func run() async throws {
-            try await common.show("nodes_get", ["node": .string(node)], as: JSONValue.self) { Describe.fields($0) }
-        }
-    }
-
-    struct Cordon: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Place no new projects on a node; what runs goes on.",
-            discussion: "Example: fastable node cordon build-1")
-        @OptionGroup var common: CommonOptions
-        @Argument(help: "The node: its name or id.") var node: String
-        func run() async throws {
-            try await common.show("nodes_cordon", ["node": .string(node)], as: JSONValue.self) { _ in
-                "Cordoned \(node)."
-            }
-        }
-    }
-
-    struct Uncordon: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Place new projects on a node again.",
-            discussion: "Example: fastable node uncordon build-1")
-        @OptionGroup var common: CommonOptions
-        @Argument(help: "The node: its name or id.") var node: String
-        func run() async throws {
-            try await common.show("nodes_uncordon", ["node": .string(node)], as: JSONValue.self) { _ in
-                "Uncordoned \(node)."
-            }
-        }
-    }
-
-    struct Remove: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Remove a node: its certificate is revoked and its link is cut.",
-            discussion: "Example: fastable node remove build-1")
-        @OptionGroup var common: CommonOptions
-        @Argument(help: "The node: its name or id.") var node: String
-        @Flag(help: "Also when projects live on it; their files stay on the host.") var force = false
-        func run() async throws {
-            try await common.show(
-                "nodes_remove", ["node": .string(node), "force": .bool(force)], as: JSONValue.self
-            ) { _ in "Removed \(node)." }
-        }
-    }
-
-    struct Token: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Print a join token: valid once, for an hour.",
-            discussion: """
-                Example:
-                  fastable node token >join-token
-                  fastable node token --node build-3 >join-token
-
-                Then, as root on the build host:
-                  fastable-node join --token-file join-token
-
-                A node whose certificate ended while it was away joins again with
-                --node: it keeps its id and its projects, and its old certificates are
-                revoked.
-                """)
-        @OptionGroup var common: CommonOptions
-        @Option(help: "A node that joins again: its name or id.") var node: String?
-
-        struct Answer: Codable { var token: String }
-
-        func run() async throws {
-            var input: [String: JSONValue] = [:]
-            input["node"] = node.map { .string($0) }
-            try await common.show("nodes_join_token", .object(input), as: Answer.self) { $0.token }
-        }
-    }
-}
-
 struct ImageCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "image", abstract: "Manage the images that containers start from.",
@@ -116,6 +10,7 @@ struct ImageCommand: AsyncParsableCommand {
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "list",
             abstract: "List the images of all nodes.",
             discussion: "Example: fastable image list")
         @OptionGroup var common: CommonOptions
@@ -141,6 +36,7 @@ struct ImageCommand: AsyncParsableCommand {
 
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "add",
             abstract: "Register an image on one node, or on all.",
             discussion: """
                 Examples:
@@ -165,6 +61,7 @@ struct ImageCommand: AsyncParsableCommand {
 
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "remove",
             abstract: "Remove an image that no container uses.",
             discussion: "Example: fastable image remove node22")
         @OptionGroup var common: CommonOptions
@@ -195,6 +92,7 @@ struct TokenCommand: AsyncParsableCommand {
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "list",
             abstract: "List the tokens; their secrets are stored nowhere.",
             discussion: "Example: fastable token list")
         @OptionGroup var common: CommonOptions
@@ -214,6 +112,7 @@ struct TokenCommand: AsyncParsableCommand {
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "create",
             abstract: "Make a token and print it, this once.",
             discussion: """
                 Examples:
@@ -239,6 +138,7 @@ struct TokenCommand: AsyncParsableCommand {
 
     struct Revoke: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "revoke",
             abstract: "Make a token worthless at once.",
             discussion: "Example: fastable token revoke ID")
         @OptionGroup var common: CommonOptions
@@ -257,6 +157,7 @@ struct AuditCommand: AsyncParsableCommand {
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "list",
             abstract: "Show the newest entries.",
             discussion: "Example: fastable audit list --project shop --limit 10")
         @OptionGroup var common: CommonOptions
@@ -277,6 +178,7 @@ struct AuditCommand: AsyncParsableCommand {
 
     struct Verify: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "verify",
             abstract: "Check that no entry was changed, removed or reordered.",
             discussion: "Example: fastable audit verify --json")
         @OptionGroup var common: CommonOptions

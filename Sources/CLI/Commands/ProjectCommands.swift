@@ -13,7 +13,7 @@ struct ProjectCommand: AsyncParsableCommand {
             """,
         subcommands: [
             Create.self, List.self, Get.self, Delete.self, Snapshot.self, Snapshots.self, Restore.self, Checkpoint.self,
-            Checkpoints.self, Rollback.self, Fork.self,
+            Checkpoints.self, Rollback.self, Fork.self, SetImage.self,
         ])
 
     struct Project: Codable {
@@ -26,13 +26,14 @@ struct ProjectCommand: AsyncParsableCommand {
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "create",
             abstract: "Create a project, empty, from a git repository or from a snapshot.",
             discussion: """
                 Examples:
                   fastable project create shop
                   fastable project create shop --git https://github.com/example/shop.git
                   fastable project create shop --git https://example.com/a.git --branch main
-                  fastable project create big --cpus 2 --memory-mib 4096
+                  fastable project create big --cpus 2 --memory-mib 4096 --disk 20G
                   fastable project create again --from-snapshot snp_01…
                 """)
 
@@ -46,6 +47,8 @@ struct ProjectCommand: AsyncParsableCommand {
         @Option(help: "Cores the container may use.") var cpus: Double?
         @Option(help: ArgumentHelp("Memory limit in MiB.", valueName: "MiB")) var memoryMib: Int?
         @Option(help: "Processes and threads at most.") var pids: Int?
+        @Option(help: ArgumentHelp("A disk of its own: bytes, or a number with M or G.", valueName: "size"))
+        var disk: ByteCount?
 
         func run() async throws {
             var input: [String: JSONValue] = ["name": .string(name)]
@@ -60,6 +63,7 @@ struct ProjectCommand: AsyncParsableCommand {
             limits["cpus"] = cpus.map { .number($0) }
             limits["memoryBytes"] = memoryMib.map { .integer(Int64($0) * 1024 * 1024) }
             limits["pids"] = pids.map { .integer(Int64($0)) }
+            limits["diskBytes"] = disk.map { .integer($0.bytes) }
             if !limits.isEmpty { input["limits"] = .object(limits) }
             try await common.work("projects_create", .object(input), as: Project.self) { project in
                 "Created ‘\(project.name)’ (\(project.id)). Try: fastable exec \(project.name) -- ls -la"
@@ -69,6 +73,7 @@ struct ProjectCommand: AsyncParsableCommand {
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "list",
             abstract: "List the projects of your workspace.",
             discussion: "Example: fastable project list")
         @OptionGroup var common: CommonOptions
@@ -86,6 +91,7 @@ struct ProjectCommand: AsyncParsableCommand {
 
     struct Get: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "get",
             abstract: "Show one project and its container.",
             discussion: "Example: fastable project get shop")
         @OptionGroup var common: CommonOptions
@@ -100,6 +106,7 @@ struct ProjectCommand: AsyncParsableCommand {
 
     struct Delete: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "delete",
             abstract: "Delete a project with its container and all its files.",
             discussion: """
                 What is in /workspace is saved first, as a snapshot that is kept for some time.

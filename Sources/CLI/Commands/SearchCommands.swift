@@ -5,6 +5,7 @@ import Foundation
 extension FileCommand {
     struct Glob: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "glob",
             abstract: "Find files by name.",
             discussion: """
                 Paths are printed as they are found; with --json all at the end, sorted.
@@ -30,6 +31,7 @@ extension FileCommand {
 
     struct Grep: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "grep",
             abstract: "Search file contents.",
             discussion: """
                 Matches are printed as they are found; with --json all at the end.

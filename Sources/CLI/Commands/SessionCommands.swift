@@ -87,6 +87,14 @@ struct StatusCommand: AsyncParsableCommand {
             var state: String
             var cgroup: String?
             var runtime: String?
+            var projects: Int?
+            var diskPressure: String?
+
+            /// With what an operator has to look after.
+            var shownState: String {
+                guard let diskPressure, diskPressure != DiskPressure.none.rawValue else { return state }
+                return "\(state), disk \(diskPressure)"
+            }
         }
         var version: String
         var nodeListener: String
@@ -118,7 +126,7 @@ struct StatusCommand: AsyncParsableCommand {
             try Output.line(
                 Output.table(
                     ["NODE", "STATE", "RUNTIME", "CGROUP", "ID"],
-                    status.nodes.map { [$0.name, $0.state, $0.runtime ?? "–", $0.cgroup ?? "–", $0.id] }))
+                    status.nodes.map { [$0.name, $0.shownState, $0.runtime ?? "–", $0.cgroup ?? "–", $0.id] }))
         }
     }
 }

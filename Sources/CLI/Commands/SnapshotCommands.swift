@@ -29,6 +29,7 @@ extension ProjectCommand {
 
     struct Snapshot: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "snapshot",
             abstract: "Save a project's workspace on the controller.",
             discussion: """
                 The whole of /workspace goes into an archive, which is read back before this
@@ -49,47 +50,9 @@ extension ProjectCommand {
         }
     }
 
-    struct Snapshots: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "List snapshots, or delete one.",
-            discussion: """
-                Without a project all of your workspace are listed, those of deleted projects
-                included.
-
-                Examples:
-                  fastable project snapshots shop
-                  fastable project snapshots
-                  fastable project snapshots --delete snp_01…
-                """)
-        @OptionGroup var common: CommonOptions
-        @Argument(help: "The project: its name or id.") var project: String?
-        @Option(help: ArgumentHelp("Delete this snapshot.", valueName: "id")) var delete: String?
-
-        struct Answer: Codable { var snapshots: [SnapshotAnswer] }
-
-        func run() async throws {
-            if let delete {
-                return try await common.show(
-                    "projects_snapshot_delete", ["snapshot": .string(delete)], as: JSONValue.self
-                ) { _ in "Deleted \(delete)." }
-            }
-            let input: JSONValue = project.map { ["project": .string($0)] } ?? [:]
-            try await common.show("projects_snapshots", input, as: Answer.self) { answer in
-                Output.table(
-                    ["ID", "PROJECT", "CREATED", "REASON", "FILES", "SIZE", "STATE", "UNTIL"],
-                    answer.snapshots.map { snapshot in
-                        [
-                            snapshot.id, snapshot.projectName, snapshot.createdAt.ISO8601Format(), snapshot.reason,
-                            "\(snapshot.entries)", Output.size(snapshot.contentBytes), snapshot.state,
-                            snapshot.expiresAt?.ISO8601Format() ?? "–",
-                        ]
-                    })
-            }
-        }
-    }
-
     struct Restore: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "restore",
             abstract: "Replace a project's workspace with a snapshot.",
             discussion: """
                 What is there now is kept as a checkpoint, unless --discard-current is given.
@@ -131,6 +94,7 @@ extension ProjectCommand {
 
     struct Checkpoint: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "checkpoint",
             abstract: "Copy a project's workspace beside itself, to go back to.",
             discussion: """
                 It lies on the project's own node and goes with it; ‘snapshot’ is for what must
@@ -161,6 +125,7 @@ extension ProjectCommand {
 
     struct Checkpoints: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "checkpoints",
             abstract: "List the checkpoints of a project, or delete one.",
             discussion: """
                 Examples:
@@ -205,6 +170,7 @@ extension ProjectCommand {
 
     struct Rollback: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "rollback",
             abstract: "Replace a project's workspace with one of its checkpoints.",
             discussion: """
                 The checkpoint stays, and what is there now becomes another one.
@@ -228,6 +194,7 @@ extension ProjectCommand {
 
     struct Fork: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "fork",
             abstract: "Make a new project with a copy of another one's workspace.",
             discussion: """
                 Examples:

@@ -2,15 +2,16 @@ import ArgumentParser
 import AsyncHTTPClient
 import FastableCore
 import Foundation
-import NIOCore
 import NIOHTTP1
 
 extension FileCommand {
     struct Watch: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "watch",
             abstract: "Print what changes, until it is interrupted.",
             discussion: """
-                ‘rescan’ means that some changes were lost: look at everything again.
+                ‘rescan’ means that some changes were lost: look at everything again. When
+                the connection is lost it comes back by itself, and says so by a rescan.
 
                 Example:
                   fastable fs watch shop src
@@ -22,18 +23,15 @@ extension FileCommand {
         func run() async throws {
             try await CommandFailure.explained {
                 let client = try common.client()
-                let request = client.request(.GET, ProjectPath.of(project, "watch", ["path": path]))
-                let response = try await client.send(request, timeout: .hours(24 * 365))
-                var lines = EventLines()
-                do {
-                    for try await chunk in response.body {
-                        for (event, data) in lines.take(Array(chunk.readableBytesView)) { try show(event, data) }
-                    }
-                } catch {
-                    throw Client.lost(error)
-                }
-                throw Client.lost(CancellationError())
+                var follower = EventFollower(client: client, request: { request(client, behind: $0) }, show: show)
+                try await follower.follow()
             }
+        }
+
+        private func request(_ client: Client, behind event: String?) -> HTTPClientRequest {
+            var request = client.request(.GET, ProjectPath.of(project, "watch", ["path": path]))
+            if let event { request.headers.add(name: "last-event-id", value: event) }
+            return request
         }
 
         private func show(_ event: String, _ data: Data) throws {

@@ -25,6 +25,7 @@ struct WebhookCommand: AsyncParsableCommand {
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "create",
             abstract: "Make a webhook and print its secret, this once.",
             discussion: """
                 Examples:
@@ -55,6 +56,7 @@ struct WebhookCommand: AsyncParsableCommand {
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "list",
             abstract: "List the webhooks and how their deliveries are.", discussion: "Example: fastable webhook list")
         @OptionGroup var common: CommonOptions
 
@@ -74,6 +76,7 @@ struct WebhookCommand: AsyncParsableCommand {
 
     struct Test: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "test",
             abstract: "Send a webhook a test event and tell whether it was taken.",
             discussion: "Example: fastable webhook test whk_…")
         @OptionGroup var common: CommonOptions
@@ -99,6 +102,7 @@ struct WebhookCommand: AsyncParsableCommand {
 
     struct Resume: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "resume",
             abstract: "Switch a webhook on again, or try a failing one at once.",
             discussion: "Example: fastable webhook resume whk_…")
         @OptionGroup var common: CommonOptions
@@ -113,6 +117,7 @@ struct WebhookCommand: AsyncParsableCommand {
 
     struct Delete: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
+            commandName: "delete",
             abstract: "Delete a webhook: it is told nothing more.",
             discussion: "Example: fastable webhook delete whk_…")
         @OptionGroup var common: CommonOptions

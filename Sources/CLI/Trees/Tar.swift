@@ -6,9 +6,11 @@ import NIOCore
 struct Tar {
     private let process: Process
     private let input: FileHandle
+    /// What it writes. It ends only when tar says that all is well: a file that could not be read leaves an archive that looks whole.
     let output: PipeBytes
 
-    static func start(_ arguments: [String]) throws -> Tar {
+    /// - Parameter consequence: what a person wants to know when tar fails.
+    static func start(_ arguments: [String], whenItFails consequence: String = "") throws -> Tar {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = ["tar"] + arguments
@@ -25,7 +27,9 @@ struct Tar {
         }
         return Tar(
             process: process, input: input.fileHandleForWriting,
-            output: PipeBytes(handle: output.fileHandleForReading))
+            output: PipeBytes(handle: output.fileHandleForReading) {
+                try Self.checkEnd(of: process, consequence)
+            })
     }
 
     /// `false` when it takes no more.
@@ -42,16 +46,21 @@ struct Tar {
 
     /// Ends it; what it wrote so far stays. Only SIGKILL does that: the others are blocked in a child of a dispatch thread.
     func abandon() {
+        guard process.isRunning else { return }
         kill(process.processIdentifier, SIGKILL)
         process.waitUntilExit()
     }
 
     func finish() throws {
         try? input.close()
+        try Self.checkEnd(of: process, "")
+    }
+
+    private static func checkEnd(of process: Process, _ consequence: String) throws {
         process.waitUntilExit()
         guard process.terminationStatus == 0 else {
             throw FastableError(
-                .internal, "tar failed with status \(process.terminationStatus); see its message above.")
+                .internal, "tar failed with status \(process.terminationStatus); see its message above.\(consequence)")
         }
     }
 }
@@ -60,9 +69,12 @@ struct Tar {
 struct PipeBytes: AsyncSequence, Sendable {
     typealias Element = ByteBuffer
     let handle: FileHandle
+    /// Throws when what came is not all there should be.
+    let checkEnd: @Sendable () throws -> Void
 
     struct AsyncIterator: AsyncIteratorProtocol {
         let handle: FileHandle
+        let checkEnd: @Sendable () throws -> Void
 
         mutating func next() async throws -> ByteBuffer? {
             var bytes = ByteBuffer()
@@ -72,10 +84,12 @@ struct PipeBytes: AsyncSequence, Sendable {
                     if count >= 0 || errno != EINTR { return Swift.max(0, count) }
                 }
             }
+            guard count == 0 else { return bytes }
             // A pipe that cannot be read has ended as well: tar's exit status tells what happened.
-            return count == 0 ? nil : bytes
+            try checkEnd()
+            return nil
         }
     }
 
-    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(handle: handle) }
+    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(handle: handle, checkEnd: checkEnd) }
 }

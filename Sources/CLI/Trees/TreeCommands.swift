@@ -11,11 +11,15 @@ struct PushCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "push", abstract: "Copy a directory into a project's workspace.",
         discussion: """
-            What is there already stays, unless --replace is given.
+            What is there already stays, unless --replace is given. A file that
+            cannot be read here ends the push: with --replace nothing is changed then;
+            without it, what was sent before that file is there. With --new the tree
+            appears once all of it has arrived, and replaces nothing.
 
             Examples:
               fastable push shop .
               fastable push shop ./site --to public --replace
+              fastable push shop ./site --to public2 --new
               fastable push shop . --compression zstd    # through a tunnel
             """)
 
@@ -24,7 +28,12 @@ struct PushCommand: AsyncParsableCommand {
     @Argument(help: "The directory to copy.") var directory: String
     @Option(help: ArgumentHelp("Where to, relative to /workspace.", valueName: "path")) var to: String?
     @Flag(help: "Replace what is there, once the whole tree has arrived.") var replace = false
+    @Flag(help: "Only if nothing is there yet.") var new = false
     @OptionGroup var way: TreeWay
+
+    func validate() throws {
+        if new, replace { throw ValidationError("--new replaces nothing. Leave out one of --new and --replace.") }
+    }
 
     func run() async throws {
         try await CommandFailure.explained {
@@ -37,10 +46,14 @@ struct PushCommand: AsyncParsableCommand {
                 )
             }
             let client = try common.client()
-            let tar = try Tar.start(["--create", "--file=-", "--directory=\(directory)", "--format=gnu", "."])
+            let tar = try Tar.start(
+                ["--create", "--file=-", "--directory=\(directory)", "--format=gnu", "."],
+                whenItFails: replace || new
+                    ? " Nothing was changed in the project." : " What was sent before that may be in the project.")
             var request = client.request(
                 .PUT, ProjectPath.of(project, "tree", ["path": to, "replace": replace ? "true" : nil]))
             request.headers.add(name: "content-type", value: "application/x-tar")
+            if new { request.headers.add(name: "if-none-match", value: "*") }
             if way.compresses(to: client) {
                 request.headers.add(name: "content-encoding", value: TreeWay.coding)
                 request.body = .stream(CompressedBytes(pipe: tar.output), length: .unknown)
@@ -54,7 +67,6 @@ struct PushCommand: AsyncParsableCommand {
                 tar.abandon()
                 throw error
             }
-            try tar.finish()
             if common.json { return try Output.json(answer) }
             let result = try JSON.decode(TreeResult.self, from: answer)
             try Output.line("Pushed \(result.files) files, \(Output.size(Int(result.sizeBytes))).")

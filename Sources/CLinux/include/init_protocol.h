@@ -16,7 +16,9 @@
 ///   data             (channel 0) u64 offset of the first byte, then the bytes of the command's input, as far as the window
 ///   end              (channel 0) u64: the input ends at this offset
 ///   window           (channel 1 or 2) u64: the node has stored all bytes before this offset
-///   message KILL     u32 receipt, u32 signal; 9 ends everything in the exec's cgroup, others go to its process group
+///   message KILL     u32 receipt, u32 signal; 9 ends everything in the exec's cgroup, others go to its process group, or
+///                    with FASTABLE_KILL_EVERYONE added to each process in its cgroup, also when the exec is forgotten.
+///                    1 also goes to the leader of a terminal's session, whose terminal is gone
 ///   message RELEASE  forget an exec that has ended
 ///   message NOTE     u32 that init keeps for the exec and tells in HELD
 ///   message RESIZE   u16 rows, u16 columns: the terminal's new size
@@ -72,6 +74,9 @@
 #define FASTABLE_OPEN_TERMINAL ((uint32_t)2)
 #define FASTABLE_OPEN_GROUPS ((uint32_t)4)
 
+/// An init of an earlier release takes such a signal for none, and answers ESRCH.
+#define FASTABLE_KILL_EVERYONE ((uint32_t)0x100)
+
 #define FASTABLE_PHASE_FAILED ((uint8_t)1)
 #define FASTABLE_PHASE_RUNNING ((uint8_t)2)
 #define FASTABLE_PHASE_EXITED ((uint8_t)3)
@@ -99,3 +104,5 @@
 #define FASTABLE_INIT_ARGUMENTS 4096
 #define FASTABLE_INIT_ENVIRONMENT 1024
 #define FASTABLE_INIT_GROUPS 256
+/// Processes of one container.
+#define FASTABLE_INIT_PROCESSES 4096

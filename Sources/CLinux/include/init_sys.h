@@ -61,6 +61,10 @@ int fastable_pipe(int ends[2], int ours);
 /// that a command could have changed.
 int fastable_terminal(int terminals, uint32_t uid, uint16_t rows, uint16_t columns, int ends[2]);
 int fastable_terminal_resize(int terminal, uint16_t rows, uint16_t columns);
+/// Which character a terminal's program takes for the end of its input when it is typed: in `*character`. 1 when the
+/// line that `last` belongs to, the byte before it (-1: none), has only begun: the first such character passes that on,
+/// and a second one is the end. A program that reads single bytes knows no end of input; it gets Ctrl-D.
+int fastable_terminal_end(int terminal, int last, uint8_t *character);
 /// Sends a signal to the process group in the terminal's foreground.
 int fastable_terminal_signal(int terminal, int signal);
 int fastable_duplicate(int fd);
@@ -92,6 +96,8 @@ int fastable_cgroup_check(int directory);
 /// Makes the child and opens it.
 int fastable_cgroup_create(int directory, uint32_t number);
 int fastable_cgroup_kill(int directory, uint32_t number);
+/// Signals each process in the child: how many there were. Who forks faster than this looks is not caught.
+int fastable_cgroup_signal(int directory, uint32_t number, int signal);
 /// Opens the file that tells when the child gets empty; watch it for `FASTABLE_EVENT_PRIORITY`.
 int fastable_cgroup_open_events(int directory, uint32_t number);
 /// 1 when processes are left, 0 when none are.

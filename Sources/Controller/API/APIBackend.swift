@@ -26,15 +26,18 @@ public protocol APIBackend: Sendable {
     /// The holder of a bearer token; `nil` is a request without one. Throws `unauthenticated`.
     func authenticate(_ token: Secret?) async throws -> Principal
 
+    /// What ends when its token is revoked.
+    var openStreams: OpenStreams { get }
+
     func execStatus(_ exec: ExecID, context: OperationContext) async throws -> ExecReport
     func execOutput(
-        _ exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, follower: String?,
+        _ exec: ExecID, stream: ExecStreamName, from start: OutputStart, follow: Bool, follower: String?,
         context: OperationContext
     ) async throws -> ExecBytes
 
     /// Follows a command, or `only` one stream of it, and writes to it when `input` says from where.
     func execAttach(
-        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, only stream: ExecStreamName?,
+        _ exec: ExecID, from start: OutputStart, input: ExecInputStart?, only stream: ExecStreamName?,
         follower: String?, context: OperationContext
     ) async throws -> ExecAttachment
 

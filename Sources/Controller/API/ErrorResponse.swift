@@ -107,6 +107,20 @@ enum ErrorResponse {
         return reply
     }
 
+    /// A file is kept as it comes: its name would say another thing than its bytes.
+    static func codingNotTaken(_ coding: String, requestID: RequestID) -> Reply {
+        let error = FastableError(
+            .invalid,
+            "A file cannot come with the ‘Content-Encoding’ ‘\(coding.prefix(64))’, which would be kept as it is. Send the file's own bytes "
+                + "without that header; trees may come compressed (`PUT …/fs/tree`).",
+            details: ["field": "Content-Encoding"])
+        let status = HTTPResponse.Status.unsupportedMediaType
+        var reply = Reply.bytes(status, type: mediaType, body(error, requestID, status: status))
+        // RFC 9110, section 12.5.3: what it may come with instead.
+        reply.headers[.acceptEncoding] = "identity"
+        return reply
+    }
+
     private static func body(
         _ error: FastableError, _ requestID: RequestID, status: HTTPResponse.Status? = nil
     ) -> ByteBuffer {

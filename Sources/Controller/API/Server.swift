@@ -68,7 +68,8 @@ public struct APIServer: Service {
         let origins = OriginRule(allowed: configuration.allowedOrigins)
         try MCPRoutes(backend, origins: origins, programVersion: configuration.programVersion).add(to: &routes)
         responder = APIResponder(
-            routes: routes, origins: origins, authenticate: { try await backend.authenticate($0) }, logger: logger)
+            routes: routes.map { TokenHold.guarding($0, backend.openStreams) }, origins: origins,
+            authenticate: { try await backend.authenticate($0) }, logger: logger)
     }
 
     /// Serves until shutdown. Throws `unavailable` with what to do when the address cannot be used.

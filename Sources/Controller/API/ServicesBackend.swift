@@ -17,24 +17,26 @@ extension ControllerServices: APIBackend {
         return try await authenticator.authenticate(token)
     }
 
+    public var openStreams: OpenStreams { authenticator.openStreams }
+
     public func execStatus(_ exec: ExecID, context: OperationContext) async throws -> ExecReport {
         try await execs.status(of: exec, context: context)
     }
 
     public func execOutput(
-        _ exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, follower: String?,
+        _ exec: ExecID, stream: ExecStreamName, from start: OutputStart, follow: Bool, follower: String?,
         context: OperationContext
     ) async throws -> ExecBytes {
         let output = try await execs.output(
-            of: exec, stream: stream, offset: offset, follow: follow, follower: follower, context: context)
+            of: exec, stream: stream, from: start, follow: follow, follower: follower, context: context)
         return ExecBytes(firstOffset: output.firstOffset, bytes: UnbrokenOutput(output: output))
     }
 
     public func execAttach(
-        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, only stream: ExecStreamName?,
+        _ exec: ExecID, from start: OutputStart, input: ExecInputStart?, only stream: ExecStreamName?,
         follower: String?, context: OperationContext
     ) async throws -> ExecAttachment {
-        try await execs.attach(exec, from: offsets, input: input, only: stream, follower: follower, context: context)
+        try await execs.attach(exec, from: start, input: input, only: stream, follower: follower, context: context)
     }
 
     public func download(

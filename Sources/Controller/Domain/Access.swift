@@ -1,4 +1,5 @@
 public import FastableCore
+public import FoundationEssentials
 
 /// What a token may do in its workspace. `admin` implies all others, and acts on the fleet and on the workspace's
 /// tokens.
@@ -18,12 +19,17 @@ public struct Principal: Sendable, Equatable {
     /// The token's name.
     public var name: String
     public var scopes: Set<Scope>
+    /// When the token becomes worthless.
+    public var expiresAt: Date?
 
-    public init(token: TokenID, workspace: WorkspaceID, name: String, scopes: Set<Scope>) {
+    public init(
+        token: TokenID, workspace: WorkspaceID, name: String, scopes: Set<Scope>, expiresAt: Date? = nil
+    ) {
         self.token = token
         self.workspace = workspace
         self.name = name
         self.scopes = scopes
+        self.expiresAt = expiresAt
     }
 
     public func holds(_ scope: Scope) -> Bool { scopes.contains(scope) || scopes.contains(.admin) }

@@ -24,12 +24,24 @@ public struct NodeRecord: Sendable, Equatable {
     /// The certificate that was issued last.
     public var certificateSerial: String?
     public var certificateExpiresAt: Date?
+    /// It gives its projects to others; it is cordoned as long as it does.
+    public var drain: NodeDrain?
+    /// The state that was told last, and since when it is in it.
+    public var told: NodeState?
+    public var toldAt: Date?
+    /// The longest lease that it was given; `nil` for a node that keeps none.
+    public var leaseSeconds: Int?
 
     public init(
         id: NodeID, workspace: WorkspaceID = .system, name: String, scheduling: Scheduling = .ready,
         facts: NodeFacts? = nil, lastSeenAt: Date? = nil, createdAt: Date, certificateSerial: String? = nil,
-        certificateExpiresAt: Date? = nil
+        certificateExpiresAt: Date? = nil, drain: NodeDrain? = nil, told: NodeState? = nil, toldAt: Date? = nil,
+        leaseSeconds: Int? = nil
     ) {
+        self.leaseSeconds = leaseSeconds
+        self.drain = drain
+        self.told = told
+        self.toldAt = toldAt
         self.id = id
         self.workspace = workspace
         self.name = name
@@ -41,19 +53,25 @@ public struct NodeRecord: Sendable, Equatable {
         self.certificateExpiresAt = certificateExpiresAt
     }
 
-    /// What people are shown. A node without a link is offline, whatever its scheduling says.
+    public var wish: NodeStateMachine.Wish {
+        switch scheduling {
+        case .removed: .removed
+        case .ready: .ready
+        case .cordoned: drain == nil ? .cordoned : .draining
+        }
+    }
+
+    /// What people are shown. A node without a link is offline or lost, whatever is wished of it.
     public func state(connected: Bool) -> NodeState {
-        switch (scheduling, connected) {
+        switch (wish, connected) {
         case (.removed, _): .removed
-        case (.ready, false), (.cordoned, false): .offline
+        case (_, false): told == .lost ? .lost : .offline
         case (.ready, true): .ready
         case (.cordoned, true): .cordoned
+        case (.draining, true): .draining
         }
     }
 }
-
-/// A node's condition in one word.
-public enum NodeState: String, Codable, Sendable, CaseIterable { case ready, cordoned, offline, removed }
 
 /// How people name a node: by its id or by its name.
 public enum NodeKey: Sendable, Equatable, CustomStringConvertible {

@@ -1,14 +1,18 @@
 public import FastableCore
 public import FoundationEssentials
 
-/// How full a node may become. Limits of projects are ceilings that few reach at once, hence the overcommit.
+/// How full a node may become. Limits of containers are ceilings that few reach at once, hence the overcommit.
 public struct PlacementPolicy: Sendable, Equatable {
-    /// The memory limits of a node's projects may add up to this many times its memory.
-    public var memoryOvercommit = Limits.placementMemoryOvercommit
-    /// The CPU limits of a node's projects may add up to this many times its CPUs.
-    public var cpuOvercommit = Limits.placementCPUOvercommit
+    /// The memory limits of a node's awake containers may add up to this many times its memory.
+    public var memoryOvercommit = Limits.memoryOvercommit
+    /// The same for their CPU limits and its CPUs.
+    public var cpuOvercommit = Limits.cpuOvercommit
+    /// The same for their process limits and the processes that its kernel can number.
+    public var pidOvercommit = Limits.pidOvercommit
+    /// The disks of all its projects that have one of their own may add up to this many times its disk.
+    public var diskOvercommit = Limits.diskOvercommit
     public var projectsPerNode = Limits.projectsPerNode
-    /// The process limits of a node's projects may add up to this.
+    /// The sum of process limits on a node that does not tell how many processes it can have.
     public var pidsPerNode = Limits.placementPIDsPerNode
     /// A node with less free disk gets no new project.
     public var diskFreeBytes = Limits.placementDiskFreeBytes
@@ -31,23 +35,37 @@ public struct PlacementDemand: Sendable, Equatable {
     public init(_ project: Project) { self.init(image: project.image, limits: project.limits) }
 }
 
-/// What was placed on a node already: the sums of the limits of its projects.
+/// What a node has promised: places and disks to all its projects, everything else to those whose containers are awake.
 public struct NodeLoad: Sendable, Equatable {
     public var projects: Int
     /// How many of the projects belong to the workspace that asks.
     public var workspaceProjects: Int
+    /// Of projects with a disk of their own.
+    public var diskBytes: Int
+    /// Containers that are awake, and the sums of their limits.
+    public var awake: Int
     public var memoryBytes: Int
     public var cpus: Double
     public var pids: Int
 
     public init(
-        projects: Int = 0, workspaceProjects: Int = 0, memoryBytes: Int = 0, cpus: Double = 0, pids: Int = 0
+        projects: Int = 0, workspaceProjects: Int = 0, diskBytes: Int = 0, awake: Int = 0, memoryBytes: Int = 0,
+        cpus: Double = 0, pids: Int = 0
     ) {
         self.projects = projects
         self.workspaceProjects = workspaceProjects
+        self.diskBytes = diskBytes
+        self.awake = awake
         self.memoryBytes = memoryBytes
         self.cpus = cpus
         self.pids = pids
+    }
+
+    /// The same with what is awake.
+    public func adding(_ awake: NodeLoad) -> NodeLoad {
+        NodeLoad(
+            projects: projects, workspaceProjects: workspaceProjects, diskBytes: diskBytes, awake: awake.awake,
+            memoryBytes: awake.memoryBytes, cpus: awake.cpus, pids: awake.pids)
     }
 }
 
@@ -104,19 +122,33 @@ public enum Placement {
         if !facts.images.contains(demand.image) { filters.append(.missingImage(demand.image)) }
         let load = candidate.load
         if load.projects >= policy.projectsPerNode { filters.append(.projects(most: policy.projectsPerNode)) }
+        filters += shortages(of: facts, load, for: demand.limits, policy)
+        let disks = Double(facts.diskBytes) * policy.diskOvercommit - Double(load.diskBytes)
+        if let disk = demand.limits.diskBytes, Double(disk) > disks {
+            filters.append(.disksPromised(needed: Double(disk), free: disks))
+        }
+        if let pressure = facts.diskPressure, pressure >= .reclaiming { filters.append(.diskPressure(pressure)) }
+        if facts.diskFreeBytes < policy.diskFreeBytes {
+            filters.append(.disk(free: Double(facts.diskFreeBytes), least: Double(policy.diskFreeBytes)))
+        }
+        return filters
+    }
+
+    /// What a node has too little of for one more container that is awake.
+    public static func shortages(
+        of facts: NodeFacts, _ load: NodeLoad, for limits: ResourceLimits, _ policy: PlacementPolicy
+    ) -> [PlacementFilter] {
         let room = Room(facts, policy)
-        let memory = Double(demand.limits.memoryBytes)
+        var filters: [PlacementFilter] = []
+        let memory = Double(limits.memoryBytes)
         if Double(load.memoryBytes) + memory > room.memory {
             filters.append(.memory(needed: memory, free: room.memory - Double(load.memoryBytes)))
         }
-        if load.cpus + demand.limits.cpus > room.cpus {
-            filters.append(.cpus(needed: demand.limits.cpus, free: room.cpus - load.cpus))
+        if load.cpus + limits.cpus > room.cpus {
+            filters.append(.cpus(needed: limits.cpus, free: room.cpus - load.cpus))
         }
-        if load.pids + demand.limits.pids > policy.pidsPerNode {
-            filters.append(.pids(needed: demand.limits.pids, free: policy.pidsPerNode - load.pids))
-        }
-        if facts.diskFreeBytes < policy.diskFreeBytes {
-            filters.append(.disk(free: Double(facts.diskFreeBytes), least: Double(policy.diskFreeBytes)))
+        if Double(load.pids + limits.pids) > room.pids {
+            filters.append(.pids(needed: Double(limits.pids), free: room.pids - Double(load.pids)))
         }
         return filters
     }
@@ -138,8 +170,10 @@ public enum Placement {
     private struct Room {
         var memory: Double
         var cpus: Double
+        var pids: Double
 
         init(_ facts: NodeFacts?, _ policy: PlacementPolicy) {
+            pids = facts?.pids.map { Double($0) * policy.pidOvercommit } ?? Double(policy.pidsPerNode)
             memory = Double(facts?.memoryBytes ?? 0) * policy.memoryOvercommit
             cpus = Double(facts?.cpus ?? 0) * policy.cpuOvercommit
         }

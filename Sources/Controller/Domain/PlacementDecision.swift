@@ -11,8 +11,11 @@ public enum PlacementFilter: Sendable, Equatable, CustomStringConvertible {
     case projects(most: Int)
     case memory(needed: Double, free: Double)
     case cpus(needed: Double, free: Double)
-    case pids(needed: Int, free: Int)
+    case pids(needed: Double, free: Double)
+    case disksPromised(needed: Double, free: Double)
     case disk(free: Double, least: Double)
+    /// It is about to be full, as the node itself sees it.
+    case diskPressure(DiskPressure)
 
     public var description: String {
         switch self {
@@ -27,7 +30,12 @@ public enum PlacementFilter: Sendable, Equatable, CustomStringConvertible {
         case .cpus(let needed, let free):
             "has \(Words.decimal(max(0, free), places: 2)) CPUs left to promise, "
                 + "\(Words.decimal(needed, places: 2)) are needed"
-        case .pids(let needed, let free): "has \(max(0, free)) processes left to promise, \(needed) are needed"
+        case .pids(let needed, let free):
+            "has \(Words.decimal(max(0, free), places: 0)) processes left to promise, "
+                + "\(Words.decimal(needed, places: 0)) are needed"
+        case .disksPromised(let needed, let free):
+            "has \(Words.bytes(max(0, free))) of disk left to promise, \(Words.bytes(needed)) are needed"
+        case .diskPressure(let level): "is short of disk space (\(level.rawValue))"
         case .disk(let free, let least): "has \(Words.bytes(free)) of free disk, \(Words.bytes(least)) is the least"
         }
     }
@@ -38,7 +46,7 @@ public enum PlacementFilter: Sendable, Equatable, CustomStringConvertible {
     var remedy: Remedy {
         switch self {
         case .offline, .silent: .wait
-        case .projects, .memory, .cpus, .pids, .disk: .makeRoom
+        case .projects, .memory, .cpus, .pids, .disksPromised, .disk, .diskPressure: .makeRoom
         case .missingImage: .addImage
         case .cordoned: .uncordon
         case .removed: .addNode
@@ -131,7 +139,9 @@ public struct PlacementDecision: Sendable, Equatable {
                 .unavailable, "No node can take the project now, try again soon:\(why)", retryAfterSeconds: 5)
         case .makeRoom:
             throw FastableError(
-                .limit, "No node has room for the project. Delete projects, ask for less, or add a node.\(why)")
+                .limit,
+                "No node has room for the project. Stop containers, delete projects, ask for less, or add a node.\(why)"
+            )
         case .addImage:
             throw FastableError(
                 .unprocessable, "No node has the project's image. Add it with `fastable image add`.\(why)",

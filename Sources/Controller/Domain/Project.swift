@@ -17,23 +17,34 @@ public struct Project: Sendable, Equatable {
     public var limits: ResourceLimits
     /// Environment of every exec, under what the exec itself sets.
     public var environment: [String: String]
-    /// The node that has its container and files; `nil` until it was placed. It never changes afterwards.
+    /// The node that has its container and files; `nil` until it was placed, and while it is archived.
     public var node: NodeID?
     public var origin: ProjectOrigin
     public var createdAt: Date
     /// When deletion was asked for.
     public var deletedAt: Date?
-    /// Its own settings, those of its workspace, and how often either was changed.
+    /// Its own settings, those of its workspace, and how often either, or its limits, were changed.
     public var lifecycle: LifecyclePolicy
     public var inheritedLifecycle: LifecyclePolicy
     public var lifecycleRevision: Int
+    /// Counts its stays on nodes: archiving ends one, and coming back begins the next.
+    public var stay: Int
+    public var archive: ProjectArchive?
+    public var move: ProjectMove?
+    /// What was told last of what will become of it.
+    public var notice: ProjectDescent.Notice?
 
     public init(
         id: ProjectID, workspace: WorkspaceID, name: String, image: String, limits: ResourceLimits = ResourceLimits(),
         environment: [String: String] = [:], node: NodeID? = nil, origin: ProjectOrigin = .empty, createdAt: Date,
         deletedAt: Date? = nil, lifecycle: LifecyclePolicy = LifecyclePolicy(),
-        inheritedLifecycle: LifecyclePolicy = LifecyclePolicy(), lifecycleRevision: Int = 0
+        inheritedLifecycle: LifecyclePolicy = LifecyclePolicy(), lifecycleRevision: Int = 0, stay: Int = 0,
+        archive: ProjectArchive? = nil, move: ProjectMove? = nil, notice: ProjectDescent.Notice? = nil
     ) {
+        self.move = move
+        self.stay = stay
+        self.archive = archive
+        self.notice = notice
         self.lifecycle = lifecycle
         self.inheritedLifecycle = inheritedLifecycle
         self.lifecycleRevision = lifecycleRevision
@@ -48,6 +59,9 @@ public struct Project: Sendable, Equatable {
         self.createdAt = createdAt
         self.deletedAt = deletedAt
     }
+
+    /// Its node is not to be asked for anything: it has nothing of the project, or nobody knows whether it has.
+    public var isAway: Bool { archive != nil || move?.state == .switching }
 
     public var state: State { deletedAt == nil ? .active : .deleting }
 
@@ -71,7 +85,7 @@ public struct Project: Sendable, Equatable {
     public var containerSpec: ContainerSpec {
         ContainerSpec(
             project: id, workspace: workspace, image: image, limits: limits, environment: environment,
-            lifecycle: lifecyclePolicy)
+            lifecycle: lifecyclePolicy, stay: stay, revision: lifecycleRevision)
     }
 }
 

@@ -61,8 +61,12 @@ public struct Snapshot: Sendable, Equatable {
 public enum SnapshotRetention {
     /// Those that go: of the ones that were asked for, and of the others, all but the newest. A damaged one takes no place of a good
     /// one, and stays only as long as a good one of its age would.
-    public static func surplus(of snapshots: [Snapshot]) -> [Snapshot] {
-        let newestFirst = snapshots.sorted { ($0.createdAt, $0.id) > ($1.createdAt, $1.id) }
+    ///
+    /// - Parameter held: an archived project's content, which stays whatever its age.
+    public static func surplus(of snapshots: [Snapshot], holding held: SnapshotID? = nil) -> [Snapshot] {
+        let newestFirst = snapshots.filter { $0.id != held }.sorted {
+            ($0.createdAt, $0.id) > ($1.createdAt, $1.id)
+        }
         let manual = newestFirst.filter { $0.reason == .manual }
         let automatic = newestFirst.filter { $0.reason != .manual }
         return surplus(manual, Limits.snapshotsKeptManual) + surplus(automatic, Limits.snapshotsKeptAutomatic)

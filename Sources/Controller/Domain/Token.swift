@@ -36,7 +36,9 @@ public struct TokenRecord: Sendable, Equatable {
     }
 
     /// What a request made with this token may do.
-    public var principal: Principal { Principal(token: id, workspace: workspace, name: name, scopes: scopes) }
+    public var principal: Principal {
+        Principal(token: id, workspace: workspace, name: name, scopes: scopes, expiresAt: expiresAt)
+    }
 }
 
 /// What was found for a token that a request carries.

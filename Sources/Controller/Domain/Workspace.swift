@@ -9,9 +9,17 @@ public struct Workspace: Sendable, Equatable {
     public var createdAt: Date
     /// For its projects, where they do not say otherwise.
     public var lifecycle: LifecyclePolicy
+    /// The disk of its new projects that do not say otherwise; that of their nodes' standard unless given.
+    public var diskBytes: Int?
+    public var quota: WorkspaceQuota
 
-    public init(id: WorkspaceID, name: String, createdAt: Date, lifecycle: LifecyclePolicy = LifecyclePolicy()) {
+    public init(
+        id: WorkspaceID, name: String, createdAt: Date, lifecycle: LifecyclePolicy = LifecyclePolicy(),
+        diskBytes: Int? = nil, quota: WorkspaceQuota = WorkspaceQuota()
+    ) {
+        self.quota = quota
         self.lifecycle = lifecycle
+        self.diskBytes = diskBytes
         self.id = id
         self.name = name
         self.createdAt = createdAt

@@ -25,24 +25,43 @@ final class LinkedNode: NodeClient {
         _ method: NodeMethod, _ arguments: Arguments, returning: Value.Type, request: RequestID, timeout: Duration
     ) async throws -> Value {
         let stream = try await open(method, arguments, request: request)
-        return try await withDeadline(timeout, method: method, stream: stream) {
-            var large = ByteBuffer()
-            while let event = try await stream.next() {
-                switch event {
-                case .message(let payload): return try self.reply(Value.self, to: method, in: payload).get()
-                case .data(_, var bytes):
-                    guard large.readableBytes + bytes.readableBytes <= Limits.callReplyBytes else {
-                        throw FastableError(.tooLarge, "The answer is larger than \(Limits.callReplyBytes) bytes.")
-                    }
-                    large.writeBuffer(&bytes)
-                case .end: break
-                }
-            }
-            if large.readableBytes > 0 { return try self.reply(Value.self, to: method, in: large).get() }
-            throw FastableError(
-                .internal, "The node ended ‘\(method.rawValue)’ without an answer. Try again.",
-                context: "node \(self.node)")
+        let deadline = stream.schedule(after: timeout) { [node] in
+            stream.reset(
+                FastableError(
+                    .timeout, "The node did not answer ‘\(method.rawValue)’ within \(timeout). Try again.",
+                    context: "node \(node)"))
         }
+        defer { deadline.cancel() }
+        do {
+            return try await answer(to: method, on: stream)
+        } catch {
+            // The node stops working on it.
+            stream.reset(FastableError.unexpected(error, doing: "calling the node"))
+            throw error
+        }
+    }
+
+    private func answer<Value: Codable & Sendable>(to method: NodeMethod, on stream: MuxStream) async throws -> Value {
+        var large = ByteBuffer()
+        while let event = try await stream.next() {
+            switch event {
+            case .message(let payload): return try reply(Value.self, to: method, in: payload).get()
+            case .data(_, var bytes):
+                guard large.readableBytes + bytes.readableBytes <= Limits.callReplyBytes else {
+                    throw FastableError(.tooLarge, "The answer is larger than \(Limits.callReplyBytes) bytes.")
+                }
+                large.writeBuffer(&bytes)
+            case .end: break
+            }
+        }
+        if large.readableBytes > 0 {
+            // Others of the same event loop need not wait for that.
+            return try await withTaskExecutorPreference(globalConcurrentExecutor) { [large] in
+                try reply(Value.self, to: method, in: large).get()
+            }
+        }
+        throw FastableError(
+            .internal, "The node ended ‘\(method.rawValue)’ without an answer. Try again.", context: "node \(node)")
     }
 
     /// What a node sends wrongly is no mistake of the one who asked.
@@ -55,29 +74,6 @@ final class LinkedNode: NodeClient {
             throw FastableError(
                 .internal, "The node's answer to ‘\(method.rawValue)’ cannot be read. Are both of the same version?",
                 context: "node \(node): \(error)")
-        }
-    }
-
-    /// Runs `body`; at the deadline, or when the caller is cancelled, the stream is reset so that the node stops working on it.
-    private func withDeadline<Value: Sendable>(
-        _ timeout: Duration, method: NodeMethod, stream: MuxStream, body: @escaping @Sendable () async throws -> Value
-    ) async throws -> Value {
-        try await withThrowingTaskGroup(of: Value.self) { group in
-            group.addTask(operation: body)
-            group.addTask {
-                try await Task.sleep(for: timeout)
-                throw FastableError(
-                    .timeout, "The node did not answer ‘\(method.rawValue)’ within \(timeout). Try again.",
-                    context: "node \(self.node)")
-            }
-            defer { group.cancelAll() }
-            do {
-                guard let value = try await group.next() else { throw CancellationError() }
-                return value
-            } catch {
-                stream.reset(FastableError.unexpected(error, doing: "calling the node"))
-                throw error
-            }
         }
     }
 }

@@ -35,11 +35,13 @@ public struct ConnectedNode: Sendable {
     public var linkVersion: Int
     /// As of its last report.
     public var switches: NodeSwitchState?
+    public var starts: StartLoad?
 
     public init(
         id: NodeID, facts: NodeFacts, containers: [ContainerStatus], connectedAt: Date, linkVersion: Int,
-        switches: NodeSwitchState? = nil
+        switches: NodeSwitchState? = nil, starts: StartLoad? = nil
     ) {
+        self.starts = starts
         self.switches = switches
         self.id = id
         self.facts = facts

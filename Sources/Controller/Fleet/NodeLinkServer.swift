@@ -16,6 +16,13 @@ public protocol FleetDelegate: Sendable {
     ) async throws -> RenewedCertificate
     /// What the node puts in force before it serves anything of this controller.
     func switches(for node: NodeID) async throws -> KillSwitchSet
+    /// A link of the node is registered, and nothing has come over it yet: from here on nobody starts what it has elsewhere. Gives what
+    /// others have started meanwhile, and for how long the node may go on by itself. The node is not let in when this throws.
+    func nodeReturns(_ node: NodeID, keepsLease: Bool) async throws -> (departed: [ProjectDeparture], lease: NodeLease?)
+    /// Each report renews it.
+    func lease(of node: NodeID) -> NodeLease?
+    /// Names of the images that no node may drop; `nil` when that cannot be told.
+    func imagesInUse() async -> [String]?
     func nodeConnected(_ node: NodeID, facts: NodeFacts) async
     func nodeReported(_ node: NodeID, report: NodeReport) async
     /// Keeps what the node tells of its containers; it tells it again when this throws.
@@ -106,7 +113,8 @@ struct NodeLinkServer: Sendable {
             case .transitions: try await answer(stream, try await keepTransitions(opening))
             case .renewCertificate: try await answer(stream, try await renew(opening))
             case .containerSuspend, .containerResume, .containerStop, .containerExplain, .containerKeepAwake,
-                .containerPolicy, .containerEnsure, .containerStatus, .projectPrepare, .projectDelete, .execStart,
+                .containerPolicy, .containerLimits, .containerEnsure, .containerStatus, .projectPrepare, .projectDelete,
+                .projectRelease, .projectSetAside, .execStart,
                 .execAttach,
                 .execStatus, .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep,
                 .fsGlobStream, .fsGrepStream, .fsDelete,
@@ -147,17 +155,24 @@ struct NodeLinkServer: Sendable {
         _ = try await delegate.authorizeNode(certificateDER: admitted.certificateDER)
         // After the link was registered: what is switched on from now on is sent over it.
         let switches = try await delegate.switches(for: node)
+        let (departed, lease) = try await delegate.nodeReturns(node, keepsLease: hello.keepsLease ?? false)
         greeting.complete()
         await delegate.nodeConnected(node, facts: hello.facts)
         logger.info("A node is connected.", metadata: ["node": "\(node)", "generation": "\(hello.generation)"])
-        return .success(NodeWelcome(version: version, nodeID: node, switches: switches))
+        return .success(
+            NodeWelcome(version: version, nodeID: node, switches: switches, departed: departed, lease: lease))
     }
 
-    private func report(_ opening: Data) async throws -> NodeReply<Empty> {
+    private func report(_ opening: Data) async throws -> NodeReply<NodeReportAnswer> {
         let report = try JSON.decode(NodeRequest<NodeReport>.self, from: opening).arguments
-        registry.update(node, generation: try greeting.completed(), report: report)
+        // A link that was replaced, or has ended, is promised nothing.
+        guard registry.update(node, generation: try greeting.completed(), report: report) else {
+            throw FastableError(.unavailable, "The link was replaced by a newer one.")
+        }
+        let lease = delegate.lease(of: node)
         await delegate.nodeReported(node, report: report)
-        return .success(Empty())
+        let isDropping = (report.facts.diskPressure ?? DiskPressure.none) >= .reclaiming
+        return .success(NodeReportAnswer(lease: lease, imagesInUse: isDropping ? await delegate.imagesInUse() : nil))
     }
 
     private func keepTransitions(_ opening: Data) async throws -> NodeReply<Empty> {

@@ -17,6 +17,7 @@ public final class NodeRegistry: NodeDirectory {
         /// Those of a report whose last part is still to come.
         var arriving: [ContainerStatus] = []
         var switches: NodeSwitchState?
+        var starts: StartLoad?
     }
 
     private struct State {
@@ -41,7 +42,7 @@ public final class NodeRegistry: NodeDirectory {
             state.entries.map { id, entry in
                 ConnectedNode(
                     id: id, facts: entry.facts, containers: entry.containers, connectedAt: entry.connectedAt,
-                    linkVersion: entry.version, switches: entry.switches)
+                    linkVersion: entry.version, switches: entry.switches, starts: entry.starts)
             }
         }.sorted { $0.id < $1.id }
     }
@@ -71,15 +72,18 @@ public final class NodeRegistry: NodeDirectory {
         replaced?.connection.close(reason: "replaced by a newer link of the same node")
     }
 
-    func update(_ node: NodeID, generation: UInt64, report: NodeReport) {
+    /// `false` when the link does not count any more.
+    func update(_ node: NodeID, generation: UInt64, report: NodeReport) -> Bool {
         state.withLock { state in
-            guard var entry = state.entries[node], entry.generation == generation else { return }
+            guard var entry = state.entries[node], entry.generation == generation else { return false }
             entry.facts = report.facts
             entry.switches = report.switches
+            entry.starts = report.starts
             let containers = report.continues ? entry.arriving + report.containers : report.containers
             entry.arriving = Array(containers.prefix(Limits.projectsPerNode))
             if !report.isIncomplete { entry.containers = entry.arriving }
             state.entries[node] = entry
+            return true
         }
     }
 

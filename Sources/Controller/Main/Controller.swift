@@ -24,15 +24,18 @@ enum Controller {
         let authority = try CertificateAuthority.open(directory: state + "/authority", at: Date())
         let registry = NodeRegistry()
         let tokenFile = state + "/admin.token"
+        var settings = ControllerServices.Configuration(
+            endpoints: configuration.endpoints(
+                apiPort: configuration.apiListen.port, nodePort: configuration.nodeListen.port),
+            tokenFile: tokenFile, defaultImage: configuration.defaultImage,
+            auditRetentionDays: configuration.auditRetentionDays,
+            webhooksAllowPrivate: configuration.webhooksAllowPrivate, snapshotDirectory: state + "/snapshots",
+            nodeLostAfterSeconds: configuration.nodeLostAfterSeconds)
+        settings.setOvercommit(
+            memory: configuration.memoryOvercommit, cpus: configuration.cpuOvercommit,
+            pids: configuration.pidOvercommit, disk: configuration.diskOvercommit)
         let services = ControllerServices(
-            store: store, nodes: registry, authority: authority,
-            configuration: ControllerServices.Configuration(
-                endpoints: configuration.endpoints(
-                    apiPort: configuration.apiListen.port, nodePort: configuration.nodeListen.port),
-                tokenFile: tokenFile, defaultImage: configuration.defaultImage,
-                auditRetentionDays: configuration.auditRetentionDays,
-                webhooksAllowPrivate: configuration.webhooksAllowPrivate, snapshotDirectory: state + "/snapshots"),
-            logger: logger)
+            store: store, nodes: registry, authority: authority, configuration: settings, logger: logger)
         try await services.tokens.bootstrapAdminToken(file: tokenFile)
 
         let announcer = EndpointAnnouncer(configuration: configuration, tokenFile: tokenFile, services: services)
@@ -48,7 +51,11 @@ enum Controller {
                 await announcer.complete()
                 withExtendedLifetime(lock) {}
             },
-            healthy: { (try? await services.checkReady()) != nil })
+            healthy: {
+                await Liveness.answers(within: .seconds(Limits.watchdogAnswerSeconds)) {
+                    (try? await services.checkReady()) != nil
+                }
+            })
     }
 
     private static func apiServer(

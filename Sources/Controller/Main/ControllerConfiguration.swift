@@ -18,6 +18,11 @@ struct ControllerConfiguration: DaemonConfiguration {
     let defaultImage: String
     let auditRetentionDays: Int
     let webhooksAllowPrivate: Bool
+    let nodeLostAfterSeconds: Int
+    let memoryOvercommit: Double
+    let cpuOvercommit: Double
+    let pidOvercommit: Double
+    let diskOvercommit: Double
 
     private static let instanceSetting = Setting(
         "instance", .name, default: "main", help: "Name of this installation; state and ports of two must differ.")
@@ -45,8 +50,26 @@ struct ControllerConfiguration: DaemonConfiguration {
     private static let nodeAdvertiseSetting = Setting<HostPort?>(
         optional: "node.advertise", .address,
         help: "What nodes dial, if it is another address (behind NAT, a host name).")
+    private static let lostSetting = Setting(
+        "node.lostAfterSeconds", .integer(Limits.nodeLostAfterSecondsLeast...Limits.drainDeadlineSecondsHighest),
+        default: Limits.nodeLostAfterSeconds, help: "A node without a link for so many seconds is lost.")
     private static let imageSetting = Setting(
         "projects.image", .text, default: "vibn-dev", help: "Image of a project that names none.")
+
+    private static let memorySetting = overcommit(
+        "capacity.memory", Limits.memoryOvercommit, "memory limits of a node's awake containers")
+    private static let cpuSetting = overcommit(
+        "capacity.cpu", Limits.cpuOvercommit, "CPU limits of a node's awake containers")
+    private static let pidSetting = overcommit(
+        "capacity.pids", Limits.pidOvercommit, "process limits of a node's awake containers")
+    private static let diskSetting = overcommit(
+        "capacity.disk", Limits.diskOvercommit, "disks of all projects of a node that have one of their own")
+
+    private static func overcommit(_ name: String, _ standard: Double, _ what: String) -> Setting<Double> {
+        Setting(
+            name, .number(0.1...Limits.overcommitHighest), default: standard,
+            help: "The \(what) may add up to so many times what it has.")
+    }
 
     private static let retentionSetting = Setting(
         "audit.retentionDays", .integer(0...Limits.auditRetentionDaysHighest), default: Limits.auditRetentionDays,
@@ -63,7 +86,8 @@ struct ControllerConfiguration: DaemonConfiguration {
             SettingGroup(
                 "Public API", apiListenSetting, apiPublicURLSetting, certificateSetting, keySetting, plainSetting,
                 originsSetting),
-            SettingGroup("Nodes and projects", nodeListenSetting, nodeAdvertiseSetting, imageSetting),
+            SettingGroup("Nodes and projects", nodeListenSetting, nodeAdvertiseSetting, lostSetting, imageSetting),
+            SettingGroup("Capacity of nodes", memorySetting, cpuSetting, pidSetting, diskSetting),
             SettingGroup("Audit and webhooks", retentionSetting, privateWebhooksSetting),
         ],
         examples: [
@@ -87,6 +111,11 @@ struct ControllerConfiguration: DaemonConfiguration {
         nodeAdvertise = values[Self.nodeAdvertiseSetting]
         defaultImage = values[Self.imageSetting]
         auditRetentionDays = values[Self.retentionSetting]
+        nodeLostAfterSeconds = values[Self.lostSetting]
+        memoryOvercommit = values[Self.memorySetting]
+        cpuOvercommit = values[Self.cpuSetting]
+        pidOvercommit = values[Self.pidSetting]
+        diskOvercommit = values[Self.diskSetting]
         webhooksAllowPrivate = values[Self.privateWebhooksSetting]
         guard (tlsCertificate == nil) == (tlsKey == nil) else {
             throw values.invalid(Self.keySetting, "goes together with ‘tls.certificate’: give both or none")

@@ -1,3 +1,4 @@
+package import ControllerDomain
 public import ControllerFleet
 public import ControllerStore
 public import FastableCore
@@ -25,16 +26,24 @@ public struct ControllerServices: Service {
         public var snapshotDirectory: String
         /// Snapshots leave the disk so much.
         public var snapshotReserveBytes: Int
+        /// A node without a link for so long is lost.
+        public var nodeLostAfterSeconds: Int
         public var version: String
         /// In place of HTTP, for tests.
         package var webhookSender: (any WebhookSending)?
+        /// Other times for tests, which must not depend on how busy their machine is.
+        package var snapshotStallSeconds = Limits.snapshotStallSeconds
+        package var killAnswerMilliseconds = Limits.killAnswerMilliseconds
+        /// How much nodes promise.
+        package var placement = PlacementPolicy()
 
         public init(
             endpoints: Endpoints, tokenFile: String, defaultImage: String = "vibn-dev",
             auditRetentionDays: Int = Limits.auditRetentionDays, webhooksAllowPrivate: Bool = false,
             snapshotDirectory: String, snapshotReserveBytes: Int = Limits.snapshotDiskReserveBytes,
-            version: String = Version.text
+            nodeLostAfterSeconds: Int = Limits.nodeLostAfterSeconds, version: String = Version.text
         ) {
+            self.nodeLostAfterSeconds = nodeLostAfterSeconds
             self.snapshotDirectory = snapshotDirectory
             self.snapshotReserveBytes = snapshotReserveBytes
             self.endpoints = endpoints
@@ -43,6 +52,14 @@ public struct ControllerServices: Service {
             self.auditRetentionDays = auditRetentionDays
             self.webhooksAllowPrivate = webhooksAllowPrivate
             self.version = version
+        }
+
+        /// How many times nodes promise what they have.
+        public mutating func setOvercommit(memory: Double, cpus: Double, pids: Double, disk: Double) {
+            placement.memoryOvercommit = memory
+            placement.cpuOvercommit = cpus
+            placement.pidOvercommit = pids
+            placement.diskOvercommit = disk
         }
     }
 
@@ -72,12 +89,13 @@ public struct ControllerServices: Service {
     public let fleet: FleetService
     public let metrics: Metrics
     public let audit: AuditLog
-    private let projects: ProjectService
     private let webhookDeliveries: WebhookDeliveries
-    private let snapshots: SnapshotService
+    package let archiver: ProjectArchiver
+    package let conditions: NodeConditions
+    package let drainer: NodeDrainer
     private let store: any Store
     private let endpoints: EndpointBox
-    private let auditRetentionDays: Int
+    package let housekeeping: Housekeeping
     private let logger: Logger
 
     public init(
@@ -88,13 +106,13 @@ public struct ControllerServices: Service {
         self.metrics = metrics
         self.logger = logger
         endpoints = EndpointBox(configuration.endpoints)
-        auditRetentionDays = configuration.auditRetentionDays
         audit = AuditLog(store: store, metrics: metrics, logger: logger)
         let gate = OperationGate(audit: audit, metrics: metrics, logger: logger)
-        let kills = KillService(store: store, nodes: nodes, audit: audit, logger: logger)
-        let placement = ProjectPlacement(store: store, nodes: nodes, kills: kills)
-        projects = ProjectService(store: store, nodes: nodes, placement: placement, kills: kills, logger: logger)
-        execs = ExecService(store: store, projects: projects, gate: gate, metrics: metrics, logger: logger)
+        let kills = KillService(store: store, nodes: nodes, audit: audit, configuration: configuration, logger: logger)
+        let capacity = CapacityService(store: store, nodes: nodes, policy: configuration.placement)
+        let projects = ProjectService(store: store, nodes: nodes, capacity: capacity, kills: kills, logger: logger)
+        execs = ExecService(
+            store: store, projects: projects, gate: gate, audit: audit, metrics: metrics, logger: logger)
         transfers = TransferService(projects: projects, gate: gate, metrics: metrics)
         authenticator = Authenticator(store: store, metrics: metrics, logger: logger)
         tokens = TokenService(store: store, authenticator: authenticator, logger: logger)
@@ -103,49 +121,73 @@ public struct ControllerServices: Service {
             logger: logger)
         let eventLog = EventLog(store: store, logger: logger)
         events = EventService(log: eventLog, store: store, projects: projects, gate: gate)
+        conditions = NodeConditions(
+            store: store, nodes: nodes, capacity: capacity, metrics: metrics, times: configuration.nodeTimes,
+            logger: logger)
         fleet = FleetService(
-            enrollment: enrollment, projects: projects, events: eventLog, store: store, metrics: metrics, logger: logger
-        )
+            enrollment: enrollment, projects: projects, events: eventLog, conditions: conditions, store: store,
+            defaultImage: configuration.defaultImage, metrics: metrics, logger: logger)
         let webhooks = WebhookService(
             store: store, authority: authority, configuration: configuration, metrics: metrics, logger: logger)
         webhookDeliveries = webhooks.deliveries
         let once = OnceService(
             store: store, audit: audit, projects: projects,
             digestKey: authority.derivedKey(for: "fastable idempotency digests"), logger: logger)
-        let nodeOperations = NodeOperations(store: store, nodes: nodes, enrollment: enrollment, kills: kills)
-        snapshots = SnapshotService(
-            store: store,
-            archives: ArchiveStore(
-                directory: configuration.snapshotDirectory, reserveBytes: configuration.snapshotReserveBytes),
-            projects: projects, transfers: transfers, metrics: metrics, logger: logger)
+        let snapshots = SnapshotService(
+            store: store, archives: configuration.archives, projects: projects, transfers: transfers, metrics: metrics,
+            stallSeconds: configuration.snapshotStallSeconds, logger: logger)
+        housekeeping = Housekeeping(
+            store: store, projects: projects, snapshots: snapshots,
+            auditRetentionDays: configuration.auditRetentionDays, logger: logger)
+        archiver = ProjectArchiver(
+            store: store, projects: projects, snapshots: snapshots, conditions: conditions, audit: audit, logger: logger
+        )
+        projects.set(archiver)
+        drainer = NodeDrainer(
+            store: store, archiver: archiver, conditions: conditions, events: eventLog, metrics: metrics, logger: logger
+        )
+        let nodeOperations = NodeOperations(
+            store: store, nodes: nodes, enrollment: enrollment, projects: projects, conditions: conditions,
+            drainer: drainer)
         let creation = ProjectCreation(
             projects: projects, execs: execs, snapshots: snapshots, defaultImage: configuration.defaultImage)
         let groups: [[Operation]] = [
-            ProjectOperations(projects: projects, creation: creation, snapshots: snapshots).all,
-            SnapshotOperations(projects: projects, snapshots: snapshots).all,
-            CheckpointOperations(
-                projects: projects, checkpoints: CheckpointService(projects: projects, transfers: transfers)
-            ).all,
-            ContainerOperations(projects: projects).all,
-            LifecycleOperations(projects: projects).all,
-            ShellOperations(execs: execs, once: once).all,
-            FileOperations(projects: projects, transfers: transfers).all,
-            nodeOperations.all,
-            ImageOperations(store: store, nodes: nodes, placement: placement).all,
-            TokenOperations(tokens: tokens).all,
-            KillOperations(kills: kills, store: store).all,
-            AdminOperations(kills: kills, store: store).all,
-            AuditOperations(store: store, log: audit, projects: projects).all,
-            EventOperations(events: events).all, WebhookOperations(webhooks: webhooks).all,
+            Self.operationsOnContent(projects, creation, snapshots, transfers),
+            Self.operationsOnContainers(projects, archiver, store),
+            ShellOperations(execs: execs, once: once).all.map(\.relayed),
+            FileOperations(projects: projects, transfers: transfers).all.map(\.relayed),
+            nodeOperations.all, ImageOperations(store: store, nodes: nodes, placement: projects.placement).all,
+            TokenOperations(tokens: tokens).all, KillOperations(kills: kills, store: store).all,
+            AdminOperations(kills: kills, store: store).all, WebhookOperations(webhooks: webhooks).all,
+            AuditOperations(store: store, log: audit, projects: projects).all, EventOperations(events: events).all,
             StatusOperation(
                 store: store, nodes: nodeOperations, configuration: configuration, endpoints: endpoints,
                 metrics: metrics
             ).all,
         ]
-        catalog = OperationCatalog(
-            groups.flatMap(\.self), gate: gate, projects: projects,
-            once: once)
+        catalog = OperationCatalog(groups.flatMap(\.self), gate: gate, projects: projects, once: once)
         Self.declare(metrics, nodes)
+    }
+
+    /// Projects, and what is kept of them.
+    private static func operationsOnContent(
+        _ projects: ProjectService, _ creation: ProjectCreation, _ snapshots: SnapshotService,
+        _ transfers: TransferService
+    ) -> [Operation] {
+        let checkpoints = CheckpointService(projects: projects, transfers: transfers)
+        return ProjectOperations(projects: projects, creation: creation, snapshots: snapshots).all
+            + [ProjectImageOperation(projects: projects, snapshots: snapshots).operation]
+            + SnapshotOperations(projects: projects, snapshots: snapshots).all
+            + CheckpointOperations(projects: projects, checkpoints: checkpoints).all
+    }
+
+    /// Containers, and how much there may be of them.
+    private static func operationsOnContainers(
+        _ projects: ProjectService, _ archiver: ProjectArchiver, _ store: any Store
+    ) -> [Operation] {
+        ContainerOperations(projects: projects, archiver: archiver).all
+            + LifecycleOperations(projects: projects).all
+            + QuotaOperations(store: store, capacity: projects.capacity).all
     }
 
     private static func declare(_ metrics: Metrics, _ nodes: any NodeDirectory) {
@@ -154,6 +196,13 @@ public struct ControllerServices: Service {
             .damagedSnapshots,
         ])
         metrics.gauge(.nodesConnected) { Double(nodes.connectedNodes().count) }
+        metrics.gauge(.containersStarting) {
+            Double(
+                nodes.connectedNodes().reduce(0) { $0 + max(0, min($1.starts?.running ?? 0, Limits.projectsPerNode)) })
+        }
+        metrics.gauge(.startsWaiting) {
+            Double(nodes.connectedNodes().reduce(0) { $0 + max(0, min($1.starts?.waiting ?? 0, Limits.startsWaiting)) })
+        }
     }
 
     /// Once the listeners have their ports.
@@ -165,15 +214,30 @@ public struct ControllerServices: Service {
     /// Cleans up from time to time and tells webhooks what happens until the program stops, and then waits until the audit is
     /// written.
     public func run() async throws {
-        let housekeeping = Housekeeping(
-            store: store, projects: projects, snapshots: snapshots, auditRetentionDays: auditRetentionDays,
-            logger: logger)
         await cancelWhenGracefulShutdown {
             async let deliveries: Void = webhookDeliveries.run()
+            async let archiving: Void = archiver.run()
+            async let looking: Void = conditions.run()
+            async let draining: Void = drainer.run()
             await housekeeping.run()
+            await archiving
+            await looking
+            await draining
             await deliveries
         }
         await audit.flush()
+    }
+}
+
+extension ControllerServices.Configuration {
+    fileprivate var archives: ArchiveStore {
+        ArchiveStore(directory: snapshotDirectory, reserveBytes: snapshotReserveBytes)
+    }
+
+    fileprivate var nodeTimes: NodeStateMachine.Times {
+        NodeStateMachine.Times(
+            patience: .seconds(min(Limits.nodePatienceSeconds, nodeLostAfterSeconds)),
+            lostAfter: .seconds(nodeLostAfterSeconds))
     }
 }
 

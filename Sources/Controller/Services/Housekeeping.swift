@@ -1,11 +1,11 @@
 import ControllerDomain
 import ControllerStore
 import FastableCore
-import FoundationEssentials
+package import FoundationEssentials
 import Logging
 
 /// Forgets what has served its time. It takes no input but what is stored, so any round may be missed.
-struct Housekeeping: Sendable {
+package struct Housekeeping: Sendable {
     let store: any Store
     let projects: ProjectService
     let snapshots: SnapshotService
@@ -15,7 +15,7 @@ struct Housekeeping: Sendable {
 
     /// Returns when its task is cancelled.
     func run() async {
-        await snapshots.removeAbandoned()
+        await projects.removeUnfilled()
         while !Task.isCancelled {
             await round(now: .nowMilliseconds)
             try? await Task.sleep(for: .seconds(Limits.housekeepingSeconds))
@@ -24,11 +24,12 @@ struct Housekeeping: Sendable {
 
     private static let day = 24.0 * 3600
 
-    func round(now: Date) async {
+    package func round(now: Date) async {
         await projects.sweepDeleted()
         await pruneAudit(now: now)
         await pruneEvents(now: now)
         await snapshots.removeExpired(at: now)
+        await snapshots.removeAbandoned()
         do {
             let day = Self.day
             let execs = try await store.pruneExecs(

@@ -113,7 +113,8 @@ final class OnceService: Sendable {
     ) async throws -> Operation.Answer {
         let now = Date.nowMilliseconds
         let once = OnceRecord(
-            key: key, digest: digest, exec: ExecID(), expiresAt: now.addingTimeInterval(Double(Limits.onceSeconds)))
+            key: key, digest: digest, exec: ExecID(),
+            expiresAt: now.addingTimeInterval(Double(call.context.idempotencySeconds)))
         switch try await audit.intent(record, once: once) {
         case .fresh:
             try await requireNode(of: call.project, key)
@@ -184,7 +185,9 @@ final class OnceService: Sendable {
                 // The command's id is taken: an earlier attempt has just started it.
                 case .conflict where operation.recovery == .followCommand: break
                 // Nothing was done, and later it may be possible.
-                case .limit: try await self.store.forgetOnce(once.key)
+                case .limit where kind == .first: try await self.store.forgetOnce(once.key)
+                // An earlier attempt may have done it, or may still be on its way.
+                case .limit: break
                 case .invalid, .unprocessable, .unauthenticated, .forbidden, .notFound, .conflict, .ambiguous, .stale,
                     .gone, .binary, .tooLarge:
                     try await self.store.finishOnce(once.key, .failure(failure))

@@ -17,8 +17,12 @@ public struct OperationContext: Sendable {
     public var collectsFound = true
     /// Names a change so that a retry does not do it twice. Such a change goes on when its caller goes away.
     public var idempotencyKey: String?
+    /// How long the key is remembered: longer than its owner may ask again.
+    public var idempotencySeconds = Limits.onceSeconds
     /// The command that the operation runs, when that must be known before.
     var attempt: Attempt?
+    /// The intent of a command, when the operation stores it with the command's record.
+    var intent: AuditEvent?
 
     public init(
         principal: Principal, requestID: RequestID, door: Door,
@@ -145,10 +149,23 @@ public struct Operation: Sendable {
     /// Whether the input's field `project` names a project, which must be one of the caller's workspace.
     public let actsOnProject: Bool
     let recovery: Recovery
+    /// It does little more than to pass on what a node says, so the event loop of its connection carries it out.
+    private(set) var isRelay = false
     /// Whether its answer is stored nowhere.
     let hasSecretAnswer: Bool
     let note: @Sendable (JSONValue) -> Note
     let handle: @Sendable (Call) async throws -> Answer
+}
+
+extension Operation {
+    /// Those whose answers may be long are left to Swift's threads.
+    private static let withLongAnswers: Set<String> = ["fs.list", "fs.glob", "fs.grep", "shell.list", "shell.output"]
+
+    var relayed: Operation {
+        var operation = self
+        operation.isRelay = !Self.withLongAnswers.contains(name)
+        return operation
+    }
 }
 
 extension Operation {

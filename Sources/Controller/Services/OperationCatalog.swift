@@ -29,10 +29,19 @@ public final class OperationCatalog: Sendable {
     /// A change with an idempotency key is done once: see `OnceService`.
     public func run(_ name: String, input: Data, context: OperationContext) async throws -> Data {
         guard let operation = named[name] else { throw unknown(name) }
+        guard !operation.isRelay else { return try await run(operation, input, context) }
+        return try await withTaskExecutorPreference(globalConcurrentExecutor) {
+            try await run(operation, input, context)
+        }
+    }
+
+    private func run(_ operation: Operation, _ input: Data, _ context: OperationContext) async throws -> Data {
         let subject = OperationGate.Subject(
-            operation: name, scope: operation.scope, isMutating: !operation.annotations.isReadOnly)
+            operation: operation.name, scope: operation.scope, isMutating: !operation.annotations.isReadOnly)
         let key = subject.isMutating ? context.idempotencyKey : nil
-        return try await gate.pass(subject, context, writesIntent: key == nil) {
+        // The intent to run a command is stored with the command's record.
+        let writesIntent = key == nil && operation.recovery != .followCommand
+        return try await gate.pass(subject, context, writesIntent: writesIntent) {
             let value = try JSONParser.parse(input)
             try operation.inputSchema.validate(value)
             let note = operation.note(value)
@@ -40,13 +49,15 @@ public final class OperationCatalog: Sendable {
             let call = Operation.Call(input: input, project: project, context: context)
             return ((call, value, note), project?.id, note)
         } handle: { call, value, note in
-            guard let key else {
-                let answer = try await operation.handle(call)
-                return (answer.output, answer.detail)
-            }
             var record = AuditLog.Record(subject, context)
             record.project = call.project?.id
             record.note = note
+            guard let key else {
+                var call = call
+                if !writesIntent { call.context.intent = record.intent }
+                let answer = try await operation.handle(call)
+                return (answer.output, answer.detail)
+            }
             let answer = try await once.run(operation, call, input: value, key: key, record)
             return (answer.output, answer.detail)
         }

@@ -7,13 +7,20 @@ extension SQLiteStore {
     @discardableResult
     public func appendAudit(_ event: AuditEvent) async throws -> AuditHead {
         let draft = try AuditDraft(event)
-        return try await write { db in try AuditRows.append(draft, db) }
+        return try await write(.soon) { db in try AuditRows.append(draft, db) }
+    }
+
+    public func appendAudit(_ events: [AuditEvent]) async throws {
+        let drafts = try events.map(AuditDraft.init)
+        try await write(.soon) { db in
+            for draft in drafts { try AuditRows.append(draft, db) }
+        }
     }
 
     public func pruneAudit(before: Date, at now: Date) async throws -> Int {
         // Most of the time there is nothing to do, and that needs no transaction.
         guard try await read({ db in try AuditRows.oldest(before: before, limit: 1, db) }) != nil else { return 0 }
-        return try await write { db in
+        return try await write(.soon) { db in
             guard let (count, last) = try AuditRows.oldest(before: before, limit: Limits.auditRowsPrunedAtOnce, db)
             else { return 0 }
             try AuditRows.remove(through: last, db)

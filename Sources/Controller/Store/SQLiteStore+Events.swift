@@ -6,7 +6,7 @@ import GRDB
 extension SQLiteStore {
     @discardableResult
     public func appendEvent(_ event: PlatformEvent) async throws -> Int64 {
-        let sequence = try await write { db in try event.append(storedAt: event.at, db) }
+        let sequence = try await write(.soon) { db in try event.append(storedAt: event.at, db) }
         signals.send()
         return sequence
     }
@@ -35,7 +35,7 @@ extension SQLiteStore {
     public func eventRange() async throws -> EventRange { try await read { db in try EventRange.read(db) } }
 
     public func pruneEvents(before: Date, keeping most: Int) async throws -> Int {
-        try await write { db in
+        try await write(.soon) { db in
             let range = try EventRange.read(db)
             let end = min(range.newest, range.oldest + Int64(Limits.eventsPrunedAtOnce)) - 1
             // From the oldest on, so that no hole comes to be whatever the clock did.

@@ -4,8 +4,10 @@ public import FoundationEssentials
 import GRDB
 
 extension SQLiteStore {
-    public func recordExec(_ exec: ExecHandle) async throws {
-        try await write { db in
+    public func recordExec(_ exec: ExecHandle, intent: AuditEvent?) async throws {
+        let draft = try intent.map(AuditDraft.init)
+        try await write(.soon) { db in
+            if let draft { try AuditRows.append(draft, db) }
             try db.change(
                 """
                 INSERT INTO execs (id, workspace_id, project_id, node_id, started_at, command)
@@ -53,7 +55,7 @@ extension SQLiteStore {
         let step = 2000
         var total = 0
         while true {
-            let pruned = try await write { db in
+            let pruned = try await write(.soon) { db in
                 try db.change(
                     """
                     DELETE FROM execs

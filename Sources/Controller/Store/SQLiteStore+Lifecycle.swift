@@ -10,11 +10,23 @@ extension SQLiteStore {
         let column = try lifecycle.validated().column
         return try await write { db in
             let set = """
-                UPDATE projects SET lifecycle = $1, lifecycle_revision = lifecycle_revision + 1
+                UPDATE projects SET lifecycle = $1, lifecycle_revision = lifecycle_revision + 1, notice_step = NULL
                 WHERE id = $2 AND workspace_id = $3 AND deleted_at IS NULL
                 RETURNING \(Project.columns)
                 """
             if let row = try db.row(set, column, project.description, workspace.description) { return try Project(row) }
+            throw try Project.find(project, in: workspace, db).goneError
+        }
+    }
+
+    public func setImage(_ image: String, of project: ProjectID, in workspace: WorkspaceID) async throws -> Project {
+        try Rules.imageName(image)
+        return try await write { db in
+            let set = """
+                UPDATE projects SET image = $1 WHERE id = $2 AND workspace_id = $3 AND deleted_at IS NULL
+                RETURNING \(Project.columns)
+                """
+            if let row = try db.row(set, image, project.description, workspace.description) { return try Project(row) }
             throw try Project.find(project, in: workspace, db).goneError
         }
     }
@@ -27,9 +39,51 @@ extension SQLiteStore {
                 throw FastableError.missing(.workspace, workspace.description)
             }
             try db.change(
-                "UPDATE projects SET lifecycle_revision = lifecycle_revision + 1 WHERE workspace_id = $1",
+                """
+                UPDATE projects SET lifecycle_revision = lifecycle_revision + 1, notice_step = NULL
+                WHERE workspace_id = $1
+                """,
                 workspace.description)
             return try Workspace(row)
+        }
+    }
+
+    public func setDisk(_ bytes: Int?, of workspace: WorkspaceID) async throws -> Workspace {
+        _ = try ResourceLimits(diskBytes: bytes).validated()
+        return try await write { db in
+            let set = "UPDATE workspaces SET disk_bytes = $1 WHERE workspace_id = $2 RETURNING \(Workspace.columns)"
+            guard let row = try db.row(set, bytes, workspace.description) else {
+                throw FastableError.missing(.workspace, workspace.description)
+            }
+            return try Workspace(row)
+        }
+    }
+
+    public func setLimits(
+        _ limits: ResourceLimits, of project: ProjectID, in workspace: WorkspaceID, replacing revision: Int
+    ) async throws -> Project {
+        let limits = try limits.validated()
+        return try await write { db in
+            let before = try Project.find(project, in: workspace, db).limits.diskBytes
+            if let disk = limits.diskBytes, disk > before ?? 0 {
+                try WorkspaceQuota.checkDisk(disk, of: project, in: workspace, db)
+            }
+            let set = """
+                UPDATE projects SET cpus = $1, memory_bytes = $2, pids = $3, disk_bytes = $4,
+                       lifecycle_revision = lifecycle_revision + 1
+                WHERE id = $5 AND workspace_id = $6 AND lifecycle_revision = $7 AND deleted_at IS NULL
+                RETURNING \(Project.columns)
+                """
+            if let row = try db.row(
+                set, limits.cpus, limits.memoryBytes, limits.pids, limits.diskBytes, project.description,
+                workspace.description, revision)
+            {
+                return try Project(row)
+            }
+            let found = try Project.find(project, in: workspace, db)
+            guard found.state == .active else { throw found.goneError }
+            throw FastableError(
+                .conflict, "The project's settings were changed at the same time. Try again.", retryAfterSeconds: 1)
         }
     }
 

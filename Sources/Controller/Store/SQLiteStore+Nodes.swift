@@ -10,7 +10,7 @@ extension SQLiteStore {
         try await write { db in
             let added = try db.change(
                 """
-                INSERT INTO nodes (\(NodeRecord.columns)) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                INSERT INTO nodes (\(NodeRecord.ownColumns)) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
                 ON CONFLICT DO NOTHING
                 """,
                 node.id.description, node.workspace.description, node.name, node.scheduling.rawValue, facts,
@@ -56,7 +56,8 @@ extension SQLiteStore {
         }
         return try await write { db in
             let set = """
-                UPDATE nodes SET scheduling = $1 WHERE id = $2 AND scheduling <> 'removed'
+                UPDATE nodes SET scheduling = $1, drain = CASE WHEN $1 = 'ready' THEN NULL ELSE drain END
+                WHERE id = $2 AND scheduling <> 'removed'
                 RETURNING \(NodeRecord.columns)
                 """
             guard let row = try db.row(set, scheduling.rawValue, node.description) else {
@@ -68,7 +69,7 @@ extension SQLiteStore {
 
     public func updateNode(_ node: NodeID, facts: NodeFacts, seenAt: Date) async throws {
         let facts = try JSON.text(facts)
-        try await write { db in
+        try await write(.soon) { db in
             try db.change(
                 "UPDATE nodes SET facts = $1, last_seen_at = $2 WHERE id = $3 AND scheduling <> 'removed'", facts,
                 seenAt.milliseconds, node.description)
@@ -86,16 +87,25 @@ extension SQLiteStore {
 }
 
 extension NodeRecord {
-    fileprivate static let columns = """
+    /// That it may be given a project: one may be cordoned, and told to be empty, since it was chosen.
+    static func takesProjects(_ node: String) -> String {
+        "EXISTS (SELECT 1 FROM nodes WHERE nodes.id = \(node) AND scheduling = 'ready')"
+    }
+
+    static let columns = "\(ownColumns), drain, told_state, told_at, lease_seconds"
+
+    fileprivate static let ownColumns = """
         id, workspace_id, name, scheduling, facts, last_seen_at, created_at, certificate_serial, certificate_expires_at
         """
 
-    fileprivate init(_ row: Row) throws {
+    init(_ row: Row) throws {
         var reader = RowReader(row)
         self.init(
             id: try reader.id(), workspace: try reader.id(), name: try reader.text(), scheduling: try reader.oneOf(),
             facts: try reader.optionalJSON(), lastSeenAt: try reader.optionalDate(), createdAt: try reader.date(),
-            certificateSerial: try reader.optionalText(), certificateExpiresAt: try reader.optionalDate())
+            certificateSerial: try reader.optionalText(), certificateExpiresAt: try reader.optionalDate(),
+            drain: try reader.optionalJSON(), told: try reader.optionalText().flatMap(NodeState.init),
+            toldAt: try reader.optionalDate(), leaseSeconds: try reader.optionalInteger().map { Int($0) })
     }
 
     /// The error for a node that a change did not find: removed, or never there.

@@ -8,7 +8,7 @@ extension SQLiteStore {
         let draft = try AuditDraft(intent)
         return try await write { db in
             if let known = try Self.once(record.key, at: now, db) { return .known(known) }
-            try Self.insert(record, (nil, nil), db)
+            try Self.insert(record, (nil, nil), at: now, db)
             try AuditRows.append(draft, db)
             return .fresh
         }
@@ -19,7 +19,7 @@ extension SQLiteStore {
         let (outcome, bytes) = try answer.columns
         return try await write { db in
             guard let known = try Self.once(record.key, at: now, db) else {
-                try Self.insert(record, (outcome, bytes), db)
+                try Self.insert(record, (outcome, bytes), at: now, db)
                 return .fresh
             }
             if known.answer == nil { try Self.finish(record.key, (outcome, bytes), db) }
@@ -27,24 +27,35 @@ extension SQLiteStore {
         }
     }
 
+    /// What is under way is known however long it takes: the time counts for what has an answer.
     private static func once(_ key: OnceKey, at now: Date, _ db: Database) throws -> OnceRecord? {
         let find = """
             SELECT digest, exec_id, expires_at, outcome, answer FROM once
-            WHERE workspace_id = $1 AND key = $2 AND expires_at > $3
+            WHERE workspace_id = $1 AND key = $2 AND (expires_at > $3 OR outcome IS NULL)
             """
         return try db.row(find, key.workspace.description, key.text, now.milliseconds).map { try OnceRecord(key, $0) }
     }
 
-    private static func insert(_ record: OnceRecord, _ answer: (String?, Data?), _ db: Database) throws {
+    private static func insert(
+        _ record: OnceRecord, _ answer: (String?, Data?), at now: Date, _ db: Database
+    ) throws {
         let workspace = record.key.workspace.description
         try db.change("DELETE FROM once WHERE workspace_id = $1 AND key = $2", workspace, record.key.text)
-        let count = try db.integer("SELECT COUNT(*) FROM once WHERE workspace_id = $1", workspace)
-        guard count < Limits.onceKeysPerWorkspace else {
+        let count = "SELECT COUNT(*) FROM once WHERE workspace_id = $1"
+        var isFull = try db.integer(count, workspace) >= Limits.onceKeysPerWorkspace
+        if isFull {
+            // Housekeeping comes to them only from time to time.
+            try db.change(
+                "DELETE FROM once WHERE workspace_id = $1 AND expires_at <= $2 AND outcome IS NOT NULL", workspace,
+                now.milliseconds)
+            isFull = try db.integer(count, workspace) >= Limits.onceKeysPerWorkspace
+        }
+        guard !isFull else {
             throw FastableError(
                 .limit,
                 "The workspace has \(Limits.onceKeysPerWorkspace) idempotency keys in use, which is the most. Each is free again "
-                    + "after \(Limits.onceSeconds / 3600) hours.",
-                details: ["limit": .integer(Int64(Limits.onceKeysPerWorkspace))])
+                    + "after \(Limits.onceSeconds / 3600) hours at most.",
+                details: ["field": "Idempotency-Key", "limit": .integer(Int64(Limits.onceKeysPerWorkspace))])
         }
         try db.change(
             """
@@ -63,7 +74,7 @@ extension SQLiteStore {
 
     public func finishOnce(_ key: OnceKey, _ answer: OnceRecord.Answer) async throws {
         let columns = try answer.columns
-        try await write { db in try Self.finish(key, columns, db) }
+        try await write(.soon) { db in try Self.finish(key, columns, db) }
     }
 
     public func forgetOnce(_ key: OnceKey) async throws {
@@ -77,14 +88,17 @@ extension SQLiteStore {
     public func pruneOnce(expiredBefore: Date) async throws -> Int {
         let step = 2000
         var total = 0
+        let unanswered = expiredBefore.addingTimeInterval(-Double(Limits.onceSeconds))
         while true {
-            let pruned = try await write { db in
+            let pruned = try await write(.soon) { db in
                 try db.change(
                     """
                     DELETE FROM once
-                    WHERE rowid IN (SELECT rowid FROM once WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
+                    WHERE rowid IN (
+                        SELECT rowid FROM once WHERE expires_at <= $1 AND (outcome IS NOT NULL OR expires_at <= $2)
+                        ORDER BY expires_at LIMIT $3)
                     """,
-                    expiredBefore.milliseconds, step)
+                    expiredBefore.milliseconds, unanswered.milliseconds, step)
             }
             total += pruned
             if pruned < step { return total }

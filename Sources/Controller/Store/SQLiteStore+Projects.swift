@@ -4,7 +4,7 @@ public import FoundationEssentials
 import GRDB
 
 extension SQLiteStore {
-    public func createProject(_ project: Project) async throws {
+    public func createProject(_ project: Project, isFilling: Bool) async throws {
         let project = try project.validated()
         let environment = try JSON.text(project.environment)
         let origin = project.origin.columns
@@ -18,15 +18,17 @@ extension SQLiteStore {
                     .limit, "The workspace has its most projects, \(Limits.projectsPerWorkspace). Delete some first.",
                     details: ["limit": .integer(Int64(Limits.projectsPerWorkspace))])
             }
+            try WorkspaceQuota.checkDisk(project.limits.diskBytes, of: project.id, in: project.workspace, db)
             let added = try db.change(
                 """
-                INSERT INTO projects (\(Project.ownColumns), lifecycle)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                INSERT INTO projects (\(Project.ownColumns), lifecycle, filling)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
                 ON CONFLICT DO NOTHING
                 """,
                 project.id.description, project.workspace.description, project.name, project.image, project.limits.cpus,
-                project.limits.memoryBytes, project.limits.pids, environment, project.node?.description, origin.url,
-                origin.branch, project.createdAt.milliseconds, project.deletedAt?.milliseconds, lifecycle)
+                project.limits.memoryBytes, project.limits.pids, project.limits.diskBytes, environment,
+                project.node?.description, origin.url, origin.branch, project.createdAt.milliseconds,
+                project.deletedAt?.milliseconds, lifecycle, isFilling ? 1 : 0)
             guard added == 1 else {
                 throw FastableError(
                     .conflict,
@@ -36,6 +38,17 @@ extension SQLiteStore {
             try PlatformEvent.created(project).append(storedAt: project.createdAt, db)
         }
         signals.send()
+    }
+
+    public func projectIsFilled(_ id: ProjectID) async throws {
+        try await write { db in try db.change("UPDATE projects SET filling = 0 WHERE id = $1", id.description) }
+    }
+
+    public func fillingProjects(limit: Int) async throws -> [Project] {
+        try await read { db in
+            let find = "SELECT \(Project.columns) FROM projects WHERE filling <> 0 AND deleted_at IS NULL LIMIT $1"
+            return try db.rows(find, limit).map(Project.init(_:))
+        }
     }
 
     public func project(_ key: ProjectKey, in workspace: WorkspaceID) async throws -> Project {
@@ -75,12 +88,15 @@ extension SQLiteStore {
     public func placeProject(_ id: ProjectID, on node: NodeID) async throws -> Project {
         try await write { db in
             let place = """
-                UPDATE projects SET node_id = $1 WHERE id = $2 AND node_id IS NULL AND deleted_at IS NULL
+                UPDATE projects SET node_id = $1
+                WHERE id = $2 AND node_id IS NULL AND deleted_at IS NULL AND archive_state IS NULL
+                    AND \(NodeRecord.takesProjects("$1"))
                 RETURNING \(Project.columns)
                 """
             if let row = try db.row(place, node.description, id.description) { return try Project(row) }
             let project = try Project.find(id, in: nil, db)
             guard project.state == .active else { throw project.goneError }
+            guard project.node != nil || project.archive != nil else { throw project.changedError }
             return project
         }
     }
@@ -95,10 +111,7 @@ extension SQLiteStore {
                 """
             if let row = try db.row(mark, now.milliseconds, id.description, workspace.description) {
                 let project = try Project(row)
-                try PlatformEvent.deleted(project, at: now).append(storedAt: now, db)
-                try db.change(
-                    "UPDATE snapshots SET expires_at = $1 WHERE project_id = $2",
-                    Snapshot.expiry(ofProjectDeletedAt: now).milliseconds, id.description)
+                try project.noteDeletion(at: now, db)
                 return project
             }
             return try Project.find(id, in: workspace, db)
@@ -143,9 +156,14 @@ extension SQLiteStore {
         try await read { db in
             let rows = try db.rows(
                 """
-                SELECT node_id, COUNT(*), SUM(CASE WHEN workspace_id = $1 THEN 1 ELSE 0 END), SUM(memory_bytes),
-                       SUM(cpus), SUM(pids)
-                FROM projects WHERE node_id IS NOT NULL GROUP BY node_id
+                SELECT node_id, COUNT(*), SUM(CASE WHEN workspace_id = $1 THEN 1 ELSE 0 END),
+                       COALESCE(SUM(disk_bytes), 0)
+                FROM (
+                    SELECT node_id, workspace_id, disk_bytes FROM projects WHERE node_id IS NOT NULL
+                    UNION ALL
+                    SELECT move_node, workspace_id, disk_bytes FROM projects
+                    WHERE move_snapshot IS NOT NULL AND move_node IS NOT NULL)
+                GROUP BY node_id
                 """,
                 workspace.description)
             var loads: [NodeID: NodeLoad] = [:]
@@ -154,7 +172,7 @@ extension SQLiteStore {
                 let node: NodeID = try reader.id()
                 loads[node] = NodeLoad(
                     projects: Int(try reader.integer()), workspaceProjects: Int(try reader.integer()),
-                    memoryBytes: Int(try reader.integer()), cpus: try reader.real(), pids: Int(try reader.integer()))
+                    diskBytes: Int(try reader.integer()))
             }
             return loads
         }
@@ -164,12 +182,15 @@ extension SQLiteStore {
 extension Project {
     static let columns = """
         \(ownColumns), lifecycle, \
-        (SELECT lifecycle FROM workspaces WHERE workspaces.workspace_id = projects.workspace_id), lifecycle_revision
+        (SELECT lifecycle FROM workspaces WHERE workspaces.workspace_id = projects.workspace_id), lifecycle_revision, \
+        stay, archive_state, archive_snapshot, archive_since, archive_resting_since, move_state, move_node, move_stay, \
+        move_snapshot, move_resting_since, move_since, notice_step, notice_resting_since, \
+        notice_told_at
         """
 
     fileprivate static let ownColumns = """
-        id, workspace_id, name, image, cpus, memory_bytes, pids, environment, node_id, origin_url, origin_branch, \
-        created_at, deleted_at
+        id, workspace_id, name, image, cpus, memory_bytes, pids, disk_bytes, environment, node_id, origin_url, \
+        origin_branch, created_at, deleted_at
         """
 
     init(_ row: Row) throws {
@@ -177,13 +198,16 @@ extension Project {
         self.init(
             id: try reader.id(), workspace: try reader.id(), name: try reader.text(), image: try reader.text(),
             limits: ResourceLimits(
-                cpus: try reader.real(), memoryBytes: Int(try reader.integer()), pids: Int(try reader.integer())),
+                cpus: try reader.real(), memoryBytes: Int(try reader.integer()), pids: Int(try reader.integer()),
+                diskBytes: try reader.optionalInteger().map { Int($0) }),
             environment: try reader.json(), node: try reader.optionalID(),
             origin: ProjectOrigin(url: try reader.optionalText(), branch: try reader.optionalText()),
             createdAt: try reader.date(), deletedAt: try reader.optionalDate(),
             lifecycle: try reader.optionalJSON() ?? LifecyclePolicy(),
             inheritedLifecycle: try reader.optionalJSON() ?? LifecyclePolicy(),
-            lifecycleRevision: Int(try reader.integer()))
+            lifecycleRevision: Int(try reader.integer()), stay: Int(try reader.integer()),
+            archive: try ProjectArchive(&reader),
+            move: try ProjectMove(&reader), notice: try ProjectDescent.Notice(&reader))
     }
 
     /// In any state; in any workspace when it is `nil`.

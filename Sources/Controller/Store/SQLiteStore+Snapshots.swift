@@ -58,7 +58,26 @@ extension SQLiteStore {
     }
 
     public func removeSnapshot(_ id: SnapshotID) async throws {
-        try await write { db in try db.change("DELETE FROM snapshots WHERE id = $1", id.description) }
+        try await write { db in
+            let mover = "SELECT name FROM projects WHERE move_snapshot = $1 AND deleted_at IS NULL"
+            if let row = try db.row(mover, id.description) {
+                var reader = RowReader(row)
+                throw FastableError(
+                    .conflict,
+                    "The snapshot ‘\(id)’ is needed: the project ‘\(try reader.text())’ is being moved to another node with it.",
+                    details: ["snapshot": .string(id.description)], retryAfterSeconds: 5)
+            }
+            let holder = "SELECT name FROM projects WHERE archive_snapshot = $1 AND deleted_at IS NULL"
+            if let row = try db.row(holder, id.description) {
+                var reader = RowReader(row)
+                let name = try reader.text()
+                throw FastableError(
+                    .conflict,
+                    "The snapshot ‘\(id)’ has the content of the archived project ‘\(name)’. Use the project, which restores it, or "
+                        + "delete it.", details: ["snapshot": .string(id.description)])
+            }
+            try db.change("DELETE FROM snapshots WHERE id = $1", id.description)
+        }
     }
 
     public func expiredSnapshots(at now: Date, limit: Int) async throws -> [Snapshot] {

@@ -55,7 +55,7 @@ extension SQLiteStore {
     public func touchToken(_ token: TokenRecord, at now: Date) async throws {
         let fresh = now.milliseconds - 60_000
         if let lastUsedAt = token.lastUsedAt, lastUsedAt.milliseconds > fresh { return }
-        try await write { db in
+        try await write(.soon) { db in
             // Requests that came together all saw the old record: only the first of them writes.
             try db.change(
                 "UPDATE tokens SET last_used_at = $1 WHERE id = $2 AND (last_used_at IS NULL OR last_used_at <= $3)",

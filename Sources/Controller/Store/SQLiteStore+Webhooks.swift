@@ -79,7 +79,7 @@ extension SQLiteStore {
     }
 
     public func updateWebhook(_ id: WebhookID, _ progress: Webhook.Progress) async throws -> Bool {
-        try await write { db in
+        try await write(.soon) { db in
             try db.change(
                 """
                 UPDATE webhooks SET delivered = MAX(delivered, $1), attempts = $2, failing_since = $3,

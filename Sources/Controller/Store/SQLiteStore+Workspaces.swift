@@ -64,12 +64,14 @@ extension SQLiteStore {
 }
 
 extension Workspace {
-    static let columns = "workspace_id, name, created_at, lifecycle"
+    static let columns = "workspace_id, name, created_at, lifecycle, disk_bytes, quota"
 
     init(_ row: Row) throws {
         var reader = RowReader(row)
         self.init(
             id: try reader.id(), name: try reader.text(), createdAt: try reader.date(),
-            lifecycle: try reader.optionalJSON() ?? LifecyclePolicy())
+            lifecycle: try reader.optionalJSON() ?? LifecyclePolicy(),
+            diskBytes: try reader.optionalInteger().map { Int($0) },
+            quota: try reader.optionalJSON() ?? WorkspaceQuota())
     }
 }

@@ -3,9 +3,8 @@ import GRDB
 
 /// The store in one SQLite file: the embedded default.
 ///
-/// Write-ahead log with `synchronous=NORMAL`: what returned survives the death of the process; when the whole machine
-/// loses power, the last moments before may be missing, and the file stays consistent. Reads run beside writes. All
-/// writes go through one queue, see `WriteQueue`.
+/// With a write-ahead log: what returned survives the death of the process, and a loss of power as its `Durability` says; the
+/// file stays consistent. Reads run beside writes. All writes go through one queue, see `WriteQueue`.
 public final class SQLiteStore: Store {
     private let pool: DatabasePool
     private let writes: WriteQueue
@@ -25,7 +24,7 @@ public final class SQLiteStore: Store {
             failure.context = [path, failure.context].compactMap(\.self).joined(separator: ": ")
             throw failure
         }
-        writes = WriteQueue(pool)
+        writes = WriteQueue(pool, saver: LogSaver(database: path))
     }
 
     private static var configuration: Configuration {
@@ -36,12 +35,13 @@ public final class SQLiteStore: Store {
         configuration.maximumReaderCount = 4
         configuration.prepareDatabase { db in
             // A schema that was tampered with must not run functions. The log goes into the file every 4000 pages
-            // rather than every 1000: the write that has to do it waits some milliseconds. A log that grew is cut.
+            // rather than every 1000: the write that has to do it waits some milliseconds. The log is emptied then: to write
+            // over its old pages the kernel would have to read them first, wherever it has dropped them from memory.
             try db.execute(
                 sql: """
                     PRAGMA trusted_schema = OFF;
                     PRAGMA wal_autocheckpoint = 4000;
-                    PRAGMA journal_size_limit = 67108864
+                    PRAGMA journal_size_limit = 0
                     """)
         }
         return configuration
@@ -66,9 +66,11 @@ public final class SQLiteStore: Store {
 
     /// A transaction. The body may run twice and then has to do the same again: it touches nothing but the database.
     @discardableResult
-    func write<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+    func write<Value: Sendable>(
+        _ durability: Durability = .now, _ body: @escaping @Sendable (Database) throws -> Value
+    ) async throws -> Value {
         do {
-            return try await writes.submit(body)
+            return try await writes.submit(durability, body)
         } catch {
             throw StoreFailure.translate(error)
         }

@@ -14,6 +14,8 @@ package enum Schema {
     package static let migrations = [
         Migration(number: 1, sql: first), Migration(number: 2, sql: lifecycle), Migration(number: 3, sql: events),
         Migration(number: 4, sql: snapshots), Migration(number: 5, sql: killSwitches),
+        Migration(number: 6, sql: archives), Migration(number: 7, sql: disks), Migration(number: 8, sql: moves),
+        Migration(number: 9, sql: losses), Migration(number: 10, sql: quotas),
     ]
 
     static var current: Int { migrations.last?.number ?? 0 }
@@ -59,6 +61,22 @@ package enum Schema {
         ALTER TABLE projects ADD COLUMN lifecycle_revision INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE projects ADD COLUMN lifecycle_sent INTEGER NOT NULL DEFAULT 0;
         CREATE INDEX projects_lifecycle_unsent ON projects (node_id, id) WHERE lifecycle_sent <> lifecycle_revision;
+        """
+
+    /// `NULL` for projects that are not archived, nor on their way there or back. One that is `filling` is new and gets its content.
+    private static let archives = """
+        ALTER TABLE projects ADD COLUMN stay INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE projects ADD COLUMN archive_state TEXT
+            CHECK (archive_state IN ('removing', 'archived', 'restoring'));
+        ALTER TABLE projects ADD COLUMN archive_snapshot TEXT;
+        ALTER TABLE projects ADD COLUMN archive_since INTEGER;
+        ALTER TABLE projects ADD COLUMN archive_resting_since INTEGER;
+        ALTER TABLE projects ADD COLUMN notice_step TEXT CHECK (notice_step IN ('archive', 'delete'));
+        ALTER TABLE projects ADD COLUMN notice_resting_since INTEGER;
+        ALTER TABLE projects ADD COLUMN notice_told_at INTEGER;
+        ALTER TABLE projects ADD COLUMN filling INTEGER NOT NULL DEFAULT 0;
+        CREATE INDEX projects_archived ON projects (archive_snapshot, id) WHERE archive_snapshot IS NOT NULL;
+        CREATE INDEX projects_filling ON projects (id) WHERE filling <> 0;
         """
 
     private static let first = """
@@ -258,6 +276,15 @@ package enum Schema {
         CREATE INDEX snapshots_by_project ON snapshots (project_id, id);
         CREATE INDEX snapshots_by_expiry ON snapshots (expires_at) WHERE expires_at IS NOT NULL;
         """
+
+    /// `NULL` is the standard of the project's node.
+    private static let disks = """
+        ALTER TABLE projects ADD COLUMN disk_bytes INTEGER;
+        ALTER TABLE workspaces ADD COLUMN disk_bytes INTEGER;
+        """
+
+    /// JSON, `NULL` without any.
+    private static let quotas = "ALTER TABLE workspaces ADD COLUMN quota TEXT;"
 
     /// Those that were lifted stay for a while: who held what, and for how long.
     private static let killSwitches = """

@@ -8,7 +8,8 @@ public import FoundationEssentials
 /// nothing. Reads see all writes that returned before. What is missing throws `not_found`, also when it belongs to
 /// another workspace. A failing disk or database throws `unavailable` or `internal` with a sentence for the operator.
 public protocol Store: WorkspaceStore, ProjectStore, NodeStore, EnrollmentStore, TokenStore, ExecStore, AuditStore,
-    OnceStore, EventStore, WebhookStore, SnapshotStore, KillSwitchStore
+    OnceStore, EventStore, WebhookStore, SnapshotStore, KillSwitchStore, ProjectArchiveStore, NodeDrainStore,
+    ProjectMoveStore, NodeLossStore, ImageUseStore
 {
     /// For metrics.
     func counts() async throws -> StoreCounts
@@ -26,17 +27,31 @@ public protocol WorkspaceStore: Sendable {
     func workspaces() async throws -> [Workspace]
     /// Changes what its projects inherit; their nodes are to be told.
     func setLifecycle(_ lifecycle: LifecyclePolicy, of workspace: WorkspaceID) async throws -> Workspace
+    /// Changes the size of its new projects' disks; those that there are stay as they are.
+    func setDisk(_ bytes: Int?, of workspace: WorkspaceID) async throws -> Workspace
+    /// Changes what the workspace may have; what it has stays as it is. Its disk is seen to where projects are stored.
+    func setQuota(_ quota: WorkspaceQuota, of workspace: WorkspaceID) async throws -> Workspace
+    /// Of the workspace's projects that are on nodes.
+    func placedLimits(in workspace: WorkspaceID) async throws -> [ProjectID: PlacedLimits]
+    /// The sum of its active projects' own disks, and how many of these projects have none.
+    func diskUsage(of workspace: WorkspaceID) async throws -> (bytes: Int, projectsWithoutDisk: Int)
 }
 
 public protocol ProjectStore: Sendable {
-    /// Throws `conflict` when an active project of the workspace has the name, and `limit` when the workspace is full.
-    func createProject(_ project: Project) async throws
+    /// Throws `conflict` when an active project of the workspace has the name, and `limit` when the workspace is full, or its disks
+    /// would be more than its quota.
+    ///
+    /// - Parameter isFilling: it gets its content now, and is nobody's before `projectIsFilled`.
+    func createProject(_ project: Project, isFilling: Bool) async throws
+    func projectIsFilled(_ id: ProjectID) async throws
+    /// Active projects that did not get all of their content, or not yet.
+    func fillingProjects(limit: Int) async throws -> [Project]
     /// An active project. Throws `gone` for one that is being deleted and is asked for by its id.
     func project(_ key: ProjectKey, in workspace: WorkspaceID) async throws -> Project
     /// Active projects by name, after a page's cursor; at most `Limits.pageRows`.
     func projects(in workspace: WorkspaceID, after cursor: String?, limit: Int) async throws -> ProjectPage
     /// Gives an active project its node unless it has one. The answer carries the node that it has now: when two
-    /// calls race, both get the winner's.
+    /// calls race, both get the winner's. Throws `conflict` when the node takes no projects.
     func placeProject(_ id: ProjectID, on node: NodeID) async throws -> Project
     /// Marks a project for deletion, which frees its name. A marked one stays as it is.
     func markProjectDeleting(_ id: ProjectID, in workspace: WorkspaceID, at now: Date) async throws -> Project
@@ -46,15 +61,27 @@ public protocol ProjectStore: Sendable {
     /// fine.
     func removeProject(_ id: ProjectID) async throws
     /// Changes an active project's own settings; its node is to be told.
+    /// What its containers are made from, from the next one on.
+    func setImage(_ image: String, of project: ProjectID, in workspace: WorkspaceID) async throws -> Project
     func setLifecycle(
         _ lifecycle: LifecyclePolicy, of project: ProjectID, in workspace: WorkspaceID
+    ) async throws -> Project
+    /// Changes what an active project's container may use, unless its settings were changed since `revision`: `conflict` then. Its
+    /// node is to be told.
+    func setLimits(
+        _ limits: ResourceLimits, of project: ProjectID, in workspace: WorkspaceID, replacing revision: Int
     ) async throws -> Project
     /// Active projects of a node that does not have their present settings, by id, after the last one of a page.
     func unsentLifecycles(on node: NodeID, after last: ProjectID?, limit: Int) async throws -> [Project]
     /// The node has the settings of this revision.
     func lifecycleWasSent(_ project: Project) async throws
-    /// What is placed on each node, projects in deletion included. Nodes without projects are left out.
+    /// What is placed on each node, projects in deletion included: places and disks. Nodes without projects are left out.
     func nodeLoads(for workspace: WorkspaceID) async throws -> [NodeID: NodeLoad]
+}
+
+extension ProjectStore {
+    /// One that begins empty.
+    public func createProject(_ project: Project) async throws { try await createProject(project, isFilling: false) }
 }
 
 public protocol NodeStore: Sendable {
@@ -64,7 +91,7 @@ public protocol NodeStore: Sendable {
     func node(_ key: NodeKey) async throws -> NodeRecord
     /// All that are not removed, by name.
     func nodes() async throws -> [NodeRecord]
-    /// Throws `gone` for a removed node.
+    /// Throws `gone` for a removed node. One that is ready is not drained any more.
     func setScheduling(_ scheduling: NodeRecord.Scheduling, of node: NodeID) async throws -> NodeRecord
     /// Stores what the node reported. A removed node stays as it is.
     func updateNode(_ node: NodeID, facts: NodeFacts, seenAt: Date) async throws
@@ -111,7 +138,8 @@ public protocol TokenStore: Sendable {
 }
 
 public protocol ExecStore: Sendable {
-    func recordExec(_ exec: ExecHandle) async throws
+    /// - Parameter intent: goes into the audit in the same step.
+    func recordExec(_ exec: ExecHandle, intent: AuditEvent?) async throws
     func exec(_ id: ExecID, in workspace: WorkspaceID) async throws -> ExecHandle
     /// A project's commands, newest first, from the one before `before` on.
     func execs(of project: ProjectID, before: ExecID?, limit: Int) async throws -> [ExecHandle]
@@ -119,10 +147,16 @@ public protocol ExecStore: Sendable {
     func pruneExecs(startedBefore: Date) async throws -> Int
 }
 
+extension ExecStore {
+    public func recordExec(_ exec: ExecHandle) async throws { try await recordExec(exec, intent: nil) }
+}
+
 public protocol AuditStore: Sendable {
     /// Adds an event to the end of the chain. It is written even when the calling task was cancelled.
     @discardableResult
     func appendAudit(_ event: AuditEvent) async throws -> AuditHead
+    /// The same for several, in one step: all of them, or none.
+    func appendAudit(_ events: [AuditEvent]) async throws
     /// Newest first, before a sequence number; at most `Limits.pageRows`.
     func auditEntries(_ filter: AuditFilter, before sequence: Int64?, limit: Int) async throws -> [AuditEntry]
     /// Removes the oldest events, from before a moment, at most `Limits.auditRowsPrunedAtOnce`; gives their number. The chain says so
@@ -212,11 +246,39 @@ public protocol SnapshotStore: Sendable {
         of project: ProjectID?, in workspace: WorkspaceID, before: SnapshotID?, limit: Int
     ) async throws -> [Snapshot]
     func setSnapshotState(_ state: Snapshot.State, of id: SnapshotID) async throws
-    /// A missing one is fine.
+    /// A missing one is fine. Throws `conflict` for one that has the content of a project that is archived, or is being moved.
     func removeSnapshot(_ id: SnapshotID) async throws
     /// Those whose time is over, longest first.
     func expiredSnapshots(at now: Date, limit: Int) async throws -> [Snapshot]
     func snapshotExists(_ id: SnapshotID) async throws -> Bool
+}
+
+/// Projects whose content lies in a snapshot. Each step is taken once: a project that is in another state by now throws `conflict`, and
+/// one that is being deleted `gone`.
+public protocol ProjectArchiveStore: Sendable {
+    /// Active projects with these ids, as far as there are any.
+    func activeProjects(_ ids: [ProjectID]) async throws -> [Project]
+    /// Active projects that are archived, or on their way there or back, by id, after the last one of a page.
+    func archivedProjects(after last: ProjectID?, limit: Int) async throws -> [Project]
+    /// Its content is in a snapshot, which must be verified: from here on its node may give the files up.
+    func beginRemoval(
+        of project: ProjectID, savedIn snapshot: SnapshotID, restingSince: Date, at now: Date
+    ) async throws -> Project
+    /// Its node has given the files up.
+    func finishRemoval(of project: ProjectID, at now: Date) async throws -> Project
+    /// Its node has them, and keeps them.
+    func cancelRemoval(of project: ProjectID) async throws -> Project
+    /// It is archived, or the node that was to get it is no more: its next stay begins, on this node. Throws `conflict` as well when the
+    /// node takes no projects, may have some of an earlier stay, or while the project may still run where it was.
+    func beginRestore(of project: ProjectID, on node: NodeID, at now: Date) async throws -> Project
+    /// Its content is on the node; this ends being archived. `snapshot` is where it came from.
+    func finishRestore(of project: Project, from snapshot: SnapshotID, at now: Date) async throws -> Project
+    /// Nothing of it is on the node of this stay, or what is there remains to be removed.
+    func abandonRestore(of project: Project, isRemoved: Bool, at now: Date) async throws -> Project
+    /// Remembers what was told of a project, with the event that tells it.
+    func announce(_ notice: ProjectDescent.Notice, of project: Project, due: Date) async throws
+    /// Marks an archived project for deletion, if it is still the same archive.
+    func deleteArchived(_ project: Project, at now: Date) async throws -> Project
 }
 
 public protocol KillSwitchStore: Sendable {

@@ -12,7 +12,16 @@ extension TransitionBatch {
             try tellLost(change.number - last - 1, of: node, at: now, db)
             last = change.number
             // A node speaks for its own projects only.
-            guard let workspace = try change.owner(on: node, db), let from = try change.before(db) else { continue }
+            guard let workspace = try change.owner(on: node, db) else { continue }
+            if let limit = change.limit {
+                try PlatformEvent.limitReached(change, limit, in: workspace, on: node).append(storedAt: now, db)
+                continue
+            }
+            if let due = change.due {
+                try PlatformEvent.comes(change, due: due, in: workspace, on: node).append(storedAt: now, db)
+                continue
+            }
+            guard let from = try change.before(db) else { continue }
             try PlatformEvent.changed(change, from: from, in: workspace, on: node).append(storedAt: now, db)
         }
         guard last > known else { return false }

@@ -11,11 +11,14 @@ import Synchronization
 /// When one body of a shared transaction throws, nothing of it is kept and each body runs again in a transaction of
 /// its own, so that a write never suffers from its neighbours. When the database itself fails, all fail at once.
 ///
+/// One write of a transaction that has to be on the disk itself at once brings all of it there.
+///
 /// A write that was submitted runs, also when its task was cancelled: an audit event must not be lost because its
 /// caller went away.
 final class WriteQueue: Sendable {
     /// One write. `run` keeps the outcome, `finish` hands it to the caller after the commit.
     private struct Job: Sendable {
+        var durability: Durability
         var run: @Sendable (Database) throws -> @Sendable () -> Void
         var fail: @Sendable (any Error) -> Void
     }
@@ -26,14 +29,23 @@ final class WriteQueue: Sendable {
     }
 
     private let pool: DatabasePool
+    private let saver: LogSaver
     private let state = Mutex(State())
+    /// What the writer's connection was told last.
+    private let present = Mutex<Durability?>(nil)
 
-    init(_ pool: DatabasePool) { self.pool = pool }
+    init(_ pool: DatabasePool, saver: LogSaver) {
+        self.pool = pool
+        self.saver = saver
+    }
 
-    func submit<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+    func submit<Value: Sendable>(
+        _ durability: Durability, _ body: @escaping @Sendable (Database) throws -> Value
+    ) async throws -> Value {
         try await withUnsafeThrowingContinuation { continuation in
             enqueue(
                 Job(
+                    durability: durability,
                     run: { db in
                         let value = try body(db)
                         return { continuation.resume(returning: value) }
@@ -93,10 +105,22 @@ final class WriteQueue: Sendable {
     /// Callers are told only after the commit.
     private func commit(_ jobs: [Job], _ db: Database) throws {
         var finishes: [@Sendable () -> Void] = []
+        let durability: Durability = jobs.contains { $0.durability == .now } ? .now : .soon
+        try prepare(durability, db)
         try db.inTransaction(.immediate) {
             for job in jobs { finishes.append(try job.run(db)) }
             return .commit
         }
+        if durability == .soon { saver.saveSoon() }
         for finish in finishes { finish() }
+    }
+
+    /// With `FULL`, a commit returns when the log is on the disk itself, and all that was written to it before.
+    private func prepare(_ durability: Durability, _ db: Database) throws {
+        try present.withLock { present in
+            guard present != durability else { return }
+            try db.execute(sql: "PRAGMA synchronous = \(durability == .now ? "FULL" : "NORMAL")")
+            present = durability
+        }
     }
 }

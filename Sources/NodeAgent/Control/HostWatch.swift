@@ -4,7 +4,8 @@ public import NodeSandbox
 public import ServiceLifecycle
 
 /// Keeps the host as it has to be: somebody may change its firewall, Docker may start later and close the way, what could not be
-/// removed of a container may be free now, and containers may have become idle.
+/// removed of a container may be free now, containers may have become idle, the disk may have become full, and something may lie about that
+/// belongs to nothing.
 public struct HostWatch: Service {
     private let sandboxes: SandboxManager
     private let logger: Logger
@@ -22,6 +23,9 @@ public struct HostWatch: Service {
             let pause = Limits.lifecycleSweepSeconds
             group.addTask { await repeatedly(every: pause) { await sandboxes.sweep() } }
             group.addTask { await repeatedly(every: pause) { await sandboxes.reclaimMemory() } }
+            group.addTask { await repeatedly(every: 1) { await sandboxes.keepLease() } }
+            group.addTask { await repeatedly { await sandboxes.makeRoom() } }
+            group.addTask { await repeatedly(every: Limits.garbageSweepSeconds) { await sandboxes.sweepGarbage() } }
             // What a kill switch could not end is tried again.
             group.addTask { await repeatedly { await sandboxes.settleSwitches() } }
         }

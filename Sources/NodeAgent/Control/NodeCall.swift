@@ -9,6 +9,7 @@ package struct NodeCall: Sendable {
     let stream: MuxStream
     let opening: Data
     let requestID: RequestID
+    let uses = CallUses()
 
     package init(stream: MuxStream, opening: Data, requestID: RequestID) {
         self.stream = stream

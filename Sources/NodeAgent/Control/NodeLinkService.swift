@@ -15,6 +15,7 @@ public struct NodeLinkService: Service {
     private let identityDirectory: String
     private let serve: @Sendable (MuxStream) async -> Void
     private let welcomed: @Sendable (KillSwitchSet) async -> Void
+    private let departed: @Sendable ([ProjectDeparture]) async throws -> Void
     private let reporter: NodeReporter
     private let transitions: TransitionJournal
     private let logger: Logger
@@ -22,12 +23,15 @@ public struct NodeLinkService: Service {
     /// - Parameters:
     ///   - transitions: what the controller is told of containers.
     ///   - welcomed: puts the controller's kill switches in force, before anything of it is served.
+    ///   - departed: sets aside what other nodes have by now, before anything is served. When it throws the link is given up.
     ///   - serve: answers every stream that the controller opens.
     public init(
         identityDirectory: String, reporter: NodeReporter, transitions: TransitionJournal = TransitionJournal(),
         logger: Logger, welcomed: @escaping @Sendable (KillSwitchSet) async -> Void = { _ in },
+        departed: @escaping @Sendable ([ProjectDeparture]) async throws -> Void = { _ in },
         serve: @escaping @Sendable (MuxStream) async -> Void
     ) {
+        self.departed = departed
         self.identityDirectory = identityDirectory
         self.serve = serve
         self.welcomed = welcomed
@@ -100,7 +104,7 @@ public struct NodeLinkService: Service {
         let opening = LinkOpening()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
-                try await connection.run { stream in
+                try await connection.run(onLoop: true) { stream in
                     // What was switched off while the node was away must not start first.
                     if await opening.isOpen { await serve(stream) } else { stream.reset(Self.ended) }
                 }
@@ -126,8 +130,12 @@ public struct NodeLinkService: Service {
     ) async throws {
         let calls = ControllerCalls(connection: connection)
         let hello = NodeHello(generation: generation, facts: await reporter.facts())
+        let asked = ContinuousClock.now
         let welcome = try await calls.call(.hello, hello, returning: NodeWelcome.self)
+        // First of all: what runs here must not run beside what another node runs of it.
+        if let projects = welcome.departed { try await departed(projects) }
         if let switches = welcome.switches { await welcomed(switches) }
+        if let lease = welcome.lease { reporter.take(lease, asked: asked) }
         opening.settle(true)
         logger.info(
             "Linked to the controller.",

@@ -4,11 +4,26 @@ import Synchronization
 /// Tells the controller what this node is and runs: every few seconds, and at once when something changed.
 public final class NodeReporter: Sendable {
     private let current: @Sendable () async -> NodeReport
+    private let leased: @Sendable (NodeLease, ContinuousClock.Instant) -> Void
+    private let imagesInUse: @Sendable ([String], ContinuousClock.Instant) -> Void
     private let calls = Mutex<ControllerCalls?>(nil)
     private let last = Mutex<Task<Void, any Error>?>(nil)
 
-    /// - Parameter current: gathers what is true now.
-    public init(current: @escaping @Sendable () async -> NodeReport) { self.current = current }
+    /// - Parameters:
+    ///   - leased: told how long the node may go on without a controller, and when it had asked.
+    ///   - imagesInUse: told which images may not be dropped, and when it was asked.
+    ///   - current: gathers what is true now.
+    public init(
+        leased: @escaping @Sendable (NodeLease, ContinuousClock.Instant) -> Void = { _, _ in },
+        imagesInUse: @escaping @Sendable ([String], ContinuousClock.Instant) -> Void = { _, _ in },
+        current: @escaping @Sendable () async -> NodeReport
+    ) {
+        self.leased = leased
+        self.imagesInUse = imagesInUse
+        self.current = current
+    }
+
+    func take(_ lease: NodeLease, asked: ContinuousClock.Instant) { leased(lease, asked) }
 
     public func facts() async -> NodeFacts { await current().facts }
 
@@ -46,8 +61,11 @@ public final class NodeReporter: Sendable {
             rest = rest.dropFirst(Limits.containersPerReport)
             let part = NodeReport(
                 facts: report.facts, containers: first, continues: continues, isIncomplete: !rest.isEmpty,
-                switches: report.switches)
-            _ = try await link.call(.report, part, returning: Empty.self)
+                switches: report.switches, starts: report.starts)
+            let asked = ContinuousClock.now
+            let answer = try await link.call(.report, part, returning: NodeReportAnswer.self)
+            if let lease = answer.lease { leased(lease, asked) }
+            if let images = answer.imagesInUse { imagesInUse(images, asked) }
             continues = true
         } while !rest.isEmpty
     }

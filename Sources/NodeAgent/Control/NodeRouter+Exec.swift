@@ -9,19 +9,35 @@ import NodeSandbox
 extension NodeRouter {
     func startExec(_ call: NodeCall) async throws {
         let start: ExecStart = try call.arguments()
+        let latest = start.startWithinMilliseconds.map { ContinuousClock.now + .milliseconds($0) }
         let given = try await input(of: start, call)
-        let container = try await sandboxes.ensure(start.container)
+        let session = try await ended.whileStarting(start.exec) { try await begin(start, given, before: latest, call) }
+        let takesInput = given == nil && (start.command.takesInput || start.command.terminal != nil)
+        try await follow(
+            session, of: start.container.project,
+            session.events(follows: start.isFollowed, followsInput: takesInput), call, input: takesInput ? .at(0) : nil,
+            skipsStarted: start.skipsStarted ?? false)
+    }
+
+    /// - Parameter latest: it may have to wait for its container; after this it never starts.
+    private func begin(
+        _ start: ExecStart, _ given: ByteBuffer?, before latest: ContinuousClock.Instant?, _ call: NodeCall
+    ) async throws -> ExecSession {
+        let tell: @Sendable (StartPlace) async throws -> Void = { try await call.send(ExecEvent.queued($0)) }
+        let container = try await sandboxes.ensure(
+            start.container, telling: start.wantsQueued == true ? tell : nil)
         var command = start.command
         let account = try await container.account(command.user)
         command.environment = Self.baseEnvironment.merging(account.environment) { $1 }
             .merging(container.environment) { $1 }.merging(command.environment) { $1 }
-        let session = try await container.start(
+        return try await container.start(
             exec: start.exec, command: command, user: account.user, input: given, ended: ended
-        ) { try sandboxes.checkStart(start.container) }
-        let takesInput = given == nil && (command.takesInput || command.terminal != nil)
-        try await follow(
-            session, of: start.container.project,
-            session.events(follows: start.isFollowed, followsInput: takesInput), call, input: takesInput ? .at(0) : nil)
+        ) {
+            if let latest, ContinuousClock.now >= latest {
+                throw FastableError(.timeout, "The command did not start in time, and does not start any more.")
+            }
+            try sandboxes.checkStart(start.container)
+        }
     }
 
     /// All that the command is to read, when that comes with the start: nothing runs before it is here.
@@ -52,9 +68,10 @@ extension NodeRouter {
         let attach: ExecAttach = try call.arguments()
         let session = try await sandboxes.exec(attach.exec, of: attach.project)
         let reader = session.events(
-            stdoutFrom: attach.stdoutOffset, stderrFrom: attach.stderrOffset, only: attach.channel,
-            follows: attach.follow && attach.comesAgain, name: attach.follower, followsInput: attach.input != nil)
-        try await follow(session, of: attach.project, reader, call, waits: attach.follow, input: attach.input)
+            stdoutFrom: attach.stdoutOffset, stderrFrom: attach.stderrOffset, last: attach.last,
+            untilNow: !attach.follow, only: attach.channel, follows: attach.follow && attach.comesAgain,
+            name: attach.follower, followsInput: attach.input != nil)
+        try await follow(session, of: attach.project, reader, call, input: attach.input)
     }
 
     func execStatus(_ call: NodeCall) async throws {
@@ -66,11 +83,13 @@ extension NodeRouter {
     func killExec(_ call: NodeCall) async throws {
         try await call.answer { (kill: ExecKill) in
             let isMeantToEnd = kill.graceMilliseconds != nil || Self.endingSignals.contains(kill.signal)
+            // Also one that this node has not heard of: its start may be under way.
             if isMeantToEnd { ended.insert(kill.exec) }
+            let isStarting = ended.isStarting(kill.exec)
             do {
                 return try await self.kill(kill)
-            } catch let error as FastableError where error.code == .notFound && isMeantToEnd {
-                return Self.nothingRuns
+            } catch let error as FastableError where error.code == .notFound && isMeantToEnd && isStarting {
+                return ExecKillReceipt(everythingEnded: true, wasForced: false, result: nil)
             }
         }
     }
@@ -78,17 +97,18 @@ extension NodeRouter {
     /// The signals by which programs are told to end: one that has not started yet then has ended.
     private static let endingSignals: Set<Int32> = [1, 2, 3, 9, 15]
 
-    private static let nothingRuns = ExecKillReceipt(everythingEnded: true, wasForced: false, result: nil)
-
     private func kill(_ kill: ExecKill) async throws -> ExecKillReceipt {
-        // Without a container nothing of it can run any more, which is what was asked for.
-        guard let container = try await sandboxes.awake(kill.project, toEnd: true) else { return Self.nothingRuns }
-        if let grace = kill.graceMilliseconds {
+        guard let container = try await sandboxes.awake(kill.project, toEnd: true) else {
+            // Without a container nothing of it can run any more, which is what was asked for.
+            let result = try await sandboxes.exec(kill.exec, of: kill.project).status.result
+            return ExecKillReceipt(everythingEnded: true, wasForced: false, result: result)
+        }
+        if let grace = kill.graceMilliseconds ?? (kill.signal == 9 ? 0 : nil) {
             return try await container.execs.end(kill.exec, signal: kill.signal, grace: .milliseconds(grace))
         }
         try await container.execs.kill(kill.exec, signal: kill.signal)
         let result = try await container.execs.status(kill.exec).result
-        return ExecKillReceipt(everythingEnded: kill.signal == 9, wasForced: kill.signal == 9, result: result)
+        return ExecKillReceipt(everythingEnded: false, wasForced: false, result: result)
     }
 
     func queryExecs(_ call: NodeCall) async throws {
@@ -108,14 +128,14 @@ extension NodeRouter {
     /// Sends what the exec tells until its end, and gives it what comes. When the follower goes away, the command goes on, and
     /// its input stays open: ending it is a wish of its own (`exec.kill`), because a lost link must not end what runs.
     private func follow(
-        _ session: ExecSession, of project: ProjectID, _ reader: ExecReader, _ call: NodeCall, waits: Bool = true,
-        input: ExecInputStart? = nil
+        _ session: ExecSession, of project: ProjectID, _ reader: ExecReader, _ call: NodeCall,
+        input: ExecInputStart? = nil, skipsStarted: Bool = false
     ) async throws {
-        guard let input else { return try await tell(reader, call, waits: waits) }
+        guard let input else { return try await tell(reader, call, skipsStarted: skipsStarted) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await listen(call, to: session, of: project, from: input) }
             group.addTask {
-                try await tell(reader, call, waits: waits)
+                try await tell(reader, call, skipsStarted: skipsStarted)
                 throw CancellationError()
             }
             defer { group.cancelAll() }
@@ -150,10 +170,11 @@ extension NodeRouter {
         }
     }
 
-    private func tell(_ reader: ExecReader, _ call: NodeCall, waits: Bool) async throws {
+    private func tell(_ reader: ExecReader, _ call: NodeCall, skipsStarted: Bool) async throws {
         defer { reader.close() }
-        while let chunk = try await waits ? reader.next() : reader.nextPresent() {
+        while let chunk = try await reader.next() {
             switch chunk {
+            case .started where skipsStarted: continue
             case .started(let container, let stdoutOffset, let stderrOffset, let inputOffset):
                 try await call.send(
                     ExecEvent.started(

@@ -21,7 +21,7 @@ extension NodeRouter {
 
     func stop(_ call: NodeCall) async throws {
         try await call.answer { (wish: ContainerStop) in
-            await sandboxes.stop(wish.project, reason: wish.reason)
+            try await sandboxes.stop(wish)
             return try await status(of: wish.project)
         }
         await reporter.reportNow()
@@ -40,8 +40,15 @@ extension NodeRouter {
 
     func setPolicy(_ call: NodeCall) async throws {
         try await call.answer { (wish: ContainerPolicy) in
-            try await sandboxes.setPolicy(wish.policy.validated(), of: wish.project)
+            try await sandboxes.setSettings(wish)
             return Empty()
+        }
+    }
+
+    func setLimits(_ call: NodeCall) async throws {
+        try await call.answer { (wish: ContainerLimits) in
+            try await sandboxes.setLimits(wish.limits.validated(), revision: wish.revision, of: wish.project)
+            return try await status(of: wish.project)
         }
     }
 }

@@ -23,7 +23,7 @@ extension NodeRouter {
         _ search: @escaping @Sendable (FileService, Request, @escaping Found<Item>) async throws -> Result
     ) async throws {
         let file: FileCall<Request> = try call.arguments()
-        let files = try await files(of: file.project)
+        let files = try await files(of: file.project, call)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 let result = try await search(files, file.arguments) { items in

@@ -9,7 +9,8 @@ import NodeSandbox
 extension NodeRouter {
     func readSnapshot(_ call: NodeCall) async throws {
         let request: FileCall<SnapshotRead> = try call.arguments()
-        let files = try await files(of: request.project)
+        // The platform saves what nobody uses: that is no use of it.
+        let files = try await unusedFiles(of: request.project)
         let source = try files.readSnapshot()
         try await call.send(NodeReply.success(SnapshotHead(isEmpty: try await files.isEmpty())))
         // From here on an error cannot be a reply: the bytes before it would look complete.
@@ -26,9 +27,10 @@ extension NodeRouter {
 
     func restoreSnapshot(_ call: NodeCall) async throws {
         let request: FileCall<SnapshotRestore> = try call.arguments()
+        try await sandboxes.checkStart(request.project)
         let volume = try await sandboxes.volume(of: request.project)
         try volume.checkSpace()
-        let sink = try await files(of: request.project).restoreSnapshot(
+        let sink = try await files(of: request.project, call).restoreSnapshot(
             request.arguments, checkpoints: volume.checkpoints)
         do {
             while let event = try await call.stream.next() {
@@ -49,33 +51,39 @@ extension NodeRouter {
     func makeCheckpoint(_ call: NodeCall) async throws {
         let request: FileCall<CheckpointCreate> = try call.arguments()
         let volume = try await sandboxes.volume(of: request.project)
-        let files = try await files(of: request.project)
+        try volume.checkSpaceForCopies()
+        let files = try await files(of: request.project, call)
         try await tellWork(call) { work in
             try await files.checkpoint(
-                request.arguments, in: volume.checkpoints, reserveBytes: Limits.nodeDiskFreeBytesLeast, work: work)
+                request.arguments, in: volume.checkpoints, reserveBytes: volume.bytesLeftByCopies, work: work)
         }
     }
 
     func rollBack(_ call: NodeCall) async throws {
         let request: FileCall<CheckpointRollback> = try call.arguments()
+        try await sandboxes.checkStart(request.project)
         let volume = try await sandboxes.volume(of: request.project)
-        let files = try await files(of: request.project)
+        try volume.checkSpaceForCopies()
+        let files = try await files(of: request.project, call)
         try await tellWork(call) { work in
             try await files.rollBack(
-                request.arguments, in: volume.checkpoints, reserveBytes: Limits.nodeDiskFreeBytesLeast, work: work)
+                request.arguments, in: volume.checkpoints, reserveBytes: volume.bytesLeftByCopies, work: work)
         }
     }
 
     func fork(_ call: NodeCall) async throws {
         let request: ProjectFork = try call.arguments()
+        try await sandboxes.checkStart(request.source)
+        try sandboxes.checkStart(request.target)
         let source = try await sandboxes.volume(of: request.source)
         let target = try await sandboxes.volume(request.target)
-        let sourceFiles = try await files(of: request.source)
-        let targetFiles = try await files(of: request.target.project)
+        try target.checkSpaceForCopies()
+        let sourceFiles = try await files(of: request.source, call)
+        let targetFiles = try await files(of: request.target.project, call)
         try await tellWork(call) { work in
             try await targetFiles.fill(
                 from: sourceFiles, checkpoint: request.checkpoint, of: source.checkpoints,
-                checkpoints: target.checkpoints, reserveBytes: Limits.nodeDiskFreeBytesLeast, work: work)
+                checkpoints: target.checkpoints, reserveBytes: target.bytesLeftByCopies, work: work)
         }
     }
 

@@ -9,7 +9,7 @@ import NodeSandbox
 extension NodeRouter {
     func download(_ call: NodeCall) async throws {
         let file: FileCall<FileDownload> = try call.arguments()
-        let source = try await files(of: file.project).download(file.arguments)
+        let source = try await files(of: file.project, call).download(file.arguments)
         try await call.send(NodeReply.success(source.head))
         // From here on an error cannot be a reply: the bytes before it would look complete.
         do {
@@ -24,7 +24,7 @@ extension NodeRouter {
 
     func watch(_ call: NodeCall) async throws {
         let file: FileCall<FileWatch> = try call.arguments()
-        let source = try await files(of: file.project).watch(file.arguments)
+        let source = try await files(of: file.project, call).watch(file.arguments)
         defer { source.cancel() }
         try await call.send(NodeReply.success(Empty()))
         // From here on the answer consists of batches.
@@ -67,7 +67,7 @@ extension NodeRouter {
 
     func upload(_ call: NodeCall) async throws {
         let file: FileCall<FileUpload> = try call.arguments()
-        let sink = try await files(of: file.project).upload(file.arguments)
+        let sink = try await files(of: file.project, call).upload(file.arguments)
         do {
             while let event = try await call.stream.next() {
                 guard case .data(_, let bytes) = event else { continue }
@@ -83,7 +83,7 @@ extension NodeRouter {
     func pushTree(_ call: NodeCall) async throws {
         let tree: FileCall<TreePush> = try call.arguments()
         try await sandboxes.checkStart(tree.project)
-        let sink = try await files(of: tree.project).pushTree(tree.arguments)
+        let sink = try await files(of: tree.project, call).pushTree(tree.arguments)
         do {
             while let event = try await call.stream.next() {
                 guard case .data(_, let bytes) = event else { continue }
@@ -98,7 +98,7 @@ extension NodeRouter {
 
     func pullTree(_ call: NodeCall) async throws {
         let tree: FileCall<TreePull> = try call.arguments()
-        let source = try await files(of: tree.project).pullTree(tree.arguments)
+        let source = try await files(of: tree.project, call).pullTree(tree.arguments)
         while let bytes = try await source.next() {
             try await call.stream.send(data: ByteBuffer(bytes: bytes), channel: 1)
         }

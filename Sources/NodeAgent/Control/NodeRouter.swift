@@ -5,6 +5,7 @@ public import Logging
 import NIOCore
 import NIOFoundationCompat
 import NodeFiles
+import NodeLinux
 public import NodeSandbox
 
 /// Takes every stream that the controller opens to what answers it.
@@ -22,14 +23,22 @@ public struct NodeRouter: Sendable {
         workspaces = Workspaces(sandboxes: sandboxes)
     }
 
-    /// Serves one stream to its end. Never throws: an error is the stream's answer.
+    /// Serves one stream to its end, on the link's event loop as far as that does not hold up others. Never throws: an error is the
+    /// stream's answer.
     public func serve(_ stream: MuxStream) async {
         do {
             let opening = Data(buffer: stream.opening)
             let head = try JSON.decode(NodeRequestHead.self, from: opening)
             let call = NodeCall(stream: stream, opening: opening, requestID: head.requestID)
+            defer { call.uses.end() }
             do {
-                try await route(head.method, call)
+                if head.method.isPrompt {
+                    try await route(head.method, call)
+                } else {
+                    try await withTaskExecutorPreference(globalConcurrentExecutor) {
+                        try await route(head.method, call)
+                    }
+                }
             } catch {
                 await fail(call, head.method, error)
             }
@@ -50,12 +59,15 @@ public struct NodeRouter: Sendable {
         case .containerExplain: try await explain(call)
         case .containerKeepAwake: try await keepAwake(call)
         case .containerPolicy: try await setPolicy(call)
+        case .containerLimits: try await setLimits(call)
         case .projectPrepare:
             try await call.answer { (spec: ContainerSpec) in
                 _ = try await sandboxes.volume(spec)
                 return Empty()
             }
         case .projectDelete: try await deleteProject(call)
+        case .projectRelease: try await releaseProject(call)
+        case .projectSetAside: try await setAsideProject(call)
         case .execStart: try await startExec(call)
         case .execAttach: try await attachExec(call)
         case .execStatus: try await execStatus(call)
@@ -89,7 +101,8 @@ public struct NodeRouter: Sendable {
         case .projectFork: try await fork(call)
         case .imageList:
             try await call.answer { (_: Empty) in
-                ImageListResult(images: try sandboxes.images.list())
+                let images = sandboxes.images
+                return ImageListResult(images: try await BlockingPool.shared.run { try images.list() })
             }
         case .imageAdd: try await addImage(call)
         case .imageRemove: try await removeImage(call)
@@ -116,7 +129,7 @@ public struct NodeRouter: Sendable {
             case .hello, .report, .transitions, .renewCertificate, .containerEnsure, .containerStatus,
                 .containerSuspend,
                 .containerResume, .containerStop, .containerExplain, .containerKeepAwake, .containerPolicy,
-                .projectPrepare, .projectDelete, .execStatus,
+                .containerLimits, .projectPrepare, .projectDelete, .projectRelease, .projectSetAside, .execStatus,
                 .execKill, .execQuery, .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsDelete, .fsStat,
                 .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode, .fsWatch, .fileDownload, .fileUpload,
                 .treePush, .snapshotRead, .snapshotRestore, .checkpointCreate, .checkpointRollback, .checkpointList,
@@ -158,6 +171,26 @@ public struct NodeRouter: Sendable {
         }
     }
 
+    private func releaseProject(_ call: NodeCall) async throws {
+        try await call.answer { (request: ProjectRelease) in
+            workspaces.forget(request.project)
+            try await sandboxes.release(request)
+            // The project may come back to this node, to another directory.
+            workspaces.forget(request.project)
+            return Empty()
+        }
+        await reporter.reportNow()
+    }
+
+    private func setAsideProject(_ call: NodeCall) async throws {
+        try await call.answer { (departure: ProjectDeparture) in
+            workspaces.forget(departure.project)
+            defer { workspaces.forget(departure.project) }
+            return try await sandboxes.setAside(departure)
+        }
+        await reporter.reportNow()
+    }
+
     /// The report goes out before the answer: who asked may place a project on the new image at once.
     private func addImage(_ call: NodeCall) async throws {
         try await call.answer { (image: ImageAdd) in
@@ -169,6 +202,7 @@ public struct NodeRouter: Sendable {
     }
 
     private func add(_ image: ImageAdd, inPlace: Bool) async throws -> ImageInfo {
+        if !inPlace { try await sandboxes.checkSpaceForImage() }
         let added = try await sandboxes.images.add(image, inPlace: inPlace)
         await reporter.reportNow()
         return added
@@ -188,12 +222,32 @@ public struct NodeRouter: Sendable {
         _ call: NodeCall, _ body: (FileService, Arguments) async throws -> Value
     ) async throws {
         try await call.answer { (file: FileCall<Arguments>) in
-            try await body(try await files(of: file.project), file.arguments)
+            try await body(try await files(of: file.project, call), file.arguments)
         }
     }
 
-    func files(of project: ProjectID) async throws -> FileService {
-        sandboxes.usesFiles(of: project)
+    /// The project's files, which the call uses until it was served.
+    func files(of project: ProjectID, _ call: NodeCall) async throws -> FileService {
+        if let use = try sandboxes.usesFiles(of: project) {
+            use.whenCut { call.stream.reset(Self.leaving) }
+            call.uses.add(use)
+        }
         return try await workspaces.files(of: project)
+    }
+
+    private static let leaving = FastableError(
+        .unavailable, "The project moves to another node. Try again.", retryAfterSeconds: 1)
+
+    /// For a look that is no use of the project.
+    func unusedFiles(of project: ProjectID) async throws -> FileService { try await workspaces.files(of: project) }
+}
+
+extension NodeMethod {
+    /// Serving it neither computes for long nor waits for the disk: the link's event loop does it.
+    fileprivate var isPrompt: Bool {
+        switch self {
+        case .execStart, .execAttach, .execStatus: true
+        default: false
+        }
     }
 }

@@ -3,13 +3,18 @@ import NodeFiles
 import NodeSandbox
 import Synchronization
 
-/// The open workspaces of this node. An open one costs a descriptor, so only the most recently used are kept.
+/// The open workspaces of this node. An open one costs a descriptor, so only the most recently used are kept, and those that are in use:
+/// all who work on a project's files share its locks and limits.
 final class Workspaces: Sendable {
     private struct State {
         var open: [ProjectID: FileService] = [:]
         /// Least recently used first.
         var order: [ProjectID] = []
+        /// Those that were open once, for as long as somebody has them.
+        var inUse: [ProjectID: Weak] = [:]
     }
+
+    private struct Weak { weak var files: FileService? }
 
     private let sandboxes: SandboxManager
     private let state = Mutex(State())
@@ -26,16 +31,22 @@ final class Workspaces: Sendable {
         return state.withLock { state in
             // Somebody else may have opened it meanwhile; both are right, one is kept.
             if let existing = state.open[project] { return existing }
-            state.open[project] = files
+            let kept = state.inUse.removeValue(forKey: project)?.files ?? files
+            state.open[project] = kept
             state.order.append(project)
-            if state.order.count > Limits.openWorkspaces { state.open[state.order.removeFirst()] = nil }
-            return files
+            if state.order.count > Limits.openWorkspaces {
+                let oldest = state.order.removeFirst()
+                state.inUse = state.inUse.filter { $0.value.files != nil }
+                state.inUse[oldest] = Weak(files: state.open.removeValue(forKey: oldest))
+            }
+            return kept
         }
     }
 
     func forget(_ project: ProjectID) {
         state.withLock { state in
             state.open[project] = nil
+            state.inUse[project] = nil
             state.order.removeAll { $0 == project }
         }
     }

@@ -10,6 +10,8 @@ public struct Checkpoints: Sendable {
     private static let recordName = "record.json"
     /// A tree that is still being copied.
     private static let draftName = "draft"
+    /// A tree that is being removed: it counts no more from the first moment on.
+    private static let removedName = "removed"
     private static let recordBytes = 64 * 1024
 
     private let directory: String
@@ -56,10 +58,27 @@ public struct Checkpoints: Sendable {
             return try RootedDirectory(path: "\(path(id))/\(StagedTree.treeName)")
         } catch {
             guard error.number == ENOENT else { throw error.fileError("the checkpoint", doing: "open") }
-            throw FastableError(
-                .notFound, "The project has no checkpoint ‘\(id)’. List those that it has.",
-                details: ["checkpoint": .string(id.description)])
+            throw Self.missing(id)
         }
+    }
+
+    /// Throws `not_found` when the checkpoint was removed since its tree was opened: who copied from that may have a part of it only.
+    func check(_ id: CheckpointID, has tree: RootedDirectory) throws {
+        let there = try self.tree(id)
+        let isSame = try Self.isSame(there, tree)
+        guard isSame else { throw Self.missing(id) }
+    }
+
+    private static func isSame(_ one: RootedDirectory, _ other: RootedDirectory) throws -> Bool {
+        do throws(Errno) { return try one.descriptor.status().isSameFile(as: other.descriptor.status()) } catch {
+            throw error.fileError("the checkpoint", doing: "open")
+        }
+    }
+
+    private static func missing(_ id: CheckpointID) -> FastableError {
+        FastableError(
+            .notFound, "The project has no checkpoint ‘\(id)’. List those that it has.",
+            details: ["checkpoint": .string(id.description)])
     }
 
     // MARK: making one
@@ -126,9 +145,21 @@ public struct Checkpoints: Sendable {
     func discard(_ id: CheckpointID) throws {
         do throws(Errno) {
             let opened = try FileDescriptor(opening: directory, O_RDONLY | O_DIRECTORY)
+            let place = try opened.openEntry(id.description, O_RDONLY | O_DIRECTORY)
+            try Self.takeTree(from: place)
             var removal = TreeRemoval()
-            try removal.removeContent(of: try opened.openEntry(id.description, O_RDONLY | O_DIRECTORY))
+            try removal.removeContent(of: place)
             try opened.removeDirectory(id.description)
         } catch { throw error.fileError("the checkpoint", doing: "remove") }
+    }
+
+    /// In one step, before anything of it goes: nobody takes a part for the whole, also after a crash.
+    private static func takeTree(from place: borrowing FileDescriptor) throws(Errno) {
+        do throws(Errno) { try place.moveEntry(StagedTree.treeName, to: place, as: removedName) } catch {
+            // There never was a whole one, or an earlier attempt got so far.
+            guard error.number == ENOENT else { throw error }
+            return
+        }
+        try place.synchronize()
     }
 }

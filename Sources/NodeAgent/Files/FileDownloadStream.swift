@@ -27,7 +27,7 @@ public final class FileDownloadStream: Sendable {
         let start = position.withLock { $0 }
         let wanted = min(Int64(Limits.framePayloadBytes), head.offset + head.length - start)
         guard wanted > 0 else { return nil }
-        let bytes = try await BlockingPool.shared.run { [self] in
+        let bytes = try await BlockingPool.files.run { [self] in
             do throws(Errno) {
                 return try file.descriptor.readChunk(Int(wanted), at: start)
             } catch { throw error.fileError(path.description, doing: "read") }
@@ -45,7 +45,7 @@ public final class FileDownloadStream: Sendable {
 extension FileService {
     /// Opens a regular file for reading its raw bytes.
     public func download(_ request: FileDownload) async throws -> FileDownloadStream {
-        let path = try RootedPath(request.path)
+        let path = try Self.requestedPath(request.path)
         let file = try onFile(path, "read") { () throws(Errno) in try OpenFile(try root.open(path, O_RDONLY)) }
         switch file.status.kind {
         case .regular: break

@@ -22,6 +22,7 @@ extension FileService {
                     try Self.copyTop(of: root, to: draft)
                     return result
                 }
+                try checkInPlace()
                 result.checkpoint = request.id
                 (info.entries, info.contentBytes) = (result.entries, result.contentBytes)
                 info.changedFiles = result.changedFiles
@@ -43,7 +44,8 @@ extension FileService {
         let tree = try checkpoints.tree(request.id)
         return try await replace(
             with: tree, of: users, keepingAs: request.keepAs, note: "before rollback to \(request.id)", in: checkpoints,
-            reserveBytes: reserveBytes, work: work)
+            reserveBytes: reserveBytes, work: work
+        ) { try checkpoints.check(request.id, has: tree) }
     }
 
     /// Fills the workspace, which must be empty, with the content of another one of this node, or of one of its checkpoints.
@@ -55,14 +57,22 @@ extension FileService {
             throw FastableError(.conflict, "The new project has files already. Fork into another one.")
         }
         let tree = try checkpoint.map { try sourceCheckpoints.tree($0) } ?? source.root
+        let check: @Sendable () throws -> Void = {
+            if let checkpoint {
+                try sourceCheckpoints.check(checkpoint, has: tree)
+            } else {
+                try source.checkInPlace()
+            }
+        }
         return try await replace(
             with: tree, of: source.users, keepingAs: CheckpointID(), note: "before fork", in: checkpoints,
-            reserveBytes: reserveBytes, work: work)
+            reserveBytes: reserveBytes, work: work, check)
     }
 
+    /// - Parameter check: throws when the tree was removed while it was copied, so that the copy is a part of it only.
     private func replace(
         with tree: RootedDirectory, of owners: ContainerUsers, keepingAs kept: CheckpointID, note: String,
-        in checkpoints: Checkpoints, reserveBytes: Int, work: TreeWork
+        in checkpoints: Checkpoints, reserveBytes: Int, work: TreeWork, _ check: @escaping @Sendable () throws -> Void
     ) async throws -> TreeWorkResult {
         let staged = try await offload { [self] in
             try copying { () throws(Errno) in try StagedTree(in: root, owner: uidBase) }
@@ -76,6 +86,7 @@ extension FileService {
                 let top = try copying { () throws(Errno) in
                     TreeBuilder.Attributes(try tree.descriptor.status(), of: owners)
                 }
+                try check()
                 result.checkpoint = try replaceContent(
                     with: staged, top: top, keepingAs: kept, note: note, in: checkpoints)
                 return result

@@ -9,8 +9,8 @@ extension FileService {
     /// - Throws: `conflict` when something is there and may not be replaced; `stale` when `ifMatch` does not hold; `limit` and
     ///   `too_large` beyond `Limits.copyEntries` and `Limits.copyBytes`.
     public func copy(_ request: FileCopy) async throws -> FileCopyResult {
-        let from = try RootedPath(request.from)
-        let to = try RootedPath(request.to)
+        let from = try Self.requestedPath(request.from)
+        let to = try Self.requestedPath(request.to)
         let precondition = try Self.precondition(request.ifMatch, overwrite: request.overwrite)
         guard !to.isRoot else { throw Self.isWorkspace("to") }
         let cancellation = Cancellation()
@@ -115,32 +115,25 @@ extension FileService {
         }
         let place = try targetPlace(task.to, task.precondition, of: .directory)
         let expected = try expectation(task.to, place, task.precondition, wasGiven: task.wasGiven)
-        let temporary = PendingFile.randomName()
-        do {
-            return try fill(temporary, of: place, from: source, task, expected)
-        } catch {
-            try? remove(temporary, of: place.directory)
-            throw error
-        }
+        let staged = try onFile(task.to, "copy to") { () throws(Errno) in try StagedTree(in: root, owner: uidBase) }
+        defer { try? staged.remove() }
+        return try fill(staged, from: source, task, place, expected)
     }
 
-    /// Copies into a directory of another name first, so that nobody sees half a tree and a failure leaves nothing behind.
+    /// Copies out of sight first, so that nobody sees half a tree and neither a failure nor the daemon's end leaves one behind.
     private func fill(
-        _ temporary: String, of place: borrowing RootedDirectory.Place, from source: RootedDirectory,
-        _ task: CopyTask, _ expected: Expectation
+        _ staged: StagedTree, from source: RootedDirectory, _ task: CopyTask,
+        _ place: borrowing RootedDirectory.Place, _ expected: Expectation
     ) throws -> FileCopyResult? {
         do throws(Errno) {
             let mode = try source.descriptor.status().mode & 0o777
-            let target = RootedDirectory(
-                try place.directory.makeDirectory(temporary, mode: 0o700, owner: uidBase))
-            var copy = TreeCopy(from: source, to: target, owner: uidBase, budget: task.budget)
+            var copy = TreeCopy(
+                from: source, to: staged.tree, goingInto: try place.directory.status(), owner: uidBase,
+                budget: task.budget)
             try copy.run()
-            try target.descriptor.setMode(mode)
-            try Errno.checkNegative(fst_synchronize_filesystem(target.descriptor.number))
-            guard try put(temporary, of: place.directory, at: place, expected) else {
-                try? remove(temporary, of: place.directory)
-                return nil
-            }
+            try staged.tree.descriptor.setMode(mode)
+            try Errno.checkNegative(fst_synchronize_filesystem(staged.tree.descriptor.number))
+            guard try put(StagedTree.treeName, of: staged.directory, at: place, expected) else { return nil }
             try place.directory.synchronize()
             return FileCopyResult(
                 from: task.from.description, to: task.to.description, copied: copy.copied + 1,
@@ -157,12 +150,6 @@ extension FileService {
             default: throw error.fileError(task.to.description, doing: "copy to")
             }
         }
-    }
-
-    private func remove(_ name: String, of directory: borrowing FileDescriptor) throws(Errno) {
-        var removal = TreeRemoval()
-        try removal.removeContent(of: try directory.openEntry(name, O_RDONLY | O_DIRECTORY))
-        try directory.removeDirectory(name)
     }
 
     private static func tooLarge(_ path: RootedPath) -> FastableError {

@@ -6,7 +6,7 @@ import Synchronization
 extension FileService {
     /// Removes a file, a symbolic link (never what it leads to) or a directory.
     public func delete(_ request: FileDelete) async throws -> FileDeleteResult {
-        let path = try RootedPath(request.path)
+        let path = try Self.requestedPath(request.path)
         guard !path.isRoot else {
             throw FastableError(
                 .unprocessable, "The workspace itself cannot be deleted; name what is in it.",
@@ -26,15 +26,7 @@ extension FileService {
     private func delete(_ path: RootedPath, _ ifMatch: Precondition) throws -> FileDeleteResult {
         for _ in 0..<Self.attempts {
             let place = try onFile(path, "delete") { () throws(Errno) in try root.place(of: path) }
-            switch place.status?.kind {
-            case .regular: break
-            case nil: throw stale(path, current: nil)
-            case .directory, .symlink, .other:
-                throw FastableError(
-                    .unprocessable, "‘\(path)’ is no regular file, so it has no content that ‘ifMatch’ could name.",
-                    details: ["field": "ifMatch"])
-            }
-            guard case .unchanged(let status) = try expectation(path, place, ifMatch) else { continue }
+            let status = try content(path, place, ifMatch)
             let isDone = try onFile(path, "delete") { () throws(Errno) in
                 try commitLock.withLock { _ throws(Errno) in
                     guard try place.directory.status(of: place.name).isSameState(as: status) else { return false }

@@ -7,7 +7,7 @@ extension FileService {
     ///
     /// - Throws: `not_found` for the file and for a text (with hints), `ambiguous`, `stale`, `unprocessable`, `binary`, `too_large`.
     public func edit(_ request: FileEdit) async throws -> FileEditResult {
-        let path = try RootedPath(request.path)
+        let path = try Self.requestedPath(request.path)
         let ifMatch = try Precondition(request.ifMatch)
         return try await offload { [self] in
             for _ in 0..<Self.attempts {

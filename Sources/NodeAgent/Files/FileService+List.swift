@@ -5,7 +5,7 @@ import NodeLinux
 extension FileService {
     /// The entries below a directory, each directory before its content, sorted; hidden ones only on request.
     public func list(_ request: FileList) async throws -> FileListResult {
-        let path = try RootedPath(request.path ?? ".")
+        let path = try Self.requestedPath(request.path ?? ".")
         let depth = request.depth ?? 1
         guard (1...Limits.listDepth).contains(depth) else { throw Self.outOfRange("depth", "1 to \(Limits.listDepth)") }
         return try await offload { [self] in

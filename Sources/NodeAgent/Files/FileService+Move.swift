@@ -8,18 +8,23 @@ extension FileService {
     ///
     /// - Throws: `conflict` when something is there and may not be replaced; `stale` when `ifMatch` does not hold.
     public func move(_ request: FileMove) async throws -> FileMoveResult {
-        let from = try RootedPath(request.from)
-        let to = try RootedPath(request.to)
+        let from = try Self.requestedPath(request.from)
+        let to = try Self.requestedPath(request.to)
         let precondition = try Self.precondition(request.ifMatch, overwrite: request.overwrite)
+        let sourcePrecondition = try Precondition(request.ifSourceMatch, field: "ifSourceMatch")
         guard !from.isRoot else { throw Self.isWorkspace("from") }
         guard !to.isRoot else { throw Self.isWorkspace("to") }
         return try await offload { [self] in
             for _ in 0..<Self.attempts {
                 let source = try onFile(from, "move") { () throws(Errno) in try root.place(of: from) }
                 guard let status = source.status else { throw Errno(ENOENT).fileError(from.description, doing: "move") }
+                var moved: FileStatus?
+                if request.ifSourceMatch != nil {
+                    moved = try content(from, source, sourcePrecondition, field: "ifSourceMatch")
+                }
                 let target = try targetPlace(to, precondition, of: status.kind)
                 let expected = try expectation(to, target, precondition, wasGiven: request.ifMatch != nil)
-                if try move(source, status, from, to: target, to, expected) {
+                if try move(source, status, from, ifStill: moved, to: target, to, expected) {
                     return FileMoveResult(
                         from: from.description, to: to.description, replaced: target.status != nil)
                 }
@@ -29,11 +34,11 @@ extension FileService {
     }
 
     private func move(
-        _ source: borrowing RootedDirectory.Place, _ status: FileStatus, _ from: RootedPath,
+        _ source: borrowing RootedDirectory.Place, _ status: FileStatus, _ from: RootedPath, ifStill moved: FileStatus?,
         to target: borrowing RootedDirectory.Place, _ to: RootedPath, _ expected: Expectation
     ) throws -> Bool {
         do throws(Errno) {
-            guard try put(source.name, of: source.directory, at: target, expected) else { return false }
+            guard try put(source.name, of: source.directory, ifStill: moved, at: target, expected) else { return false }
             // Of two names of one file, the kernel keeps both.
             if let replaced = target.status, replaced.isSameFile(as: status), !Self.isSame(source, target) {
                 try source.directory.removeEntry(source.name)
@@ -97,12 +102,15 @@ extension FileService {
         return try expectation(path, place, precondition)
     }
 
-    /// Lets an entry take a place; `false` when what is there is not what was expected.
+    /// Lets an entry take a place; `false` when what is there is not what was expected, or the entry is not in the state that it has to
+    /// be in.
     func put(
-        _ name: String, of directory: borrowing FileDescriptor, at place: borrowing RootedDirectory.Place,
+        _ name: String, of directory: borrowing FileDescriptor, ifStill state: FileStatus? = nil,
+        at place: borrowing RootedDirectory.Place,
         _ expected: Expectation
     ) throws(Errno) -> Bool {
         try commitLock.withLock { _ throws(Errno) in
+            if let state, try !directory.status(of: name).isSameState(as: state) { return false }
             if case .unchanged(let status) = expected {
                 guard let current = try? place.directory.status(of: place.name), current.isSameState(as: status) else {
                     return false

@@ -13,7 +13,7 @@ extension FileService {
     /// Lines are counted from 1 and keep their line ends. A file above `Limits.fileScanBytes` is read no further than asked: then
     /// `sha256` and `totalLines` are absent.
     public func read(_ request: FileRead) async throws -> FileReadResult {
-        let path = try RootedPath(request.path)
+        let path = try Self.requestedPath(request.path)
         let offset = request.offset ?? 1
         let limit = request.limit ?? Int.max
         guard offset >= 1 else { throw Self.outOfRange("offset", "1 and above") }

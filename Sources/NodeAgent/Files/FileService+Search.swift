@@ -21,7 +21,7 @@ extension FileService {
     public func glob(
         _ request: FileGlob, found: @Sendable ([String]) async throws -> Void
     ) async throws -> FileGlobResult {
-        let path = try RootedPath(request.path ?? ".")
+        let path = try Self.requestedPath(request.path ?? ".")
         let pattern = try SearchPattern(request.pattern, field: "pattern")
         let limit = try Self.limit(request.limit, Limits.globResults)
         let includeIgnored = request.includeIgnored ?? false
@@ -46,9 +46,10 @@ extension FileService {
         return try await withTaskCancellationHandler {
             try await offload { [self] in
                 var walker = try SearchWalker(
-                    root: root, path: path, top: top, includeIgnored: false, cancellation: cancellation)
+                    root: root, path: path, top: top, includeIgnored: false, remembersIgnored: true,
+                    cancellation: cancellation)
                 while try walker.next() != nil {}
-                return try IgnoredPaths(walker.ignored)
+                return try IgnoredPaths(walker.ignored ?? IgnoredPaths.Draft())
             }
         } onCancel: {
             cancellation.cancel()
@@ -83,7 +84,7 @@ extension FileService {
     }
 
     private func prepare(_ request: FileGrep) async throws -> (GrepRun, MatchCollector) {
-        let path = try RootedPath(request.path ?? ".")
+        let path = try Self.requestedPath(request.path ?? ".")
         let glob = try Self.globArguments(request.glob)
         let limit = try Self.limit(request.limit, Limits.grepMatches)
         let arguments = try Self.grepArguments(request)

@@ -16,7 +16,9 @@ extension FileService {
 
     /// Begins to make a compressed archive of the whole workspace.
     public func readSnapshot() throws -> SnapshotStream {
-        try SnapshotStream(ArchiveOutput(SnapshotPacker(top: root, users: users), .zstd))
+        try SnapshotStream(ArchiveOutput(SnapshotPacker(top: root, users: users), .zstd)) { [self] in
+            try checkInPlace()
+        }
     }
 
     /// Begins to take such an archive in, which then replaces the content.
@@ -82,17 +84,23 @@ public final class SnapshotStream: Sendable {
     }
 
     private let state: Mutex<State>
+    /// Throws when what was read was not all.
+    private let check: @Sendable () throws -> Void
 
-    init(_ output: consuming ArchiveOutput<SnapshotPacker>) { state = Mutex(State(output: output)) }
+    init(_ output: consuming ArchiveOutput<SnapshotPacker>, check: @escaping @Sendable () throws -> Void) {
+        state = Mutex(State(output: output))
+        self.check = check
+    }
 
     /// The next bytes; `nil` after the end. One reader at a time.
     public func next() async throws -> [UInt8]? {
         while true {
-            let (bytes, isAtEnd) = try await BlockingPool.shared.run { [self] in
+            let (bytes, isAtEnd) = try await BlockingPool.files.run { [self] in
                 try state.withLock { state in
                     let bytes = try state.output.next()
                     bytes.withUnsafeBytes { state.digest.update($0) }
                     state.bytes += Int64(bytes.count)
+                    if state.output.isAtEnd { try check() }
                     return (bytes, state.output.isAtEnd)
                 }
             }
@@ -108,7 +116,8 @@ public final class SnapshotStream: Sendable {
             SnapshotFacts(
                 entries: state.output.packer.entries, contentBytes: state.output.packer.contentBytes,
                 archiveBytes: state.bytes, sha256: state.digest.text, changedFiles: state.output.packer.changedFiles,
-                skipped: state.output.packer.skipped, isConsistent: state.output.packer.isConsistent)
+                skipped: state.output.packer.skipped, isConsistent: state.output.packer.isConsistent,
+                fingerprint: state.output.packer.fingerprintText)
         }
     }
 }
@@ -235,7 +244,7 @@ public final class SnapshotSink: Sendable {
         _ body: @escaping @Sendable (inout SnapshotIntake) throws -> Value
     ) async throws -> Value {
         do {
-            return try await BlockingPool.shared.run { [self] in
+            return try await BlockingPool.files.run { [self] in
                 try state.withLock { state in
                     guard !state.isOver else { throw FastableError(.cancelled, "The restore was cancelled.") }
                     do { return try body(&state.intake) } catch {

@@ -2,11 +2,12 @@ import CLinux
 public import FastableCore
 import Glibc
 import NodeLinux
+import Synchronization
 
 extension FileService {
     /// What a path is; nothing is opened that could make one wait.
     public func stat(_ request: FileStat) async throws -> FileStatResult {
-        let path = try RootedPath(request.path)
+        let path = try Self.requestedPath(request.path)
         let follows = request.followLink ?? false
         let (status, target) = try onFile(path, "look at") { () throws(Errno) -> (FileStatus, [UInt8]?) in
             if path.isRoot || follows { return (try root.open(path, CInt(FST_O_PATH)).status(), nil) }
@@ -34,13 +35,15 @@ extension FileService {
 
     /// Sets permission bits; never a set-id or sticky bit.
     public func changeMode(_ request: FileModeChange) async throws -> FileModeChangeResult {
-        let path = try RootedPath(request.path)
+        let path = try Self.requestedPath(request.path)
         guard (3...4).contains(request.mode.utf8.count), let mode = UInt32(request.mode, radix: 8), mode <= 0o777 else {
             throw FastableError(
                 .unprocessable, "The field ‘mode’ must be octal, from 000 to 777, for example 755.",
                 details: ["field": "mode"])
         }
+        let ifMatch = try Precondition(request.ifMatch)
         return try await offload { [self] in
+            guard ifMatch == .none else { return try changeMode(path, mode, ifMatch) }
             let kind = try onFile(path, "change") { () throws(Errno) in
                 let file = try root.open(path, CInt(FST_O_PATH))
                 let kind = try file.status().kind
@@ -54,9 +57,31 @@ extension FileService {
         }
     }
 
+    /// Changes a file that is as `ifMatch` says.
+    private func changeMode(
+        _ path: RootedPath, _ mode: UInt32, _ ifMatch: Precondition
+    ) throws -> FileModeChangeResult {
+        for _ in 0..<Self.attempts {
+            let place = try onFile(path, "change") { () throws(Errno) in
+                try root.finalPlace(of: path, makingDirectoriesFor: nil)
+            }
+            let status = try content(path, place, ifMatch)
+            let isDone = try onFile(path, "change") { () throws(Errno) in
+                try commitLock.withLock { _ throws(Errno) in
+                    let file = try place.directory.openEntry(place.name, O_RDONLY)
+                    guard try file.status().isSameState(as: status) else { return false }
+                    try Errno.checkNegative(fst_change_mode(file.number, mode))
+                    return true
+                }
+            }
+            if isDone { return FileModeChangeResult(path: path.description, mode: FileStatus.octal(mode)) }
+        }
+        throw busy(path)
+    }
+
     /// Makes a directory that belongs to the container's root.
     public func makeDirectory(_ request: DirectoryMake) async throws -> DirectoryMakeResult {
-        let path = try RootedPath(request.path)
+        let path = try Self.requestedPath(request.path)
         let withParents = request.parents ?? false
         return try await offload { [self] in
             let created = try onFile(path, "make") { () throws(Errno) in

@@ -7,11 +7,14 @@ extension FileService {
     /// Begins to unpack a tar archive below a directory, which is made when it is missing.
     ///
     /// With `replace` the old content stays until the new one is complete and on the disk, and then gives way to it. The disk has
-    /// to hold both for that long.
+    /// to hold both for that long. With an empty `ifMatch` the tree appears when it is complete, where nothing was.
+    ///
+    /// - Throws: `stale` when `ifMatch` does not hold.
     public func pushTree(_ request: TreePush) async throws -> TreePushSink {
-        let path = try RootedPath(request.path ?? ".")
+        let path = try Self.requestedPath(request.path ?? ".")
         return try await offload { [self] in
             let expansion = request.compression == nil ? nil : try ArchiveIntake.Expansion()
+            if try Self.isForNothing(request) { return try beginNew(path, expansion) }
             if request.replace ?? false { return try beginReplacing(path, expansion) }
             if !path.isRoot {
                 _ = try onFile(path, "make") { () throws(Errno) in
@@ -23,23 +26,75 @@ extension FileService {
         }
     }
 
+    /// Whether nothing may be at the place. A directory has no content that could be named otherwise.
+    private static func isForNothing(_ request: TreePush) throws -> Bool {
+        switch try Precondition(request.ifMatch) {
+        case .none: return false
+        case .absent:
+            guard request.replace ?? false else { return true }
+            throw FastableError(
+                .unprocessable, "A tree cannot both replace what is there and ask that nothing is. Leave one out.",
+                details: ["field": "replace"])
+        case .digest, .version:
+            throw FastableError(
+                .unprocessable,
+                "For a tree ‘ifMatch’ can only be empty: nothing may be there yet. A directory has no sha256.",
+                details: ["field": "ifMatch"])
+        }
+    }
+
+    private func beginNew(
+        _ path: RootedPath, _ expansion: consuming ArchiveIntake.Expansion?
+    ) throws -> TreePushSink {
+        let isThere = try onFile(path, "unpack into") { () throws(Errno) in
+            guard !path.isRoot else { return true }
+            do throws(Errno) { return try root.place(of: path).status != nil } catch {
+                guard error.number == ENOENT else { throw error }
+                return false
+            }
+        }
+        guard !isThere else { throw Self.isTaken(path) }
+        return try stage(path, expansion) { [self] staged in
+            do throws(Errno) {
+                try commitLock.withLock { _ throws(Errno) in try staged.publish(asNew: path) }
+            } catch {
+                throw error.number == EEXIST
+                    ? Self.isTaken(path) : error.fileError(path.description, doing: "unpack into")
+            }
+        }
+    }
+
+    private static func isTaken(_ path: RootedPath) -> FastableError {
+        FastableError(
+            .stale,
+            "‘\(path)’ is there already, and ‘ifMatch’ says that nothing may be. Choose another place, or leave ‘ifMatch’ out.",
+            details: ["path": .string(path.description), "sha256": .null])
+    }
+
     private func beginReplacing(
         _ path: RootedPath, _ expansion: consuming ArchiveIntake.Expansion?
     ) throws -> TreePushSink {
         // A file in the way is told now; a directory that is missing is made when there is something to put into it.
         do { _ = try directory(path, "unpack into") } catch let error as FastableError where error.code == .notFound {}
-        let staged = try onFile(path, "unpack into") { () throws(Errno) in try StagedTree(in: root, owner: uidBase) }
-        let intake = ArchiveIntake(TreeUnpacker(top: staged.tree, owner: uidBase), expansion)
-        return TreePushSink(intake, staged: staged) { [self] in
+        return try stage(path, expansion) { [self] staged in
             try onFile(path, "replace") { () throws(Errno) in
                 try commitLock.withLock { _ throws(Errno) in try staged.publish(at: path) }
             }
         }
     }
 
+    private func stage(
+        _ path: RootedPath, _ expansion: consuming ArchiveIntake.Expansion?,
+        publish: @escaping @Sendable (StagedTree) throws -> Void
+    ) throws -> TreePushSink {
+        let staged = try onFile(path, "unpack into") { () throws(Errno) in try StagedTree(in: root, owner: uidBase) }
+        let intake = ArchiveIntake(TreeUnpacker(top: staged.tree, owner: uidBase), expansion)
+        return TreePushSink(intake, staged: staged) { try publish(staged) }
+    }
+
     /// Makes a tar archive of what is below a directory.
     public func pullTree(_ request: TreePull) async throws -> TreePullStream {
-        let path = try RootedPath(request.path ?? ".")
+        let path = try Self.requestedPath(request.path ?? ".")
         let packer = TreePacker(top: try directory(path, "read"))
         return TreePullStream(try ArchiveOutput(packer, request.compression))
     }
@@ -109,7 +164,7 @@ public final class TreePushSink: Sendable {
         _ body: @escaping @Sendable (inout ArchiveIntake) throws -> Value
     ) async throws -> Value {
         do {
-            return try await BlockingPool.shared.run { [self] in
+            return try await BlockingPool.files.run { [self] in
                 try state.withLock { state in
                     if let failure = state.failure { throw failure }
                     do {
@@ -139,7 +194,7 @@ public final class TreePullStream: Sendable {
     /// The next bytes; `nil` after the end. One reader at a time.
     public func next() async throws -> [UInt8]? {
         while true {
-            let (bytes, isAtEnd) = try await BlockingPool.shared.run { [self] in
+            let (bytes, isAtEnd) = try await BlockingPool.files.run { [self] in
                 try output.withLock { (try $0.next(), $0.isAtEnd) }
             }
             if !bytes.isEmpty { return bytes }

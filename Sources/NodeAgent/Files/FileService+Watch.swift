@@ -6,7 +6,7 @@ import Synchronization
 extension FileService {
     /// Begins to tell what changes below a directory. What is there already is not told.
     public func watch(_ request: FileWatch) async throws -> FileWatchStream {
-        let path = try RootedPath(request.path ?? ".")
+        let path = try Self.requestedPath(request.path ?? ".")
         let top = try directory(path, "watch")
         return try await offload { [self] in try FileWatchStream(self, path, top) }
     }
@@ -84,7 +84,7 @@ public final class FileWatchStream: Sendable {
     ///
     /// - Throws: `gone` when the directory itself was removed.
     public func next() async throws -> [FileWatchEvent]? {
-        try await BlockingPool.shared.run { [self] in try state.withLock { try next(&$0) } }
+        try await BlockingPool.watches.run { [self] in try state.withLock { try next(&$0) } }
     }
 
     private func next(_ state: inout State) throws -> [FileWatchEvent]? {
@@ -125,7 +125,7 @@ public final class FileWatchStream: Sendable {
                 if !wasQuiet, isStopped(within: Limits.watchQuietMilliseconds) { break }
             }
         }
-        state.tree.settle(&state.batch)
+        try service.onFile(path, "watch") { () throws(Errno) in try state.tree.settle(&state.batch) }
         return !isStopped(within: 0)
     }
 

@@ -10,7 +10,7 @@ extension FileService {
     /// The old content stays until the new one is complete and on the disk. `stale` when `ifMatch` does not hold; `limit` when the
     /// disk is full.
     public func write(_ request: FileWrite) async throws -> FileWriteResult {
-        let path = try RootedPath(request.path)
+        let path = try Self.requestedPath(request.path)
         let ifMatch = try Precondition(request.ifMatch)
         let bytes = try Self.content(of: request)
         return try await offload { [self] in
@@ -107,6 +107,25 @@ extension FileService {
         }
     }
 
+    /// The state of a file that is there and whose content is as asked for.
+    func content(
+        _ path: RootedPath, _ place: borrowing RootedDirectory.Place, _ precondition: Precondition,
+        field: String = "ifMatch"
+    ) throws -> FileStatus {
+        switch place.status?.kind {
+        case .regular: break
+        case nil: throw stale(path, current: nil)
+        case .directory, .symlink, .other:
+            throw FastableError(
+                .unprocessable, "‘\(path)’ is no regular file, so it has no content that ‘\(field)’ could name.",
+                details: ["field": .string(field)])
+        }
+        guard case .unchanged(let status) = try expectation(path, place, precondition) else {
+            throw stale(path, current: try digest(path, place).text)
+        }
+        return status
+    }
+
     private func digest(
         _ path: RootedPath, _ place: borrowing RootedDirectory.Place
     ) throws -> (text: String, status: FileStatus) {
@@ -175,7 +194,7 @@ enum Precondition: Sendable, Equatable {
     /// What a download told of the file's state.
     case version(String)
 
-    init(_ ifMatch: String?) throws {
+    init(_ ifMatch: String?, field: String = "ifMatch") throws {
         guard let ifMatch else {
             self = .none
             return
@@ -190,8 +209,8 @@ enum Precondition: Sendable, Equatable {
         } else {
             throw FastableError(
                 .unprocessable,
-                "The field ‘ifMatch’ must be a sha256 in hexadecimal, or empty for a file that must not exist.",
-                details: ["field": "ifMatch"])
+                "The field ‘\(field)’ must be a sha256 in hexadecimal, or empty for a file that must not exist.",
+                details: ["field": .string(field)])
         }
     }
 

@@ -9,10 +9,12 @@ import Synchronization
 /// What this service makes belongs to the container's root.
 public final class FileService: Sendable {
     public let root: RootedDirectory
+    private let path: String
     /// The host's user and group id of the container's root; its other users follow it.
     public let uidBase: UInt32
     /// Held while a new file takes the place of the old one, so that of two changes with the same `ifMatch` one is `stale`.
     let commitLock = Mutex(())
+    private let jobs = Turns(Limits.fileJobsPerProject)
     /// How many listen to what changes here.
     let watches = Mutex(0)
 
@@ -27,6 +29,7 @@ public final class FileService: Sendable {
     ) throws {
         self.uidBase = uidBase
         self.searchGroup = searchGroup
+        path = root
         do throws(Errno) {
             self.root = try RootedDirectory(path: root)
         } catch {
@@ -36,9 +39,36 @@ public final class FileService: Sendable {
         }
     }
 
+    /// The path that a request names. Those of staged trees are refused, also where a process of the container has a directory of its
+    /// own by such a name: what no operation shows, none can be asked for, and the rule stays simple.
+    static func requestedPath(_ text: String) throws -> RootedPath {
+        let path = try RootedPath(text)
+        let first = path.parts.first ?? ""
+        guard StagedTree.isName(first) else { return path }
+        throw FastableError(
+            .unprocessable, "‘\(path)’ begins with a name that the node keeps for itself. Choose another one.",
+            details: ["path": .string(path.description)])
+    }
+
     /// Runs what may wait for the disk away from Swift's own threads.
+    ///
+    /// What one project has under way is bounded: whoever asks for a hundred copies waits for his own.
     func offload<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-        try await BlockingPool.shared.run(body)
+        await jobs.take()
+        defer { jobs.giveBack() }
+        guard !Task.isCancelled else { throw FastableError(.cancelled, "The caller went away.") }
+        return try await BlockingPool.files.run(body)
+    }
+
+    /// Throws `gone` when the workspace was taken away since it was opened: what was read of it may be a part of it only. Blocks.
+    func checkInPlace() throws {
+        do throws(Errno) {
+            let there = try RootedDirectory(path: path).descriptor.status()
+            if try there.isSameFile(as: root.descriptor.status()) { return }
+        } catch {
+            guard error.number == ENOENT else { throw error.fileError(".", doing: "read") }
+        }
+        throw FastableError(.gone, "The project was removed from the node meanwhile.")
     }
 
     /// Runs file calls and tells their errors in terms of the path.

@@ -81,7 +81,7 @@ public final class FileUploadSink: Sendable {
 extension FileService {
     /// Begins to take the raw bytes of a file of any size up to `Limits.rawFileBytes`.
     public func upload(_ request: FileUpload) async throws -> FileUploadSink {
-        let path = try RootedPath(request.path)
+        let path = try Self.requestedPath(request.path)
         let precondition = try Precondition(request.ifMatch)
         return try await offload { [self] in
             let place = try writablePlace(path, precondition)

@@ -33,15 +33,14 @@ final class GlobWalk: Sendable {
             while paths.count < Limits.searchBatchItems {
                 switch try state.walker.next(pausingAt: pause) {
                 case .file(let name):
-                    // A name that is no text cannot be told.
-                    guard let text = String(validating: name, as: UTF8.self) else { continue }
                     guard state.count < limit else {
                         state.isTruncated = true
                         state.hasEnded = true
                         return paths
                     }
                     state.count += 1
-                    paths.append(path.joined(text))
+                    // A name that is no text is told as `grep` and lists tell it.
+                    paths.append(path.joined(String(decoding: name, as: UTF8.self)))
                 case .paused: return paths
                 case .end:
                     state.hasEnded = true

@@ -5,23 +5,42 @@ import NodeLinux
 
 /// What ignore files leave out, told to ripgrep, which reads no ignore file of a workspace itself.
 struct IgnoredPaths: Sendable {
+    /// What is left out, as it is found.
+    struct Draft {
+        fileprivate var paths: Set<[UInt8]> = []
+        /// For ripgrep.
+        fileprivate var rules: [UInt8] = []
+        private var bytes = 0
+
+        /// - Throws: `limit` when it is too much to be remembered.
+        mutating func add(_ path: [UInt8], isDirectory: Bool) throws {
+            bytes += path.count + Limits.searchIgnoredPathBytes
+            guard bytes <= Limits.searchIgnoredBytes else {
+                throw FastableError(
+                    .limit,
+                    "Ignore files leave out more files one by one than a search remembers: \(Limits.searchIgnoredBytes) bytes. "
+                        + "Narrow it with ‘path’, ignore whole directories, or search with ‘includeIgnored’.",
+                    details: ["limit": .integer(Int64(Limits.searchIgnoredBytes))])
+            }
+            paths.insert(path)
+            guard let line = IgnoredPaths.line(path) else { return }
+            rules += line
+            if isDirectory { rules.append(UInt8(ascii: "/")) }
+            rules.append(0x0a)
+        }
+    }
+
     private let paths: Set<[UInt8]>
     /// In memory; ripgrep opens it by its number.
     let file: OpenFile
     static let descriptor: CInt = 3
     static let arguments = ["--ignore-file=/proc/self/fd/\(descriptor)"]
 
-    init(_ ignored: [(path: [UInt8], isDirectory: Bool)]) throws {
-        paths = Set(ignored.map(\.path))
-        var text: [UInt8] = []
-        for (path, isDirectory) in ignored {
-            guard let line = Self.line(path) else { continue }
-            text += line
-            text += isDirectory ? Array("/\n".utf8) : Array("\n".utf8)
-        }
+    init(_ draft: Draft) throws {
+        paths = draft.paths
         do throws(Errno) {
             file = try OpenFile(
-                FileDescriptor(checking: text.withUnsafeBytes { fst_memory_file($0.baseAddress, $0.count) }))
+                FileDescriptor(checking: draft.rules.withUnsafeBytes { fst_memory_file($0.baseAddress, $0.count) }))
         } catch {
             throw FastableError(.unavailable, "The node is short of memory. Try again.", context: "\(error)")
         }

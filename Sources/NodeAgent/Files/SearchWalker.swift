@@ -14,16 +14,17 @@ struct SearchWalker {
     private var levels: IgnoreLevels?
     private let levelsAbove: Int
     private var steps = 0
-    /// What was left out, as the topmost directories and files of it, below the top.
-    private(set) var ignored: [(path: [UInt8], isDirectory: Bool)] = []
+    /// What was left out, as the topmost directories and files of it, below the top; `nil` when nobody wants to know.
+    private(set) var ignored: IgnoredPaths.Draft?
 
     /// - Parameters:
     ///   - path: of the directory `top`, as the workspace's root sees it.
     ///   - pattern: which files; `nil` for all.
     init(
         root: RootedDirectory, path: RootedPath, top: RootedDirectory, pattern: SearchPattern? = nil,
-        includeIgnored: Bool, cancellation: Cancellation
+        includeIgnored: Bool, remembersIgnored: Bool = false, cancellation: Cancellation
     ) throws {
+        ignored = remembersIgnored ? IgnoredPaths.Draft() : nil
         self.pattern = pattern
         self.cancellation = cancellation
         walker = TreeWalker(top)
@@ -74,7 +75,7 @@ struct SearchWalker {
                 continue
             }
             if try ignores(entry, isDirectory) {
-                ignored.append((entry.path, isDirectory))
+                try ignored?.add(entry.path, isDirectory: isDirectory)
                 if isDirectory { walker.skipContent() }
                 continue
             }

@@ -27,6 +27,7 @@ struct SnapshotPacker: TreePacking {
     private(set) var skipped = 0
     /// Known at the end.
     private(set) var isConsistent = false
+    private(set) var fingerprintText: String?
 
     init(top: RootedDirectory, users: ContainerUsers) {
         self.top = top
@@ -126,6 +127,7 @@ struct SnapshotPacker: TreePacking {
         guard !walker.isIncomplete else { throw Self.tooMany(Limits.directoryEntries) }
         output += TarWriter.end
         isConsistent = try changedFiles == 0 && TreeFingerprint.of(top) == fingerprint
+        if isConsistent { fingerprintText = fingerprint.text }
         isDone = true
     }
 

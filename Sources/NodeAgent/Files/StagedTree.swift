@@ -3,7 +3,7 @@ import FastableCore
 import Glibc
 import NodeLinux
 
-/// A tree that is unpacked beside the one that it replaces, out of sight, on the workspace's own file system.
+/// A tree that is made out of sight, on the workspace's own file system, before it takes its place or that of another.
 ///
 /// Its directory is the node's alone (mode 0700): a process of the container may move it about, but neither look into it nor change
 /// what is in it. Every step goes through open directories, so a move leads nothing astray.
@@ -20,7 +20,8 @@ final class StagedTree: Sendable {
     let tree: RootedDirectory
     private let root: RootedDirectory
     private let owner: UInt32
-    private let directory: FileDescriptor
+    /// Holds the tree, by the name `treeName`.
+    let directory: FileDescriptor
     private let name: String
 
     init(in root: RootedDirectory, owner: UInt32) throws(Errno) {
@@ -32,11 +33,22 @@ final class StagedTree: Sendable {
         tree = RootedDirectory(try directory.makeDirectory(Self.treeName, mode: 0o755, owner: owner))
     }
 
-    /// Whether an entry is such a directory, to be passed over by whatever shows or copies a workspace.
+    /// Whether an entry is such a directory, to be passed over by whatever shows, watches or copies a workspace.
     static func isName(_ name: UnsafePointer<CChar>) -> Bool {
         guard strncmp(name, prefix, prefix.utf8.count) == 0 else { return false }
         let rest = name + prefix.utf8.count
         return strlen(rest) == digits && strspn(rest, "0123456789abcdef") == digits
+    }
+
+    /// Lets the tree, which must be on the disk, have a place where nothing is.
+    ///
+    /// - Throws: `EEXIST` when something is there, also a symbolic link that leads nowhere.
+    func publish(asNew path: RootedPath) throws(Errno) {
+        guard !path.isRoot else { throw Errno(EEXIST) }
+        let place = try root.place(of: path, makingDirectoriesFor: owner)
+        try directory.moveEntry(Self.treeName, to: place.directory, as: place.name, exclusively: true)
+        try place.directory.synchronize()
+        try directory.synchronize()
     }
 
     /// Lets the tree, which must be on the disk, take the place of what is at `path`; what was there lies where the tree was.
@@ -147,10 +159,11 @@ final class StagedTree: Sendable {
 
     /// Removes what lies in the directory, and that itself. What cannot be removed goes at the next start of the node.
     func discard() async {
-        try? await BlockingPool.shared.run { [self] in try remove() }
+        try? await BlockingPool.files.run { [self] in try remove() }
     }
 
-    private func remove() throws(Errno) {
+    /// Like `discard`, on this thread.
+    func remove() throws(Errno) {
         // A swap that could neither be done nor undone: what is here belongs to the workspace.
         guard try !TreeSwap.isNoted(in: directory), try !Self.isKept(in: directory) else { return }
         try Self.remove(directory, name, in: root.descriptor)

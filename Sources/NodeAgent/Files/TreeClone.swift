@@ -7,8 +7,10 @@ import Synchronization
 public final class TreeWork: Sendable {
     private let state = Mutex(TreeProgress(entries: 0, contentBytes: 0))
     private let cancellation = Cancellation()
+    private let onProgress: @Sendable (TreeProgress) -> Void
 
-    public init() {}
+    /// - Parameter onProgress: called on the thread that copies, each time `progress` changes; the copy goes on when it returns.
+    public init(onProgress: @escaping @Sendable (TreeProgress) -> Void = { _ in }) { self.onProgress = onProgress }
 
     public var progress: TreeProgress { state.withLock { $0 } }
 
@@ -17,7 +19,10 @@ public final class TreeWork: Sendable {
 
     func check() throws(Errno) { try cancellation.check() }
 
-    func tell(_ progress: TreeProgress) { state.withLock { $0 = progress } }
+    func tell(_ progress: TreeProgress) {
+        state.withLock { $0 = progress }
+        onProgress(progress)
+    }
 }
 
 /// Copies a whole tree into a fresh directory that nobody else can reach yet: contents by sharing blocks where the file system can,

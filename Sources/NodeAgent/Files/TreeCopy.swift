@@ -13,27 +13,33 @@ struct TreeCopy {
     private let target: RootedDirectory
     private let owner: UInt32
     private let budget: CopyBudget
+    private let destination: FileStatus
     /// Directories that their owner cannot write to get their mode at the end.
     private var laterModes: [(path: [UInt8], mode: UInt32)] = []
     private(set) var copied = 0
     private(set) var skipped = 0
     private(set) var sizeBytes: Int64 = 0
 
-    init(from source: RootedDirectory, to target: RootedDirectory, owner: UInt32, budget: CopyBudget) {
+    /// - Parameter destination: the directory that the copy goes into at the end.
+    init(
+        from source: RootedDirectory, to target: RootedDirectory, goingInto destination: FileStatus, owner: UInt32,
+        budget: CopyBudget
+    ) {
         self.source = source
         self.target = target
+        self.destination = destination
         self.owner = owner
         self.budget = budget
     }
 
-    /// - Throws: `ELOOP` when the target lies in the source, `E2BIG` for too many entries, `EFBIG` for too many bytes, and what the
+    /// - Throws: `EINVAL` when the destination lies in the source, `E2BIG` for too many entries, `EFBIG` for too many bytes, and what the
     ///   calls and the budget give. What was copied so far stays.
     mutating func run() throws(Errno) {
-        let targetStatus = try target.descriptor.status()
+        guard try !source.descriptor.status().isSameFile(as: destination) else { throw Errno(EINVAL) }
         var walker = TreeWalker(source)
         while let entry = try walker.next() {
             try budget.check()
-            guard !entry.status.isSameFile(as: targetStatus) else { throw Errno(EINVAL) }
+            guard !entry.status.isSameFile(as: destination) else { throw Errno(EINVAL) }
             guard copied + skipped < Limits.copyEntries else { throw Errno(E2BIG) }
             do throws(Errno) {
                 try copy(entry)

@@ -1,6 +1,16 @@
 import FastableCore
 import NodeLinux
 
+/// What `SnapshotFacts.fingerprint` says, of a workspace as it is now. Blocks.
+public enum WorkspaceFingerprint {
+    /// - Parameter path: the workspace's directory on the host.
+    public static func of(_ path: String) throws -> String {
+        do throws(Errno) { return try TreeFingerprint.of(try RootedDirectory(path: path)).text } catch {
+            throw error.fileError(".", doing: "read")
+        }
+    }
+}
+
 /// Tells whether anything in a tree has changed since it was walked: names, attributes, contents as far as the kernel notes their
 /// changes (what is written through a mapping of memory, it may note late).
 struct TreeFingerprint: Equatable {
@@ -32,6 +42,8 @@ struct TreeFingerprint: Equatable {
         while let entry = try walker.next() { fingerprint.add(entry) }
         return fingerprint
     }
+
+    var text: String { digest.text }
 
     static func == (one: Self, other: Self) -> Bool { one.digest.text == other.digest.text }
 }

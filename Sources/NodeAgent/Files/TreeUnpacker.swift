@@ -11,7 +11,7 @@ package import NodeLinux
 package struct TreeUnpacker: ~Copyable {
     private let top: RootedDirectory
     private let owner: UInt32
-    private var reader = TarReader()
+    private var reader = TarReader(keepsAttributes: false)
     private var pending: PendingFile?
     private var entry: TarEntry?
     private var unpacked: Set<UInt64> = []

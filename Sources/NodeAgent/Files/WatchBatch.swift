@@ -59,6 +59,21 @@ package struct WatchBatch {
         if isDirectory { seal() }
     }
 
+    /// Something else has its place now.
+    package mutating func replaced(_ path: [UInt8], isDirectory: Bool) {
+        guard !isDirectory else {
+            deleted(path, isDirectory: true)
+            // Joined, they would not tell that what was in the old one is gone.
+            seal()
+            return created(path, isDirectory: true)
+        }
+        if case .created? = changes[path]?.change {
+            put(path, .modified, false)
+        } else {
+            modified(path, isDirectory: false)
+        }
+    }
+
     /// Everything before it is of no use any more.
     package mutating func rescan(reason: String) {
         order = []

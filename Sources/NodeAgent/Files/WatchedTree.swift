@@ -7,11 +7,13 @@ import NodeLinux
 ///
 /// A watch is set before its directory is read, so whatever comes into it is seen by one or the other; what both see is told once
 /// or twice. Directories are opened without following a link.
+///
+/// Staged trees are neither watched nor told: what comes out of one has appeared, and what goes into one is gone. As in a walk, their
+/// names count wherever they are.
 struct WatchedTree: ~Copyable {
     private let top: RootedDirectory
     private(set) var queue: FileDescriptor
-    /// The watched directories, below the top; the top is empty.
-    private var paths: [CInt: [UInt8]] = [:]
+    private var directories: WatchedDirectories
     /// First halves of moves that wait for their second.
     private var departures: [(cookie: UInt32, path: [UInt8], isDirectory: Bool)] = []
     /// There are more directories than may be watched, which was told.
@@ -26,7 +28,7 @@ struct WatchedTree: ~Copyable {
         self.top = top
         self.queue = queue
         self.topWatch = topWatch
-        paths = [topWatch: []]
+        directories = WatchedDirectories(top: topWatch)
     }
 
     static func make(_ top: RootedDirectory) throws(Errno) -> WatchedTree {
@@ -51,7 +53,7 @@ struct WatchedTree: ~Copyable {
             let event = fst_watch_event_at(buffer.baseAddress, offset)
             offset = event.next
             guard CInt(event.what) & CInt(FST_WATCH_OVERFLOW) == 0 else {
-                try restart(&batch)
+                try restart("Changes came faster than they were read.", &batch)
                 break
             }
             try take(event, &batch)
@@ -60,22 +62,34 @@ struct WatchedTree: ~Copyable {
     }
 
     /// Nothing more comes for the moment: who left without arriving elsewhere is gone.
-    mutating func settle(_ batch: inout WatchBatch) {
-        for (_, path, isDirectory) in departures {
-            if isDirectory { forget(path) }
-            batch.deleted(path, isDirectory: isDirectory)
-        }
+    mutating func settle(_ batch: inout WatchBatch) throws(Errno) {
+        for (_, path, isDirectory) in departures { left(path, isDirectory, &batch) }
         departures = []
+        // An exchange of two names is told as two moves, which say not which of both was moved the second time.
+        if directories.hasDisplaced { try restart("The names of two directories were exchanged.", &batch) }
+    }
+
+    private mutating func left(_ path: [UInt8], _ isDirectory: Bool, _ batch: inout WatchBatch) {
+        if isDirectory, let known = directories.watch(at: path), watchNow(path) != known { forget(known) }
+        // Something may have its place by now. An exchange with a staged tree even tells first what came and then what left.
+        switch (try? top.openWithoutLinks(path, CInt(FST_O_PATH)).status())?.kind {
+        case nil: batch.deleted(path, isDirectory: isDirectory)
+        // It is told when it appears.
+        case .directory: break
+        case .regular, .symlink, .other: if !isDirectory { batch.replaced(path, isDirectory: false) }
+        }
     }
 
     private mutating func take(_ event: fst_watch_event, _ batch: inout WatchBatch) throws(Errno) {
         let what = CInt(event.what)
         guard what & CInt(FST_WATCH_ENDED) == 0 else {
-            paths[event.watch] = nil
+            forget(event.watch)
             if event.watch == topWatch { topWatchHasEnded = true }
             return
         }
-        guard let directory = paths[event.watch], let name = event.name, name.pointee != 0 else { return }
+        guard let name = event.name, name.pointee != 0, !StagedTree.isName(name),
+            let directory = directories.path(of: event.watch)
+        else { return }
         let path = Self.join(directory, Self.bytes(name))
         guard !isUnnamed(path) else { return }
         let isDirectory = what & CInt(FST_WATCH_DIRECTORY) != 0
@@ -103,17 +117,22 @@ struct WatchedTree: ~Copyable {
         }
         let from = departures.remove(at: index).path
         batch.moved(from, to: path, isDirectory: isDirectory)
-        guard isDirectory else { return }
-        for (watch, watched) in paths where watched == from || watched.starts(with: from + [UInt8(ascii: "/")]) {
-            paths[watch] = path + watched.dropFirst(from.count)
-        }
+        guard isDirectory, let known = directories.watch(at: from) else { return }
+        if let other = directories.watch(at: path), departures.contains(where: { $0.path == path }) { forget(other) }
+        if !directories.put(known, at: path) { forget(known) }
     }
 
     private mutating func appeared(
         _ path: [UInt8], _ isDirectory: Bool, _ batch: inout WatchBatch
     ) throws(Errno) {
-        batch.created(path, isDirectory: isDirectory)
-        if isDirectory { try scan(path, tells: true, &batch) }
+        guard isDirectory else { return batch.created(path, isDirectory: false) }
+        if let known = directories.watch(at: path), let now = watchNow(path), now != known {
+            forget(known)
+            batch.replaced(path, isDirectory: true)
+        } else {
+            batch.created(path, isDirectory: true)
+        }
+        try scan(path, tells: true, &batch)
     }
 
     /// Watches a directory and those below it, and tells what is in them already.
@@ -145,21 +164,29 @@ struct WatchedTree: ~Copyable {
 
     /// `false` when it is gone, or cannot be watched.
     private mutating func watch(_ path: [UInt8], _ batch: inout WatchBatch) throws(Errno) -> Bool {
-        guard paths.count < Limits.watchedDirectories else {
+        guard directories.count < Limits.watchedDirectories else {
             isBeyondLimit(&batch)
             return false
         }
-        let place = path.isEmpty ? [UInt8(ascii: ".")] : path
-        guard let directory = try? top.openWithoutLinks(place, CInt(FST_O_PATH) | O_DIRECTORY) else { return false }
-        let watch = fst_watch_add(queue.number, directory.number)
+        guard let watch = watchNow(path) else { return false }
         switch -watch {
         case ENOSPC:
             isBeyondLimit(&batch)
             return false
         case ENOENT, ENOTDIR: return false
-        default: paths[try Errno.checkNegative(watch)] = path
+        default: try Errno.checkNegative(watch)
         }
-        return true
+        guard !directories.put(watch, at: path) else { return true }
+        if !directories.contains(watch) { fst_watch_remove(queue.number, watch) }
+        return false
+    }
+
+    /// The watch of the directory that is at a path now, which is always the same one for the same directory, or a negative errno;
+    /// `nil` when none is there.
+    private func watchNow(_ path: [UInt8]) -> CInt? {
+        let place = path.isEmpty ? [UInt8(ascii: ".")] : path
+        guard let directory = try? top.openWithoutLinks(place, CInt(FST_O_PATH) | O_DIRECTORY) else { return nil }
+        return fst_watch_add(queue.number, directory.number)
     }
 
     /// Told once: a flood of directories is no flood of events.
@@ -169,22 +196,19 @@ struct WatchedTree: ~Copyable {
         batch.rescan(reason: "There are more directories than can be watched; changes in some of them are not told.")
     }
 
-    private mutating func forget(_ path: [UInt8]) {
-        for (watch, watched) in paths where watched == path || watched.starts(with: path + [UInt8(ascii: "/")]) {
-            fst_watch_remove(queue.number, watch)
-            paths[watch] = nil
-        }
+    private mutating func forget(_ watch: CInt) {
+        for watch in directories.remove(watch) { fst_watch_remove(queue.number, watch) }
     }
 
     /// Events were lost, among them perhaps new directories and moves: all is watched anew.
-    private mutating func restart(_ batch: inout WatchBatch) throws(Errno) {
+    private mutating func restart(_ reason: String, _ batch: inout WatchBatch) throws(Errno) {
         queue = try FileDescriptor(checking: fst_watch_open())
         departures = []
-        paths = [:]
         isFull = false
         topWatch = try Errno.checkNegative(fst_watch_add(queue.number, top.descriptor.number))
+        directories = WatchedDirectories(top: topWatch)
         try scan([], tells: false, &batch)
-        batch.rescan(reason: "Changes came faster than they were read.")
+        batch.rescan(reason: reason)
     }
 
     private static func join(_ directory: [UInt8], _ name: [UInt8]) -> [UInt8] {

@@ -9,8 +9,12 @@ import Synchronization
 /// a closed pipe gives `EPIPE` there and kills nobody. A job must not wait for another job of the pool.
 public final class BlockingPool: Sendable {
     public static let shared = BlockingPool(threadLimit: Limits.blockingThreads)
+    /// For work on projects' files, which may take minutes: commands and the node's own records do not wait for it.
+    package static let files = BlockingPool(threadLimit: Limits.blockingFileThreads)
+    /// For waiting until files change.
+    package static let watches = BlockingPool(threadLimit: Limits.watchesPerNode)
 
-    typealias Job = @Sendable () -> Void
+    package typealias Job = @Sendable () -> Void
 
     /// A thread that waits for its next job.
     private final class Worker: Sendable {
@@ -38,7 +42,7 @@ public final class BlockingPool: Sendable {
     }
 
     /// Runs `body` some time soon; nobody waits for it.
-    func submit(_ job: @escaping Job) {
+    package func submit(_ job: @escaping Job) {
         enum Next { case wake(Worker), start(Worker), queued }
         let next = state.withLock { state -> Next in
             if let worker = state.idle.popLast() { return .wake(worker) }

@@ -27,7 +27,7 @@ extension CgroupTree {
     private static let controllers: Set<Substring> = ["cpu", "memory", "pids"]
 
     /// The trees that limit something, and the one in which groups are killed.
-    private var limitingTrees: [String] {
+    var limitingTrees: [String] {
         hierarchies.filter { tree in
             let name = tree.split(separator: "/").last ?? ""
             return tree == root || !Self.controllers.isDisjoint(with: name.split(separator: ","))
@@ -39,11 +39,8 @@ extension CgroupTree {
     /// - Throws: `ENOTSUP` when the host cannot limit CPU, memory or processes.
     public func make(_ group: String, limits: ResourceLimits) throws(Errno) -> GroupEntrance {
         for tree in limitingTrees { try makeDirectory(group, in: tree, delegating: mode == .v2) }
-        let quota = Int(limits.cpus * Double(Self.periodMicroseconds))
+        try setCPU(of: group, limits.cpus)
         // What bounds the same in version 1 and in version 2.
-        try set(group, "cpu.cfs_period_us", "\(Self.periodMicroseconds)", required: mode != .v2)
-        try set(group, "cpu.cfs_quota_us", "\(quota)", required: mode != .v2)
-        try set(group, "cpu.max", "\(quota) \(Self.periodMicroseconds)", required: mode == .v2)
         try set(group, "memory.limit_in_bytes", "\(limits.memoryBytes)", required: mode != .v2)
         try set(group, "memory.max", "\(limits.memoryBytes)", required: mode == .v2)
         try set(group, "memory.swap.max", "0", required: false)
@@ -53,7 +50,14 @@ extension CgroupTree {
 
     private static let periodMicroseconds = 100_000
 
-    private func set(_ group: String, _ file: String, _ value: String, required: Bool) throws(Errno) {
+    func setCPU(of group: String, _ cpus: Double) throws(Errno) {
+        let quota = Int(cpus * Double(Self.periodMicroseconds))
+        try set(group, "cpu.cfs_period_us", "\(Self.periodMicroseconds)", required: mode != .v2)
+        try set(group, "cpu.cfs_quota_us", "\(quota)", required: mode != .v2)
+        try set(group, "cpu.max", "\(quota) \(Self.periodMicroseconds)", required: mode == .v2)
+    }
+
+    func set(_ group: String, _ file: String, _ value: String, required: Bool) throws(Errno) {
         let places: [String] = limitingTrees.map { tree in "\(tree)/\(group)/\(file)" }
         let paths = places.filter { access($0, F_OK) == 0 }
         if paths.isEmpty, required { throw Errno(ENOTSUP) }

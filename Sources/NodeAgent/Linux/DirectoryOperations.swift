@@ -133,7 +133,13 @@ extension FileDescriptor {
     public borrowing func linkTarget(of name: UnsafePointer<CChar>) throws(Errno) -> [UInt8] {
         let number = number
         var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
-        let count = try Errno.check { readlinkat(number, name, &buffer, buffer.count) }
+        let count: Int
+        do throws(Errno) {
+            count = try Errno.check { readlinkat(number, name, &buffer, buffer.count) }
+        } catch {
+            // Whoever asks has seen a link there; somebody has put something else in its place.
+            throw error.number == EINVAL ? Errno(EAGAIN) : error
+        }
         return buffer[..<Int(count)].map { UInt8(bitPattern: $0) }
     }
 

@@ -28,14 +28,23 @@ public enum Mounts {
 
     /// Mount points at and below a directory, those mounted last first: the order to remove them in.
     public static func below(_ directory: String) throws(Errno) -> [String] {
-        let file = try FileDescriptor(opening: "/proc/self/mountinfo", O_RDONLY)
-        let table = String(decoding: try file.readAll(limit: 64 * 1024 * 1024), as: UTF8.self)
-        return table.split(separator: "\n").compactMap { line -> String? in
-            let fields = line.split(separator: " ")
+        try table().compactMap { fields -> String? in
             guard fields.count > 4 else { return nil }
             let point = unescape(fields[4])
             return point == directory || point.hasPrefix(directory + "/") ? point : nil
         }.reversed()
+    }
+
+    /// The devices of everything that is mounted, as `7:3`.
+    static func devices() throws(Errno) -> Set<String> {
+        Set(try table().compactMap { $0.count > 2 ? String($0[2]) : nil })
+    }
+
+    /// The fields of each line.
+    private static func table() throws(Errno) -> [[Substring]] {
+        let file = try FileDescriptor(opening: "/proc/self/mountinfo", O_RDONLY)
+        let table = String(decoding: try file.readAll(limit: 64 * 1024 * 1024), as: UTF8.self)
+        return table.split(separator: "\n").map { $0.split(separator: " ") }
     }
 
     /// The kernel writes blanks and backslashes as three octal digits.

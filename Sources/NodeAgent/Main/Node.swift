@@ -39,7 +39,9 @@ enum Node {
         let sandboxes = try await SandboxManager(try configuration.sandboxes, group: loops, logger: logger)
         try await sandboxes.recover()
         let facts = NodeFactsReader(sandboxes: sandboxes, stateDirectory: paths.state)
-        let reporter = NodeReporter { await facts.report() }
+        let reporter = NodeReporter(
+            leased: { sandboxes.granted($0, asked: $1) },
+            imagesInUse: { sandboxes.heard(imagesInUse: $0, asked: $1) }, current: { await facts.report() })
         let router = NodeRouter(sandboxes: sandboxes, reporter: reporter, logger: logger)
         return DaemonPlan(
             services: [
@@ -49,9 +51,17 @@ enum Node {
                 NodeLinkService(
                     identityDirectory: paths.identity, reporter: reporter, transitions: sandboxes.transitions,
                     logger: logger, welcomed: { switches in _ = await sandboxes.apply(KillOrder(set: switches)) },
+                    departed: { projects in for project in projects { _ = try await sandboxes.setAside(project) } },
                     serve: { stream in await router.serve(stream) }),
             ],
-            healthy: { withExtendedLifetime(lock) { true } })
+            healthy: {
+                // The lock is held for as long as this can be asked.
+                defer { withExtendedLifetime(lock) {} }
+                return await Liveness.answers(within: .seconds(Limits.watchdogAnswerSeconds)) {
+                    await sandboxes.answer()
+                    return true
+                }
+            })
     }
 
     /// Before anything of the host is touched: a second daemon must not change the rules of the first.
@@ -117,7 +127,9 @@ extension NodeConfiguration {
         get throws {
             SandboxConfiguration(
                 paths: try paths, initProgram: initProgram, addressPool: addressPool,
-                resolvers: resolvers.isEmpty ? nil : resolvers, deniedNetworks: deniedNetworks, runtime: runtime)
+                resolvers: resolvers.isEmpty ? nil : resolvers, deniedNetworks: deniedNetworks, runtime: runtime,
+                projectDiskBytes: projectDiskBytes == 0 ? nil : projectDiskBytes, diskPercents: diskPercents,
+                startsAtOnce: startsAtOnce)
         }
     }
 }

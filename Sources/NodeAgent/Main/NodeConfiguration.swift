@@ -11,6 +11,9 @@ struct NodeConfiguration: DaemonConfiguration {
     let resolvers: [String]
     let deniedNetworks: [String]
     let runtime: String
+    let projectDiskBytes: Int
+    let diskPercents: DiskPressurePercents
+    let startsAtOnce: Int
 
     static let instanceSetting = Setting(
         "instance", .name, default: "main",
@@ -39,8 +42,32 @@ struct NodeConfiguration: DaemonConfiguration {
     static let runtimeSetting = Setting(
         "container.runtime", .text, default: "runc", help: "The OCI runtime: a name on the PATH, or an absolute path.")
 
+    static let diskSetting = Setting(
+        "disk.perProject", .bytes(0...Limits.projectDiskBytesHighest), default: 0,
+        help:
+            "Size of a disk of its own for each new project, which bounds what it can fill; 0 is none. Smaller ones grow."
+    )
+
+    private static func percent(_ key: String, _ standard: Int, _ help: String) -> Setting<Int> {
+        Setting(key, .integer(0...Limits.diskPercentHighest), default: standard, help: help)
+    }
+    static let lowSetting = percent(
+        "disk.lowPercent", Limits.diskLowPercent,
+        "Operators are told when less of the state directory's disk is free, in space or files.")
+    static let reclaimSetting = percent(
+        "disk.reclaimPercent", Limits.diskReclaimPercent,
+        "Below it unused images of registries and caches of projects that rest are dropped, and no project is placed here."
+    )
+    static let refuseSetting = percent(
+        "disk.refusePercent", Limits.diskRefusePercent,
+        "Below it no container is started, and no project and no image is taken.")
+    static let startsSetting = Setting(
+        "container.startsAtOnce", .integer(1...Limits.startsAtOnceHighest), default: Limits.startsAtOnce,
+        help: "Containers that are started at a time; others wait for their turn.")
+
     static let groups = [
-        SettingGroup("Node", instanceSetting, stateSetting, runSetting, initSetting, runtimeSetting),
+        SettingGroup("Node", instanceSetting, stateSetting, runSetting, initSetting, runtimeSetting, startsSetting),
+        SettingGroup("Disk", diskSetting, lowSetting, reclaimSetting, refuseSetting),
         SettingGroup("Network", poolSetting, resolverSetting, deniedSetting),
     ]
 
@@ -68,6 +95,21 @@ struct NodeConfiguration: DaemonConfiguration {
         resolvers = values[Self.resolverSetting]
         deniedNetworks = values[Self.deniedSetting]
         runtime = values[Self.runtimeSetting]
+        projectDiskBytes = values[Self.diskSetting]
+        startsAtOnce = values[Self.startsSetting]
+        diskPercents = DiskPressurePercents(
+            low: values[Self.lowSetting], reclaiming: values[Self.reclaimSetting], refusing: values[Self.refuseSetting])
+        guard diskPercents.isOrdered else {
+            throw FastableError(
+                .invalid,
+                "‘disk.refusePercent’ may not be above ‘disk.reclaimPercent’, nor that above ‘disk.lowPercent’.",
+                details: ["field": "disk.reclaimPercent"])
+        }
+        guard projectDiskBytes == 0 || projectDiskBytes >= Limits.projectDiskBytesLeast else {
+            throw FastableError(
+                .invalid, "A project's disk has \(Limits.projectDiskBytesLeast) bytes or more; 0 makes none.",
+                details: ["field": "disk.perProject"])
+        }
     }
 }
 

@@ -17,9 +17,6 @@ protocol ContainerRuntime: Sendable {
     /// - Returns: the process's number on the host. When it throws, something may be left that `delete` removes.
     func run(_ container: ContainerID, paths: ContainerPaths, listener: CInt) async throws -> Int32
 
-    /// Sets new limits while the container runs.
-    func update(_ container: ContainerID, limits: ResourceLimits, limitsSwap: Bool) async throws
-
     /// Removes a container, and kills it first if it runs. One that does not exist is fine.
     func delete(_ container: ContainerID) async throws
 

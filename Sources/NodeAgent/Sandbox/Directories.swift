@@ -51,6 +51,21 @@ enum Directories {
         return names.sorted()
     }
 
+    /// Whether there is nothing in a directory, or no directory. It may have any number of names.
+    static func isEmpty(_ path: String) -> Bool {
+        guard let stream = opendir(path) else { return true }
+        defer { closedir(stream) }
+        // The first two are usually itself and the one above.
+        while let entry = readdir(stream) {
+            let isOwn = withUnsafeBytes(of: &entry.pointee.d_name) { name in
+                let bytes = name.prefix { $0 != 0 }
+                return bytes.count <= 2 && bytes.allSatisfy { $0 == UInt8(ascii: ".") }
+            }
+            if !isOwn { return false }
+        }
+        return true
+    }
+
     /// Puts a program where containers can run it but not read it: what cannot be read cannot be traced either.
     static func install(_ program: String, at path: String) throws {
         guard let bytes = try SmallFile.read(program, atMost: 64 * 1024 * 1024) else {

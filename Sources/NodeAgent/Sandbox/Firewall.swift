@@ -15,6 +15,9 @@ package final class Firewall: Sendable {
         var cut: Set<String>?
         /// The last change of the rules: the next one begins when it has ended.
         var change: Task<Void, any Error>?
+        /// A look at what is in force, and the one that begins when it has ended.
+        var check: Task<Void, any Error>?
+        var nextCheck: Task<Void, any Error>?
     }
 
     let rules: FirewallRules
@@ -53,7 +56,25 @@ package final class Firewall: Sendable {
     }
 
     /// Puts the rules in force again when another program flushed or changed them, or when Docker was started since.
+    ///
+    /// Callers that come while a look is under way share the next one: it begins after they came, and costs two programs once.
     package func check() async throws {
+        let task = state.withLock { state -> Task<Void, any Error> in
+            if let next = state.nextCheck { return next }
+            let task = Task { [previous = state.check] in
+                _ = await previous?.result
+                self.state.withLock { state in
+                    state.check = state.nextCheck.take()
+                }
+                try await self.look()
+            }
+            state.nextCheck = task
+            return task
+        }
+        try await task.value
+    }
+
+    private func look() async throws {
         if try await change() != nil { try await inTurn { firewall in try await firewall.mend() } }
         try forwarding.enable()
         await setPassage(true)

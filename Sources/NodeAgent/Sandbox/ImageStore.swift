@@ -7,13 +7,29 @@ import NodeLinux
 ///
 /// An image is prepared beside the others and gets its name in one step, so a name always stands for a complete image.
 public struct ImageStore: Sendable {
-    private let directory: String
+    let directory: String
+    private let tools: Tools
+    private let drafts = ImageDrafts()
 
-    package init(directory: String) { self.directory = directory }
+    /// The programs that fetch and unpack images: names of the host's, or paths.
+    package struct Tools: Sendable {
+        package var skopeo: String
+        package var umoci: String
 
-    /// All images, by name.
+        package init(skopeo: String = "skopeo", umoci: String = "umoci") {
+            self.skopeo = skopeo
+            self.umoci = umoci
+        }
+    }
+
+    package init(directory: String, tools: Tools = Tools()) {
+        self.directory = directory
+        self.tools = tools
+    }
+
+    /// All images, by name. One whose description is damaged is none, and keeps no other from being listed.
     public func list() throws -> [ImageInfo] {
-        try Directories.names(directory).filter { !$0.hasPrefix(".") }.compactMap { try load($0)?.info }
+        Directories.names(directory).filter { !$0.hasPrefix(".") }.compactMap { (try? load($0))?.info }
     }
 
     /// One image; `not_found` names those that there are.
@@ -65,7 +81,8 @@ public struct ImageStore: Sendable {
         try Self.checkDirectory(rootfs)
         let info = ImageInfo(name: name, source: source, sizeBytes: try await Self.size(rootfs), addedAt: Date())
         let image = StoredImage(info: info, rootfs: rootfs, environment: [:], workingDirectory: "/")
-        try AtomicFile.write(path(name) + "/image.json", Array(try JSON.encodePretty(image)))
+        let (file, bytes) = (path(name) + "/image.json", Array(try JSON.encodePretty(image)))
+        try await BlockingPool.shared.run { try AtomicFile.write(file, bytes) }
         return info
     }
 
@@ -95,18 +112,13 @@ public struct ImageStore: Sendable {
                 "The image ‘\(name)’ is used by \(users.count) project\(users.count == 1 ? "" : "s") on the node. Delete them first.",
                 details: ["projects": .array(users.prefix(20).map { .string($0.description) })])
         }
-        let leaving = directory + "/.removed-" + UUID().uuidString
-        guard rename(path(name), leaving) == 0 else {
+        let leaving = ".removed-" + UUID().uuidString
+        drafts.begin(leaving)
+        defer { drafts.end(leaving) }
+        guard rename(path(name), path(leaving)) == 0 else {
             throw FastableError.system(errno, cannot: "remove the image ‘\(name)’")
         }
-        try await Directories.removeTree(leaving, timeout: .seconds(Limits.imageAddSeconds))
-    }
-
-    /// Removes what a crash left of images that were being added or removed.
-    package func removeDrafts() async throws {
-        for name in Directories.names(directory) where name.hasPrefix(".") {
-            try await Directories.removeTree(directory + "/" + name, timeout: .seconds(Limits.imageAddSeconds))
-        }
+        try await Directories.removeTree(path(leaving), timeout: .seconds(Limits.imageAddSeconds))
     }
 
     /// `invalid` unless the name has 1 to 63 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first.
@@ -124,9 +136,11 @@ public struct ImageStore: Sendable {
 }
 
 extension ImageStore {
-    private func path(_ name: String) -> String { directory + "/" + name }
+    func path(_ name: String) -> String { directory + "/" + name }
 
-    private func load(_ name: String) throws -> StoredImage? {
+    func isDraft(_ name: String) -> Bool { drafts.contains(name) }
+
+    func load(_ name: String) throws -> StoredImage? {
         guard let bytes = try SmallFile.read(path(name) + "/image.json", atMost: 1024 * 1024) else { return nil }
         var image = try JSON.decode(StoredImage.self, from: Data(bytes))
         if !image.rootfs.hasPrefix("/") { image.rootfs = path(name) + "/" + image.rootfs }
@@ -140,7 +154,10 @@ extension ImageStore {
         try Self.check(name)
         try Directories.make(directory, mode: 0o700)
         guard !Directories.exists(path(name)) else { throw Self.taken(name) }
-        let draft = directory + "/.draft-" + UUID().uuidString
+        let draftName = ".draft-" + UUID().uuidString
+        let draft = path(draftName)
+        drafts.begin(draftName)
+        defer { drafts.end(draftName) }
         try Directories.make(draft, mode: 0o700)
         do {
             let (rootfs, settings) = try await fill(draft)
@@ -150,7 +167,8 @@ extension ImageStore {
             let image = StoredImage(
                 info: info, rootfs: rootfs, environment: settings.environment,
                 workingDirectory: settings.workingDirectory)
-            try AtomicFile.write(draft + "/image.json", Array(try JSON.encodePretty(image)))
+            let bytes = Array(try JSON.encodePretty(image))
+            try await BlockingPool.shared.run { try AtomicFile.write(draft + "/image.json", bytes) }
             // A rename replaces an empty directory only, and an image's is not: the second of two that come at once fails.
             guard rename(draft, path(name)) == 0 else {
                 throw errno == ENOTEMPTY || errno == EEXIST
@@ -183,7 +201,7 @@ extension ImageStore {
         // Debian's package brings a policy file; without one the tool would refuse every image.
         let policy = Directories.exists("/etc/containers/policy.json") ? [] : ["--insecure-policy"]
         try await Self.run(
-            "skopeo", policy + ["copy", "--quiet", "docker://" + reference, "oci:\(draft)/layout:image"],
+            tools.skopeo, policy + ["copy", "--quiet", "docker://" + reference, "oci:\(draft)/layout:image"],
             "pull the image ‘\(reference)’", temporary: draft)
     }
 
@@ -197,7 +215,7 @@ extension ImageStore {
         }
         let bundle = draft + "/bundle"
         try await Self.run(
-            "umoci", ["unpack", "--image", layout + ":" + tag, bundle], "unpack the image", temporary: draft)
+            tools.umoci, ["unpack", "--image", layout + ":" + tag, bundle], "unpack the image", temporary: draft)
         guard rename(bundle + "/rootfs", draft + "/rootfs") == 0 else {
             throw FastableError.system(errno, cannot: "keep the unpacked image", context: bundle)
         }
@@ -219,7 +237,14 @@ extension ImageStore {
     ) async throws {
         var environment = HostCommand.minimalEnvironment
         if let temporary { environment["TMPDIR"] = temporary }
-        try await HostCommand(tool, arguments, environment: environment)
-            .runChecked(what, timeout: .seconds(Limits.imageAddSeconds))
+        let result = try await HostCommand(tool, arguments, environment: environment)
+            .run(timeout: .seconds(Limits.imageAddSeconds))
+        do { try result.checked(what) } catch var error as FastableError {
+            // Why a registry gives nothing only the tool knows. Its last line says it; paths of the host are left out.
+            let said = result.errorText.split(separator: "\n").last.map(String.init) ?? ""
+            let plain = temporary.map { said.replacing($0, with: "…") } ?? said
+            if !plain.isEmpty { error.message += " It said: \(plain.prefix(Limits.toolMessageCharacters))" }
+            throw error
+        }
     }
 }

@@ -45,8 +45,12 @@ public struct NodePaths: Sendable, Equatable {
     var localSwitch: String { state + "/kill-switch.json" }
     /// What of the host's own switch the daemon has put in force.
     var takenSwitch: String { run + "/kill-switch.taken" }
+    /// Until when the controller lets this node run what it would start elsewhere.
+    var lease: String { run + "/lease.json" }
+    /// What the node has of projects that are another node's by now. Nobody removes it but people.
+    var setAside: String { state + "/set-aside" }
     /// The control group of all containers of the instance.
-    var group: String { "fastable-" + instance }
+    package var group: String { "fastable-" + instance }
     /// Deleted projects on their way out; emptied at start.
     var trash: String { state + "/trash" }
     /// The init program as containers see it; not below `run`, which is often mounted `noexec`.
@@ -71,14 +75,21 @@ public struct ProjectPaths: Sendable, Equatable {
     /// The project's id.
     var name: String { directory.split(separator: "/").last.map(String.init) ?? directory }
     public var record: String { directory + "/record.json" }
+    /// A disk of its own, if it has one, and the file that holds it; see `ProjectDisk`.
+    var disk: String { directory + "/disk" }
+    static let diskImageName = "disk.img"
+    var diskImage: String { directory + "/" + Self.diskImageName }
+    var hasDisk: Bool { Directories.exists(diskImage) }
+    /// Where everything lies that the project's container can write.
+    var content: String { hasDisk ? disk : directory }
     /// `/workspace` and `/cache` of the container; they outlive every incarnation.
-    public var workspace: String { directory + "/workspace" }
-    public var cache: String { directory + "/cache" }
+    public var workspace: String { content + "/workspace" }
+    public var cache: String { content + "/cache" }
     /// What the container changed in the rest of its file system, and the overlay's own work directory.
-    public var upper: String { directory + "/upper" }
-    public var work: String { directory + "/work" }
+    public var upper: String { content + "/upper" }
+    public var work: String { content + "/work" }
     /// Copies of the workspace, out of the container's sight and on the same file system.
-    public var checkpoints: String { directory + "/checkpoints" }
+    public var checkpoints: String { content + "/checkpoints" }
     /// Output and results of commands.
     public var execs: String { directory + "/execs" }
 }

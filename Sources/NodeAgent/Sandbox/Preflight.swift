@@ -17,11 +17,63 @@ package struct Preflight {
         try Self.checkKernel(Self.kernelRelease())
         try checkDirectories()
         try checkInit()
-        for (tool, option) in [("ip", "-V"), ("nft", "--version"), ("nsenter", "--version")] {
-            try await HostCommand(tool, [option]).runChecked("run ‘\(tool)’")
+        for tool in Self.tools { try await Self.check(tool) }
+        if configuration.projectDiskBytes != nil {
+            try ProjectDisk.checkLoopDevices()
+            try await Self.check(Tool("mkfs.ext4", asked: "-V"))
         }
-        return try await RuncRuntime(program: configuration.runtime, stateDirectory: configuration.paths.runtime)
-            .version()
+        let version = try await RuncRuntime(
+            program: configuration.runtime, stateDirectory: configuration.paths.runtime
+        ).version()
+        try Self.checkRuntime(version, isHybrid: Mounts.isCgroup2("/sys/fs/cgroup/unified"))
+        return version
+    }
+
+    /// Reads `crun 1.8.1`. Runtimes that nobody has tried may work.
+    ///
+    /// - Parameter isHybrid: the host's control groups are of both versions.
+    package static func checkRuntime(_ version: String, isHybrid: Bool) throws {
+        if version.hasPrefix("runsc ") {
+            throw FastableError(
+                .unavailable,
+                "gVisor's ‘runsc’ cannot run this node's containers: their init works with open files of the host, which gVisor keeps "
+                    + "out. Set the runtime to runc or crun.")
+        }
+        if version.hasPrefix("crun "), isHybrid {
+            throw FastableError(
+                .unavailable,
+                "‘crun’ starts no container on a host with control groups of both versions. Set the runtime to runc, or boot with "
+                    + "systemd.unified_cgroup_hierarchy=1.")
+        }
+    }
+
+    /// A program of the host, and how it is asked whether it works.
+    package struct Tool: Sendable {
+        package var name: String
+        package var question: String
+
+        package init(_ name: String, asked question: String = "--version") {
+            self.name = name
+            self.question = question
+        }
+    }
+
+    package static let tools = [Tool("ip", asked: "-V"), Tool("nft"), Tool("nsenter"), Tool("rg")]
+
+    package static func check(_ tool: Tool) async throws {
+        try await HostCommand(tool.name, [tool.question]).runChecked("run ‘\(tool.name)’")
+    }
+
+    /// What a node can do without for as long as nobody adds an image that is to be unpacked.
+    package static func warnings(
+        isInstalled: (String) -> Bool = HostTools.isInstalled
+    ) -> [String] {
+        [
+            ("skopeo", "images cannot be pulled from registries"),
+            ("umoci", "images cannot be unpacked from OCI layouts"),
+        ]
+        .filter { !isInstalled($0.0) }
+        .map { tool, loss in "\(tool) is not installed, so \(loss): apt-get install \(tool)" }
     }
 
     package static func checkUser(_ user: UInt32) throws {

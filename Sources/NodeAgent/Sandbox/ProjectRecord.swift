@@ -25,8 +25,12 @@ struct ProjectRecord: Codable, Sendable, Equatable {
     /// Since when it is in its state: for the clock that nobody sets, and for people.
     var since: BootMoment?
     var changedAt: Date?
+    /// When its files were used last, coarsely.
+    var filesUsedAt: Date?
     var wish: LifecycleReconciler.Desired.Wish?
     var leases: [Lease]?
+    /// Limits that the last incarnation came to.
+    var limitHits: [LimitTally]?
 
     /// A wish to keep the container awake.
     struct Lease: Codable, Sendable, Equatable {

@@ -47,14 +47,6 @@ struct RuncRuntime: ContainerRuntime {
         return pid
     }
 
-    func update(_ container: ContainerID, limits: ResourceLimits, limitsSwap: Bool) async throws {
-        let resources = RuntimeSpec.Resources(limits, limitsSwap: limitsSwap)
-        try await HostCommand(
-            program, arguments(["update", "--resources", "-", container.description]),
-            standardInput: try JSON.encode(resources)
-        ).runChecked("change a container's limits")
-    }
-
     func delete(_ container: ContainerID) async throws {
         try await HostCommand(program, arguments(["delete", "--force", container.description]))
             .runChecked("remove a container")

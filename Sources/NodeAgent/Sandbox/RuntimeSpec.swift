@@ -1,4 +1,5 @@
 import FastableCore
+import NodeLinux
 
 /// `config.json` of the OCI runtime specification, version 1.0.2: the parts that we use, under their names there.
 package struct RuntimeSpec: Codable, Equatable, Sendable {
@@ -114,7 +115,7 @@ extension RuntimeSpec.Resources {
         memory = RuntimeSpec.Memory(limit: limits.memoryBytes, swap: limitsSwap ? limits.memoryBytes : nil)
         cpu = RuntimeSpec.CPU(
             quota: Int(limits.cpus * Double(Self.schedulingPeriod)), period: Self.schedulingPeriod,
-            shares: max(2, Int(limits.cpus * 1024)))
+            shares: CgroupTree.shares(limits.cpus))
         pids = RuntimeSpec.PIDs(limit: limits.pids)
     }
 }

@@ -23,6 +23,8 @@ extension Sandbox {
     }
 
     private func performDeletion(_ id: ContainerID?, after earlier: Task<Void, any Error>?) async throws {
+        // Its time is over one way or the other, and with it what keeps this project in memory.
+        defer { watchDeadline() }
         do {
             _ = await earlier?.result
             _ = await start?.result
@@ -30,6 +32,7 @@ extension Sandbox {
             let ending = running.take()
             activity.ended()
             await ending?.container?.execs.close(containerEnded: true)
+            _ = await opening?.result
             if let id { await host.dismantle(id, slot: slot, process: ending?.process) }
             try await host.clearRemains(of: slot)
             try await removeFiles()
@@ -46,10 +49,15 @@ extension Sandbox {
     /// what others left in the trash does not matter here.
     private func removeFiles() async throws {
         if !isDeleted {
-            discarded = try await BlockingPool.shared.run { [host, directory, project] in
+            discarded = try await BlockingPool.shared.run { [host, directory, project, asidePath] in
                 try directory.takeAway {
-                    let path = host.paths.project(project).directory
-                    return Directories.exists(path) ? try host.trash.discard(path) : nil
+                    let paths = host.paths.project(project)
+                    try ProjectDisk.close(paths)
+                    guard Directories.exists(paths.directory) else { return nil }
+                    guard let asidePath else { return try host.trash.discard(paths.directory) }
+                    try Directories.make(host.paths.setAside, mode: 0o700)
+                    try Directories.move(paths.directory, to: asidePath)
+                    return nil
                 }
             }
             isDeleted = true

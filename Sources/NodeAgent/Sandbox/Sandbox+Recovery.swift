@@ -14,7 +14,11 @@ extension Sandbox {
     }
 
     private func takeUp(live: Set<ContainerID>) async {
-        volumeMade = true
+        // The disk of a container that runs is open. After a reboot of the host none is.
+        do {
+            try await openDisk()
+            volumeMade = true
+        } catch { logger.error("the disk of a project cannot be opened", metadata: ["error": "\(error)"]) }
         guard let id = record.container, record.state == .running || record.state == .suspended else {
             return recordFound(record.state == .failed ? record.reason : nil)
         }
@@ -34,6 +38,7 @@ extension Sandbox {
         let (cgroups, group) = (host.cgroups, host.group(id))
         do {
             let isFrozen = try await BlockingPool.shared.run {
+                cgroups.endSlowing(of: group)
                 let frost = try cgroups.frost(of: group)
                 if frost.isWanted, !frost.isComplete { try cgroups.thaw(group) }
                 return frost.isWanted && frost.isComplete

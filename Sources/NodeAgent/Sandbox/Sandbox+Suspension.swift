@@ -12,7 +12,7 @@ extension Sandbox {
         try await suspend(reason: reason) { [activity] in force ? nil : activity.objection(at: .now) }
     }
 
-    private func suspend(reason: String, unless objection: () -> FastableError?) async throws {
+    func suspend(reason: String, unless objection: () -> FastableError?) async throws {
         try checkNotDeleted()
         guard case .running = machine.state else {
             return try await follow(machine.suspend(reason: reason, now: .now))
@@ -72,7 +72,10 @@ extension Sandbox {
     /// The container with its processes running; `nil` when there is none. To end something in it, it is woken also when a kill switch
     /// lets nothing begin.
     func awake(toEnd: Bool = false) async throws -> RunningContainer? {
-        if !toEnd, machine.publicState == .suspended { try checkSwitches(record.spec) }
+        if !toEnd, machine.publicState == .suspended {
+            try checkSwitches(record.spec)
+            try checkLease()
+        }
         try await follow(machine.wake(now: .now))
         return running?.container
     }
@@ -149,6 +152,18 @@ extension Sandbox {
 
 /// What the reconciler and people want of it.
 extension Sandbox {
+    /// Tells that a step comes.
+    func announce(_ next: LifecycleReconciler.Next, _ now: ContinuousClock.Instant) {
+        guard let container = machine.container else { return }
+        let (to, word): (ContainerState, String) =
+            if case .suspend = next.action { (.suspended, "suspended") } else { (.stopped, "stopped") }
+        let left = max(.zero, next.at - now)
+        host.transitions.record(
+            project, container, from: machine.publicState, to: to,
+            reason: "It will be \(word) in \(SpanText.of(left)) unless it is used before.",
+            due: Date(timeIntervalSinceNow: left / .seconds(1)))
+    }
+
     /// Carries out what is due now, if anything still is.
     func reconcile(_ now: ContinuousClock.Instant) async {
         switch activity.action(at: now) {
@@ -182,18 +197,6 @@ extension Sandbox {
         guard record.wish ?? .onDemand != wish else { return }
         record.wish = wish
         activity.set(record.desired)
-    }
-
-    func set(policy: LifecyclePolicy) async throws {
-        if take(policy) { try await save() }
-    }
-
-    /// `true` when that changes something.
-    func take(_ policy: LifecyclePolicy) -> Bool {
-        guard record.spec.lifecycle != policy else { return false }
-        record.spec.lifecycle = policy
-        activity.set(record.desired)
-        return true
     }
 
     func keepAwake(seconds: Int, reason: String?) async throws {

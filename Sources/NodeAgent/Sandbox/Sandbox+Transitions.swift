@@ -4,7 +4,7 @@ import FastableCore
 extension Sandbox {
     func tellChange(since before: SandboxStateMachine) {
         let (from, to) = (before.publicState, machine.publicState)
-        guard from != to, !isRecovering else { return }
+        guard from != to, !isRecovering, !isLeaving else { return }
         host.transitions.record(
             project, machine.container ?? before.container, from: from, to: to, reason: machine.reason)
     }

@@ -7,6 +7,8 @@ import NodeLinux
 actor Sandbox {
     nonisolated let project: ProjectID
     nonisolated let slot: Slot
+    /// Which of the project's stays on nodes this is.
+    nonisolated let stay: Int
     let host: SandboxHost
     let logger: Logger
     nonisolated let activity: ProjectActivity
@@ -19,18 +21,34 @@ actor Sandbox {
     var running: Running?
     /// The last start and the last removal of a container. Both end by themselves: each of their steps has a deadline.
     var start: Task<RunningContainer, any Error>?
+    /// Those who wait for the present start.
+    var startWaiters: Set<Int> = []
+    var lastWaiter = 0
     /// The last suspension and the last waking, and the turn of the freezer.
     var freezing: Task<Void, Never>?
     var resuming: Task<Void, any Error>?
     var freezerTurn: Task<Void, any Error>?
+    /// The last change of limits, and limits that the present container could not get.
+    var limitsTurn: Task<Void, any Error>?
+    var refusedLimits: ResourceLimits?
     var removal: Task<Void, Never>?
     var deletion: Task<Void, any Error>?
     var volumeMade = false
+    /// The opening of its disk that is under way.
+    var opening: Task<Void, any Error>?
+    private var settling: Task<Void, any Error>?
     let directory = ProjectDirectory()
+    /// What ended commands leave; one for all containers that the project has, one after the other.
+    let execStore: ExecStore
     /// The project's directory was taken away; from then on there is no way back.
     var isDeleted = false
+    /// It is saved elsewhere and goes: what becomes of it here is no news.
+    var isLeaving = false
+    var releasing: Task<Void, any Error>?
     /// Its files, until they are removed.
     var discarded: String?
+    /// Where its files go instead of being removed.
+    var asidePath: String?
     private var timer: Task<Void, Never>?
 
     struct Running {
@@ -46,31 +64,40 @@ actor Sandbox {
         self.slot = slot
         self.host = host
         self.record = record
-        activity = ProjectActivity(record.desired)
+        stay = record.spec.stay ?? 0
+        activity = ProjectActivity(
+            record.desired, limits: LimitWatch(record.limitHits ?? []),
+            files: FileUses(lastAt: record.filesUsedAt ?? record.changedAt ?? Date(), notedAt: record.filesUsedAt))
         var logger = host.logger
         logger[metadataKey: "project"] = "\(record.spec.project)"
         self.logger = logger
+        execStore = ExecStore(directory: host.paths.project(project).execs, logger: logger)
+        activity.limits.onHit { [weak self] tally in Task { await self?.came(to: tally) } }
     }
 
     // MARK: what others want
 
     /// The running container, made or started when there is none. Callers that come meanwhile share one start.
-    func ensure(_ spec: ContainerSpec) async throws -> RunningContainer {
+    ///
+    /// - Parameter listener: told where it waits for its turn, when there are many to be started.
+    func ensure(_ spec: ContainerSpec, telling listener: PlaceListener? = nil) async throws -> RunningContainer {
         while true {
             try checkNotDeleted()
             // No other step comes between this and the machine: who ends the container later finds it starting.
             try checkSwitches(spec)
+            try checkLease(spec.lifecycle)
             set(wish: .onDemand)
             switch machine.ensure(new: ContainerID(), now: .now) {
             case .use: return try await use(spec)
             case .start(let id):
                 let task = Task { try await perform(id, spec) }
                 start = task
+                startWaiters = []
                 watchDeadline()
-                return try await task.value
-            case .join:
+                return try await result(of: task, id, telling: listener)
+            case .join(let id):
                 guard let start else { throw lostTrack }
-                return try await start.value
+                return try await result(of: start, id, telling: listener)
             case .wake(let action): try await follow(action)
             case .waitForEnd: await endOfRemoval()
             case .refuse(let error): throw error
@@ -81,14 +108,9 @@ actor Sandbox {
     /// The container as it runs, with what the wish may change without a new one.
     private func use(_ spec: ContainerSpec) async throws -> RunningContainer {
         guard let running, var container = running.container else { throw lostTrack }
-        // Nobody should have to wait for the disk because of it, nor fail when that is full.
-        if let policy = spec.lifecycle, take(policy) { saveLater() }
         let limits = try spec.limits.validated()
-        if limits != record.spec.limits {
-            try await host.runtime.update(container.id, limits: limits, limitsSwap: host.cgroups.limitsSwap)
-            record.spec.limits = limits
-            try await save()
-        }
+        if takePolicy(spec.lifecycle, revision: spec.revision) { saveLater() }
+        try await takeLimits(limits, revision: spec.revision)
         container.environment = running.imageEnvironment.merging(spec.environment) { $1 }
         return container
     }
@@ -99,7 +121,7 @@ actor Sandbox {
 
     /// Ids and addresses of a deleted project go to another one: nothing may be made under them any more.
     func checkNotDeleted() throws {
-        guard isDeleted || machine.publicState == .deleting else { return }
+        guard isDeleted || isLeaving || machine.publicState == .deleting else { return }
         throw FastableError(.conflict, "The project is being deleted from the node.", retryAfterSeconds: 1)
     }
 
@@ -126,16 +148,17 @@ actor Sandbox {
     /// A command of this project, running or ended.
     func exec(_ exec: ExecID) async throws -> ExecSession {
         if let container = running?.container { return try await container.execs.session(exec) }
-        let store = ExecStore(directory: host.paths.project(project).execs)
-        let record = try await BlockingPool.shared.run { try store.read(exec) }
+        let found = try await BlockingPool.shared.run { [execStore] in
+            try execStore.read(exec).map { (isComplete: $0.isComplete, session: ExecSession($0, store: execStore)) }
+        }
         // Of a command that may still run only the container's init knows.
-        if record?.isComplete != true, running != nil, let container = try await awake() {
+        if found?.isComplete != true, running != nil, let container = try await awake() {
             return try await container.execs.session(exec)
         }
-        guard let record else {
+        guard let found else {
             throw FastableError(.notFound, "There is no command \(exec) in this project.")
         }
-        return ExecSession(record, store: store)
+        return found.session
     }
 
     /// The project's files, made on first use.
@@ -143,16 +166,44 @@ actor Sandbox {
         try checkNotDeleted()
         if !volumeMade {
             let record = record
-            try await BlockingPool.shared.run { [host, slot, project, directory] in
-                try directory.write {
-                    try host.ledger.save(record)
-                    try host.makeVolume(host.paths.project(project), slot: slot)
-                }
+            try await BlockingPool.shared.run { [host, directory] in
+                try directory.write { try host.ledger.save(record) }
             }
+            try await openDisk()
+            try await BlockingPool.shared.run { [host, slot, project, directory] in
+                try directory.write { try host.makeVolume(host.paths.project(project), slot: slot) }
+            }
+            try await settleTrees()
             try checkNotDeleted()
             volumeMade = true
         }
         return ProjectVolume(project: project, paths: host.paths.project(project), uidBase: slot.uidBase)
+    }
+
+    /// Once, before anybody uses the files: at the daemon's start the disk may not have been open.
+    private func settleTrees() async throws {
+        let task =
+            settling
+            ?? Task { [host, project] in
+                let found = try await BlockingPool.shared.run { host.settleTrees(in: host.paths.project(project)) }
+                host.removeLater(found.map { [$0] } ?? [])
+            }
+        settling = task
+        try await task.value
+    }
+
+    /// Callers that come meanwhile share one attempt.
+    func openDisk() async throws {
+        try checkNotDeleted()
+        let task =
+            opening
+            ?? Task { [host, slot, project, record] in
+                let wanted = record.spec.limits.diskBytes
+                try await host.disk.open(host.paths.project(project), owner: slot.uidBase, wanted: wanted)
+            }
+        opening = task
+        defer { if opening == task { opening = nil } }
+        try await task.value
     }
 
     var image: String { record.image }
@@ -160,10 +211,14 @@ actor Sandbox {
     var lastContainer: ContainerID? { record.container }
 
     func status() -> ContainerStatus {
-        ContainerStatus(
+        let queued = machine.container.flatMap { host.starts.place(of: $0) }
+        return ContainerStatus(
             project: project, state: machine.publicState, container: machine.container, image: record.image,
-            startedAt: running == nil ? nil : record.startedAt, reason: machine.reason, limits: record.spec.limits,
-            runningExecs: running?.container?.execs.runningCount ?? 0, since: record.changedAt)
+            startedAt: running == nil ? nil : record.startedAt, reason: queued?.text ?? machine.reason,
+            limits: record.spec.limits,
+            runningExecs: running?.container?.execs.runningCount ?? 0, since: record.changedAt,
+            limitHits: limitHits, restingSince: restingSince,
+            disk: diskUse, queue: queued)
     }
 
     // MARK: what happens
@@ -175,6 +230,8 @@ actor Sandbox {
             // Another start may be under way by now.
             try Task.checkCancellation()
             try await host.clearRemains(of: slot)
+            try await waitForTurn(id, spec)
+            defer { host.starts.leave(id) }
             let began = ContinuousClock.now
             let running = try await bringUp(id, spec)
             guard let container = running.container, machine.started(id) == .serve else {
@@ -262,6 +319,7 @@ actor Sandbox {
         }
         record.state = machine.publicState
         record.reason = machine.reason
+        record.limitHits = limitHits
     }
 
     func save() async throws {
@@ -276,9 +334,9 @@ actor Sandbox {
     func watchDeadline() {
         timer?.cancel()
         guard let deadline = machine.deadline else { return }
-        timer = Task {
+        timer = Task { [weak self] in
             try? await Task.sleep(until: deadline, clock: .continuous)
-            if !Task.isCancelled { deadlinePassed() }
+            if !Task.isCancelled { await self?.deadlinePassed() }
         }
     }
 

@@ -1,3 +1,6 @@
+public import FastableCore
+import NodeLinux
+
 /// What an operator sets about containers on a node.
 public struct SandboxConfiguration: Sendable {
     public var paths: NodePaths
@@ -11,16 +14,31 @@ public struct SandboxConfiguration: Sendable {
     public var deniedNetworks: [String]
     /// The OCI runtime: a name, or an absolute path.
     public var runtime: String
+    /// Longer for tests, which must not depend on how busy their machine is.
+    package var killProofMilliseconds = Limits.killProofMilliseconds
+    /// The size of a project's own disk; `nil` makes none for new projects.
+    public var projectDiskBytes: Int?
+    /// How much of the disk with the node's state is to stay free.
+    public var diskPercents: DiskPressurePercents
+
+    /// Containers that are started at a time; others wait for their turn.
+    public var startsAtOnce: Int
+    /// Memory that the host has to give.
+    package var availableMemory: @Sendable () -> Int? = { HostMemory.available() }
 
     public init(
         paths: NodePaths, initProgram: String, addressPool: String = "10.224.0.0/15", resolvers: [String]? = nil,
-        deniedNetworks: [String] = [], runtime: String = "runc"
+        deniedNetworks: [String] = [], runtime: String = "runc", projectDiskBytes: Int? = nil,
+        diskPercents: DiskPressurePercents = DiskPressurePercents(), startsAtOnce: Int = Limits.startsAtOnce
     ) {
+        self.startsAtOnce = startsAtOnce
         self.paths = paths
         self.initProgram = initProgram
         self.addressPool = addressPool
         self.resolvers = resolvers
         self.deniedNetworks = deniedNetworks
         self.runtime = runtime
+        self.projectDiskBytes = projectDiskBytes
+        self.diskPercents = diskPercents
     }
 }

@@ -130,6 +130,12 @@ extension SandboxHost {
                 try cgroups.kill(group)
                 try cgroups.remove(group)
             }
+            try await DelegatedGroup(paths.group, in: cgroups).end()
+        }
+        await steps.attempt("close the projects' disks") {
+            try await BlockingPool.shared.run {
+                for directory in [paths.projects, paths.trash] { try ProjectDisk.closeAll(below: directory) }
+            }
         }
         await steps.attempt("remove the run directory") {
             try await BlockingPool.shared.run {

@@ -7,6 +7,10 @@ extension SandboxHost {
 
     private func searchGroupName(_ project: ProjectID) -> String { "\(group)/\(Self.prefix)\(project)" }
 
+    static func project(ofSearches group: String) -> ProjectID? {
+        group.hasPrefix(prefix) ? ProjectID(String(group.dropFirst(prefix.count))) : nil
+    }
+
     func searchGroup(of project: ProjectID) async throws -> GroupEntrance {
         let name = searchGroupName(project)
         let limits = ResourceLimits(

@@ -11,6 +11,8 @@ struct SandboxHost: Sendable {
     let images: ImageStore
     let runtime: any ContainerRuntime
     let cgroups: CgroupTree
+    /// The group of all containers of the instance.
+    let group: String
     let network: Network
     let firewall: Firewall
     let resolvers: [IPv4Address]
@@ -18,14 +20,16 @@ struct SandboxHost: Sendable {
     let connector: InitConnector
     let remains: Remains
     let trash: Trash
+    let disk: ProjectDisk
+    let space: DiskWatch
     let transitions = TransitionJournal()
+    let kernelLog = KernelLog()
     let board: SwitchBoard
+    let lease: LeaseKeeper
+    let starts: StartLine
     let logger: Logger
     /// Ending a container is a write to a file; what removes the rest takes processes of the host.
     let dismantling = Turns(Limits.containersStoppedAtOnce)
-
-    /// The group of all containers of the instance.
-    var group: String { paths.group }
 
     func group(_ container: ContainerID) -> String { "\(group)/\(container)" }
 
@@ -46,10 +50,9 @@ struct SandboxHost: Sendable {
 
     // MARK: making
 
-    /// Throws `unavailable` when the disk has no room for one more container.
-    func checkSpace() async throws {
-        let path = paths.state
-        try await BlockingPool.shared.run { try DiskSpace(path)?.checkForStart() }
+    /// Throws `unavailable` when the disk has no room for it.
+    func checkSpace(for wish: DiskWatch.Wish) async throws {
+        try await BlockingPool.shared.run { [space] in try space.check(wish) }
     }
 
     /// Makes a container and starts its init. When it throws, nothing is left of it, or `remains` has it.
@@ -57,7 +60,9 @@ struct SandboxHost: Sendable {
         _ spec: ContainerSpec, on image: StoredImage, as container: ContainerID, slot: Slot
     ) async throws -> ProcessIdentity {
         do {
-            return try await assemble(spec, image, container, slot)
+            return try await disk.withReserve(of: paths.project(spec.project), wanted: spec.limits.diskBytes) {
+                try await assemble(spec, image, container, slot)
+            }
         } catch {
             // The steps back must be taken although the task may have been cancelled.
             await Task { _ = await dismantle(container, slot: slot, process: nil) }.value
@@ -85,7 +90,7 @@ struct SandboxHost: Sendable {
 
     /// Joins a container's init with the node.
     func connect(
-        _ container: ContainerID, slot: Slot, process: ProcessIdentity, execs: String, activity: ProjectActivity
+        _ container: ContainerID, slot: Slot, process: ProcessIdentity, execs: ExecStore, activity: ProjectActivity
     ) async throws -> ExecTable {
         try await connector.connect(
             container, group: group(container), slot: slot, process: process,

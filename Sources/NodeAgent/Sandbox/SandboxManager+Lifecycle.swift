@@ -32,14 +32,30 @@ extension SandboxManager {
         if activity?.worked(.input) == true { try await awake(project) }
     }
 
-    /// Somebody uses the project's files, for which its container need not be awake.
-    public nonisolated func usesFiles(of project: ProjectID) {
-        _ = activities.withLock { $0[project] }?.worked(.files)
+    /// Somebody uses the project's files, until the answer's end; `nil` when the node has none.
+    ///
+    /// - Throws: `unavailable` while they are given up.
+    @discardableResult
+    public nonisolated func usesFiles(of project: ProjectID) throws(FastableError) -> FileUse? {
+        guard let activity = activities.withLock({ $0[project] }) else { return nil }
+        return try activity.beginFiles()
     }
 
     /// Ends the container and keeps the files. Nothing happens when there is none.
     public func stop(_ project: ProjectID, reason: String) async {
         await sandboxes[project]?.stopAsked(reason: reason)
+    }
+
+    /// The same, with regard to what works in it.
+    ///
+    /// - Throws: `conflict` naming that, when it is to be spared.
+    public func stop(_ wish: ContainerStop) async throws {
+        guard let sandbox = sandboxes[wish.project] else { return }
+        switch wish.manner ?? .now {
+        case .now: await sandbox.stopAsked(reason: wish.reason)
+        case .idle: try await sandbox.stopUnlessWorking(reason: wish.reason)
+        case .grace: await sandbox.stopWithGrace(reason: wish.reason)
+        }
     }
 
     public func explain(_ project: ProjectID) async throws -> ContainerExplanation {
@@ -56,8 +72,18 @@ extension SandboxManager {
         try await known(project).keepAwake(seconds: seconds, reason: reason)
     }
 
-    public func setPolicy(_ policy: LifecyclePolicy, of project: ProjectID) async throws {
-        try await known(project).set(policy: policy)
+    /// Takes settings that were changed while this node was away.
+    public func setSettings(_ settings: ContainerPolicy) async throws {
+        let policy = try settings.policy.validated()
+        let limits = try settings.limits?.validated()
+        try await known(settings.project).set(policy: policy, limits: limits, revision: settings.revision)
+    }
+
+    /// Changes what a container may use, without a new one.
+    ///
+    /// - Throws: `conflict` with the numbers when it uses more already; nothing has changed then.
+    public func setLimits(_ limits: ResourceLimits, revision: Int, of project: ProjectID) async throws {
+        try await known(project).set(limits: limits, revision: revision)
     }
 
     // MARK: what happens by itself
@@ -66,16 +92,25 @@ extension SandboxManager {
     public func sweep(_ now: ContinuousClock.Instant = .now) async {
         guard !isClosed else { return }
         let all = Array(sandboxes.values)
-        await countCPU(all.map(\.activity), now)
+        await countUse(all.map(\.activity), now)
+        for sandbox in all {
+            if let notice = sandbox.activity.takeNotice(at: now) { await sandbox.announce(notice, now) }
+        }
         await Self.forEach(all.filter { $0.activity.action(at: now) != nil }) { await $0.reconcile(now) }
+        for sandbox in all { await sandbox.noteFileUse() }
     }
 
-    private func countCPU(_ activities: [ProjectActivity], _ now: ContinuousClock.Instant) async {
+    private func countUse(_ activities: [ProjectActivity], _ now: ContinuousClock.Instant) async {
         let counted = activities.compactMap { activity in activity.countedGroup.map { (activity, $0) } }
         guard !counted.isEmpty else { return }
-        let cgroups = host.cgroups
+        let (cgroups, log) = (host.cgroups, host.kernelLog)
         let times = try? await BlockingPool.shared.run {
-            counted.map { try? cgroups.cpuMicroseconds(of: $0.1) }
+            // So that little is left to read when somebody waits for it.
+            log.read()
+            return counted.map { activity, group in
+                activity.limits.look()
+                return try? cgroups.cpuMicroseconds(of: group)
+            }
         }
         for ((activity, _), time) in zip(counted, times ?? []) {
             if let time { activity.cpuUsed(time, at: now) }

@@ -20,8 +20,13 @@ public actor SandboxManager {
     public nonisolated let ended = EndedExecs()
     /// The slots of projects whose records cannot be read, which the owner of their files tells.
     private var reserved: [ProjectID: Int] = [:]
+    /// Slots that nobody has, from which something is removed just now.
+    var sweptSlots: Set<Int> = []
+    var garbage = GarbageStateMachine()
     private var deleted = RecentSet<ProjectID>(limit: Limits.deletedProjectsRemembered)
+    var departures = Departures(limit: Limits.deletedProjectsRemembered)
     private(set) var isClosed = false
+    let killProofMilliseconds: Int
     /// For those who tell only that they work.
     nonisolated let activities = Mutex<[ProjectID: ProjectActivity]>([:])
 
@@ -37,6 +42,8 @@ public actor SandboxManager {
     /// - Throws: `unavailable`, `forbidden`, `invalid` or `conflict`, saying what the operator should do.
     public init(_ configuration: SandboxConfiguration, group: any EventLoopGroup, logger: Logger) async throws {
         runtimeVersion = try await Preflight(configuration).run()
+        killProofMilliseconds = configuration.killProofMilliseconds
+        for warning in Preflight.warnings() { logger.warning("\(warning)") }
         let paths = configuration.paths
         registry = BlockRegistry(paths: paths)
         let block = try await Self.lease(registry, configuration)
@@ -52,19 +59,19 @@ public actor SandboxManager {
         host = SandboxHost(
             paths: paths, block: block, images: ImageStore(directory: paths.images),
             runtime: RuncRuntime(program: configuration.runtime, stateDirectory: paths.runtime),
-            cgroups: cgroups, network: Network(),
+            cgroups: cgroups, group: try await DelegatedGroup(paths.group, in: cgroups).prepare(), network: Network(),
             firewall: Firewall(
                 rules: rules, forwarding: Forwarding(note: paths.blocks + "/ip_forward"), logger: logger,
                 cut: { board.cutInterfaces }),
             resolvers: resolvers, ledger: ProjectLedger(paths: paths),
             connector: InitConnector(cgroups: cgroups, eventLoops: group, logger: logger), remains: Remains(),
-            trash: Trash(paths.trash), board: board, logger: logger)
+            trash: Trash(paths.trash), disk: ProjectDisk(bytes: configuration.projectDiskBytes, logger: logger),
+            space: DiskWatch(path: paths.state, percents: configuration.diskPercents, logger: logger),
+            board: board, lease: LeaseKeeper(path: paths.lease),
+            starts: StartLine(atOnce: configuration.startsAtOnce, availableBytes: configuration.availableMemory),
+            logger: logger)
         self.logger = logger
-        if let shortage = DiskSpace(paths.state)?.shortage {
-            logger.warning(
-                "the disk is nearly full: no container is started until there is space; those that run go on",
-                metadata: ["disk": "\(paths.state)", "shortage": "\(shortage)"])
-        }
+        host.space.look()
         try Directories.install(configuration.initProgram, at: paths.initProgram)
         // On a full disk there may be no room for it when it is needed to delete something.
         for directory in [paths.projects, paths.trash] { try Directories.make(directory, mode: 0o700) }
@@ -84,18 +91,27 @@ public actor SandboxManager {
     ///
     /// - Throws: `not_found` for an unknown image, `limit` when the node is full, `conflict` while the project is being deleted,
     ///   `timeout`, `unavailable` or `internal` when it cannot be started; the status then says why.
-    public func ensure(_ spec: ContainerSpec) async throws -> RunningContainer {
-        try await sandbox(for: spec).ensure(spec)
+    ///
+    /// - Parameter listener: told where it waits for its turn to be started; when that throws, nobody waits there any more.
+    public func ensure(
+        _ spec: ContainerSpec, telling listener: (@Sendable (StartPlace) async throws -> Void)? = nil
+    ) async throws -> RunningContainer {
+        try await sandbox(for: spec).ensure(spec, telling: listener)
     }
+
+    /// Containers that are being started, and that wait for it.
+    public nonisolated var startLoad: StartLoad { host.starts.load }
 
     /// The project's files; they are made when there are none. No container is started.
     public func volume(_ spec: ContainerSpec) async throws -> ProjectVolume {
-        try await sandbox(for: spec).volume()
+        if sandboxes[spec.project] == nil { try await host.checkSpace(for: .project) }
+        return try await sandbox(for: spec).volume()
     }
 
     /// The files of a project that this node has; `not_found` for another.
     public func volume(of project: ProjectID) async throws -> ProjectVolume {
         guard let sandbox = sandboxes[project] else {
+            try departures.check(project, stay: 0)
             throw FastableError(.notFound, "The node has no files of the project ‘\(project)’.")
         }
         return try await sandbox.volume()
@@ -124,14 +140,32 @@ public actor SandboxManager {
             try await sandbox.delete()
             // Before anything else waits: a late call must not find the project unknown and make it anew.
             deleted.insert(project)
-            if sandboxes[project] === sandbox {
-                sandboxes[project] = nil
-                activities.withLock { $0[project] = nil }
-            }
-            host.board.forget(project)
-            await host.removeSearchGroup(of: project)
+            await forget(sandbox)
         }
         deleted.insert(project)
+    }
+
+    /// Removes what is of a project on this node, when nothing has happened to it since it was saved elsewhere. A project that the node
+    /// does not have is fine.
+    ///
+    /// - Throws: `conflict` when it was used since; nothing was removed then.
+    public func release(_ request: ProjectRelease) async throws {
+        if let sandbox = sandboxes[request.project] {
+            try await sandbox.release(request)
+            departures.note(request.project, stay: request.stay)
+            await forget(sandbox)
+        }
+        departures.note(request.project, stay: request.stay)
+    }
+
+    func forget(_ sandbox: Sandbox) async {
+        let project = sandbox.project
+        if sandboxes[project] === sandbox {
+            sandboxes[project] = nil
+            activities.withLock { $0[project] = nil }
+        }
+        host.board.forget(project)
+        await host.removeSearchGroup(of: project)
     }
 
     /// Where the project's searches run, beside its container: they neither need nor burden one.
@@ -162,22 +196,28 @@ public actor SandboxManager {
                 "a project's record cannot be read; its files are left alone until the project is used again",
                 metadata: ["project": "\(name)", "slot": "\(slot.map(String.init) ?? "unknown")"])
         }
+        let known = Set(records.map { host.paths.project($0.spec.project).name }).union(broken)
+        do {
+            try await BlockingPool.shared.run { [host] in try host.disk.closeOrphans(host.paths, keeping: known) }
+        } catch {
+            logger.error("disks of projects that are no more cannot be closed", metadata: ["error": "\(error)"])
+        }
         let live = Set(try await host.runtime.list().filter(\.isRunning).map(\.container))
         for record in records {
             add(Sandbox(record, slot: try host.block.slot(record.slot), host: host))
             know(record)
         }
         await endPending(of: records)
+        await endUnleased(records)
         let all = Array(sandboxes.values)
         await Self.forEach(all) { await $0.recover(live: live) }
         try await removeLeftovers()
-        try await removeAbandonedTrees(of: records)
+        try await settleTrees(of: records)
         await host.removeSearchGroups(except: Set(sandboxes.keys))
         await host.emptyTrash()
-        do { try await host.images.removeDrafts() } catch {
-            logger.error("unfinished images cannot be removed", metadata: ["error": "\(error)"])
-        }
+        await removeUnregisteredImages()
         await settleSwitches()
+        await keepLease()
     }
 
     /// Puts the firewall in force again when somebody changed it, or when Docker was started since. Cheap; call every few seconds.
@@ -189,6 +229,9 @@ public actor SandboxManager {
         await host.retryRemains(now)
         await host.emptyTrash()
     }
+
+    /// Returns once the manager has time for it: one that never has is stuck, and its daemon with it.
+    public func answer() {}
 
     /// Lets go of the containers, which run on: for the end of the daemon. `recover` takes them up again.
     public func close() async {
@@ -206,37 +249,22 @@ public actor SandboxManager {
         // What still runs must not run without its rules, nor under addresses that somebody else gets.
         try await host.clearAllRemains()
         try await host.removeEverything()
+        host.lease.forget()
     }
 
     /// Gives the instance's addresses and ids back. Only after `tearDownAll`, and when the projects' files are removed too.
     public func releaseBlock() throws { try registry.release() }
 
-    /// What was begun is undone before anybody looks; what lies about may be large, and is removed beside the first calls.
-    private func removeAbandonedTrees(of records: [ProjectRecord]) async throws {
+    private func settleTrees(of records: [ProjectRecord]) async throws {
         let projects = records.map { host.paths.project($0.spec.project) }
-        let found = try await BlockingPool.shared.run { [logger] in
-            projects.filter { Directories.exists($0.workspace) }.compactMap { project -> AbandonedTrees? in
-                do {
-                    let checkpoints = Checkpoints(directory: project.checkpoints)
-                    defer { checkpoints.removeUnfinished() }
-                    return try AbandonedTrees(workspace: project.workspace, checkpoints: checkpoints)
-                } catch {
-                    logger.error(
-                        "a push that was cut short could not be undone",
-                        metadata: ["workspace": "\(project.workspace)", "error": "\(error)"])
-                    return nil
-                }
-            }
-        }
-        guard !found.isEmpty else { return }
-        logger.notice("removing what is left of pushes", metadata: ["workspaces": "\(found.count)"])
-        Task { try await BlockingPool.shared.run { for trees in found { try? trees.remove() } } }
+        host.removeLater(try await BlockingPool.shared.run { [host] in projects.compactMap(host.settleTrees) })
     }
 
     /// Keeps others from a slot whose ids own somebody's files, and the slot for whom they belong to.
     private func reserve(_ name: String) -> Int? {
-        guard let project = ProjectID(name), let owner = Directories.owner(host.paths.project(project).workspace)
-        else { return nil }
+        guard let project = ProjectID(name) else { return nil }
+        let paths = host.paths.project(project)
+        guard let owner = Directories.owner(paths.hasDisk ? paths.disk : paths.workspace) else { return nil }
         reserved[project] = host.block.slotIndex(ofUser: owner)
         return reserved[project]
     }
@@ -277,6 +305,7 @@ public actor SandboxManager {
         guard !isClosed else {
             throw FastableError(.unavailable, "The node is going down. Try again later.", retryAfterSeconds: 5)
         }
+        try departures.check(spec.project, stay: spec.stay ?? 0)
         if let known = sandboxes[spec.project] { return known }
         guard !deleted.contains(spec.project) else {
             throw FastableError(.gone, "The project ‘\(spec.project)’ was deleted. Create a new one.")
@@ -288,12 +317,13 @@ public actor SandboxManager {
                     + "tries again by itself; its log tells what is in the way.",
                 retryAfterSeconds: Limits.removalRetryFirstSeconds)
         }
-        let taken = blocked.union(sandboxes.values.map(\.slot.index)).union(reserved.values)
+        let taken = blocked.union(sweptSlots).union(sandboxes.values.map(\.slot.index)).union(reserved.values)
         let free =
             reserved[spec.project] ?? (0..<Limits.projectsPerNode).first { !taken.contains($0) }
             ?? Limits.projectsPerNode
         let record = ProjectRecord(
-            spec: spec, slot: free, image: spec.image, state: .absent, reason: "There was no container yet.")
+            spec: spec, slot: free, image: spec.image, state: .absent, reason: "There was no container yet.",
+            changedAt: Date())
         let made = Sandbox(record, slot: try host.block.slot(free), host: host)
         add(made)
         know(record)

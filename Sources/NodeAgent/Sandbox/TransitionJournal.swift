@@ -1,6 +1,6 @@
 import DequeModule
 package import FastableCore
-import FoundationEssentials
+package import FoundationEssentials
 import Synchronization
 
 /// Changes of containers' states that the controller has not confirmed yet. It outlives links, not the daemon: a new run of the daemon
@@ -18,17 +18,20 @@ public final class TransitionJournal: Sendable {
 
     public init() {}
 
-    /// - Parameter isFound: it was not seen to change, see `ContainerTransition`.
+    /// - Parameters:
+    ///   - isFound: it was not seen to change, see `ContainerTransition`.
+    ///   - limit: it came to this limit, and is in the state that it was in.
+    ///   - due: it is in the state that it was in, and will change then.
     package func record(
         _ project: ProjectID, _ container: ContainerID?, from: ContainerState, to: ContainerState, reason: String,
-        isFound: Bool = false
+        isFound: Bool = false, limit: LimitTally? = nil, due: Date? = nil
     ) {
         let listeners = state.withLock { state in
             state.lastNumber += 1
             state.waiting.append(
                 ContainerTransition(
                     number: state.lastNumber, project: project, container: container, from: from, to: to,
-                    reason: reason, at: Date(), isFound: isFound))
+                    reason: reason, at: Date(), isFound: isFound, limit: limit, due: due))
             // A controller that stays away costs the oldest of them; the missing numbers tell it.
             if state.waiting.count > Limits.transitionsKept { state.waiting.removeFirst() }
             return Array(state.listeners.values)

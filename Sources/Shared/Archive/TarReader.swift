@@ -16,7 +16,36 @@ package struct TarReader: Sendable {
         var linkTarget: [UInt8]?
         var size: Int64?
         var modified: PaxTime?
-        var attributes: [TarEntry.Attribute] = []
+        var attributes = Attributes()
+        /// Headers that have come since the last entry.
+        var headers = 0
+    }
+
+    /// Each name once, with the value that came last.
+    private struct Attributes {
+        private(set) var all: [TarEntry.Attribute] = []
+        private(set) var bytes = 0
+        private var places: [[UInt8]: Int] = [:]
+
+        /// Counted as they are where they are read from files: with the end of the name and the length of the value.
+        private static let extraBytes = 5
+
+        mutating func put(_ name: [UInt8], _ value: [UInt8]) throws {
+            if let place = places[name] {
+                bytes += value.count - all[place].value.count
+                all[place].value = value
+            } else {
+                bytes += name.count + value.count + Self.extraBytes
+                places[name] = all.count
+                all.append(TarEntry.Attribute(name: name, value: value))
+            }
+            guard bytes <= Limits.snapshotAttributeBytes else {
+                throw FastableError(
+                    .tooLarge,
+                    "An entry of the archive has more than \(Limits.snapshotAttributeBytes) bytes of extended attributes.",
+                    details: ["limit": .integer(Int64(Limits.snapshotAttributeBytes))])
+            }
+        }
     }
 
     private enum State {
@@ -29,13 +58,21 @@ package struct TarReader: Sendable {
         case end
     }
 
+    private let keepsAttributes: Bool
     private var state = State.header
     private var buffer: [UInt8] = []
     private var overrides = Overrides()
     private var padding = 0
     private var isFirst = true
 
-    package init() {}
+    /// - Parameter keepsAttributes: whether entries have their extended attributes; else these are passed over.
+    package init(keepsAttributes: Bool = true) { self.keepsAttributes = keepsAttributes }
+
+    /// Bytes that are kept from one call to the next.
+    package var heldBytes: Int {
+        let names = (overrides.path?.count ?? 0) + (overrides.linkTarget?.count ?? 0)
+        return buffer.count + names + overrides.attributes.bytes
+    }
 
     /// Whether the archive is complete: its end was seen, or it stopped between two entries.
     package var isComplete: Bool {
@@ -46,8 +83,8 @@ package struct TarReader: Sendable {
         }
     }
 
-    /// - Throws: `invalid` when it is not an archive or damaged, `unprocessable` for kinds of entries that are refused, and whatever
-    ///   `handle` throws.
+    /// - Throws: `invalid` when it is not an archive or damaged, `unprocessable` for kinds of entries that are refused, `too_large` for
+    ///   headers that are too long or too many, and whatever `handle` throws.
     package mutating func feed(_ bytes: ArraySlice<UInt8>, _ handle: (Event) throws -> Void) throws {
         var bytes = bytes
         while !bytes.isEmpty {
@@ -109,12 +146,14 @@ package struct TarReader: Sendable {
         padding = Int((512 - size % 512) % 512)
         switch header.type {
         case UInt8(ascii: "x"), UInt8(ascii: "L"), UInt8(ascii: "K"):
+            try countHeader()
             guard let own = header.size, own <= Limits.tarHeaderBytes else { throw tooLong() }
             padding = Int((512 - own % 512) % 512)
             state = .extended(type: header.type, rest: Int(own))
             return
         // A global header, or a volume's label: nothing that matters here.
         case UInt8(ascii: "g"), UInt8(ascii: "V"):
+            try countHeader()
             let own = header.size ?? 0
             padding = Int((512 - own % 512) % 512)
             state = .content(rest: own, isFile: false)
@@ -125,7 +164,7 @@ package struct TarReader: Sendable {
             path: overrides.path ?? header.path, kind: try kind(header), size: size, mode: mode,
             modified: modified.seconds, modifiedNanoseconds: modified.nanoseconds, user: header.user,
             group: header.group, linkTarget: overrides.linkTarget ?? header.linkTarget)
-        entry.attributes = overrides.attributes
+        entry.attributes = overrides.attributes.all
         overrides = Overrides()
         if entry.kind != .file {
             // Such entries have no content; a size that is given all the same is not to be believed in, but skipped.
@@ -176,6 +215,16 @@ package struct TarReader: Sendable {
             details: ["limit": .integer(Int64(Limits.tarHeaderBytes))])
     }
 
+    /// Only entries count for those who limit what an archive may hold, so what comes between them is limited here.
+    private mutating func countHeader() throws {
+        overrides.headers += 1
+        guard overrides.headers <= Limits.tarHeadersPerEntry else {
+            throw FastableError(
+                .tooLarge, "More than \(Limits.tarHeadersPerEntry) headers of the archive stand before one entry.",
+                details: ["limit": .integer(Int64(Limits.tarHeadersPerEntry))])
+        }
+    }
+
     private mutating func extend(_ type: UInt8, _ content: [UInt8]) throws {
         switch type {
         case UInt8(ascii: "L"): overrides.path = Array(content.prefix { $0 != 0 })
@@ -202,12 +251,12 @@ package struct TarReader: Sendable {
     }
 
     private mutating func apply(_ key: [UInt8], _ value: [UInt8]) throws {
-        let text = String(decoding: value, as: UTF8.self)
         let prefix = TarWriter.attributePrefix.utf8
         if key.starts(with: prefix) {
-            overrides.attributes.append(TarEntry.Attribute(name: Array(key.dropFirst(prefix.count)), value: value))
-            return
+            guard keepsAttributes else { return }
+            return try overrides.attributes.put(Array(key.dropFirst(prefix.count)), value)
         }
+        let text = String(decoding: value, as: UTF8.self)
         switch String(decoding: key, as: UTF8.self) {
         case "path": overrides.path = value
         case "linkpath": overrides.linkTarget = value

@@ -10,12 +10,18 @@ public struct ContainerSpec: Codable, Sendable, Equatable {
     public var environment: [String: String]
     /// When it is suspended and stopped; the standard unless given.
     public var lifecycle: LifecyclePolicy?
+    /// Which of the project's stays on nodes this is: archiving ends one. Absent for the first.
+    public var stay: Int?
+    /// How often its settings had been changed. Limits and lifecycle of a lower revision than the node has come late: they do not count.
+    public var revision: Int?
 
     public init(
         project: ProjectID, workspace: WorkspaceID, image: String, limits: ResourceLimits = ResourceLimits(),
-        environment: [String: String] = [:], lifecycle: LifecyclePolicy? = nil
+        environment: [String: String] = [:], lifecycle: LifecyclePolicy? = nil, stay: Int? = nil, revision: Int? = nil
     ) {
+        self.revision = revision
         self.lifecycle = lifecycle
+        self.stay = stay
         self.project = project
         self.workspace = workspace
         self.image = image
@@ -24,9 +30,41 @@ public struct ContainerSpec: Codable, Sendable, Equatable {
     }
 }
 
-/// The states of the design's section 7. This release does not archive yet.
+/// The states of the design's section 7. A node never tells `archived`: what is archived lies on no node.
 public enum ContainerState: String, Codable, Sendable, CaseIterable {
     case absent, creating, running, suspended, stopped, archived, deleting, failed
+}
+
+/// Where a container waits for its turn to be started.
+public struct StartPlace: Codable, Sendable, Equatable {
+    /// 1 is the next.
+    public var position: Int
+    /// How many wait on the node.
+    public var waiting: Int
+    /// The first in line waits for the node to have enough memory.
+    public var lacksMemory: Bool
+
+    public init(position: Int, waiting: Int, lacksMemory: Bool = false) {
+        self.position = position
+        self.waiting = waiting
+        self.lacksMemory = lacksMemory
+    }
+
+    public var text: String {
+        "The container waits for its turn to be started: it is number \(position) of \(waiting)."
+            + (lacksMemory ? " The node waits for memory." : "")
+    }
+}
+
+/// How many containers a node starts now, and how many wait for that.
+public struct StartLoad: Codable, Sendable, Equatable {
+    public var running: Int
+    public var waiting: Int
+
+    public init(running: Int, waiting: Int) {
+        self.running = running
+        self.waiting = waiting
+    }
 }
 
 public struct ContainerStatus: Codable, Sendable, Equatable {
@@ -42,11 +80,24 @@ public struct ContainerStatus: Codable, Sendable, Equatable {
     public var runningExecs: Int
     /// When it came into this state; absent when the node does not know.
     public var since: Date?
+    /// Limits that it has come to since it was started.
+    public var limitHits: [LimitTally]?
+    /// Since when it has had no container and nobody used its files; absent while it has one.
+    public var restingSince: Date?
+    /// Of its own disk; absent without one, and while it is closed.
+    public var disk: DiskUse?
+    /// Present while it waits for its turn to be started.
+    public var queue: StartPlace?
 
     public init(
         project: ProjectID, state: ContainerState, container: ContainerID?, image: String, startedAt: Date?,
-        reason: String, limits: ResourceLimits, runningExecs: Int, since: Date? = nil
+        reason: String, limits: ResourceLimits, runningExecs: Int, since: Date? = nil, limitHits: [LimitTally]? = nil,
+        restingSince: Date? = nil, disk: DiskUse? = nil, queue: StartPlace? = nil
     ) {
+        self.queue = queue
+        self.disk = disk
+        self.limitHits = limitHits
+        self.restingSince = restingSince
         self.since = since
         self.project = project
         self.state = state
@@ -64,6 +115,32 @@ public struct ProjectReference: Codable, Sendable {
     public init(project: ProjectID) { self.project = project }
 }
 
+/// Lets a node give a project's files up, which are saved elsewhere. Nothing of the project is left on it then.
+public struct ProjectRelease: Codable, Sendable, Equatable {
+    /// What was saved, and when nobody had used the project for the last time by then.
+    public struct Saved: Codable, Sendable, Equatable {
+        public var fingerprint: String
+        public var restingSince: Date
+
+        public init(fingerprint: String, restingSince: Date) {
+            self.fingerprint = fingerprint
+            self.restingSince = restingSince
+        }
+    }
+
+    public var project: ProjectID
+    /// The stay that ends: nothing of a later one is touched.
+    public var stay: Int
+    /// The files must be what they were then. Without it they are a copy that nobody ever used.
+    public var saved: Saved?
+
+    public init(project: ProjectID, stay: Int, saved: Saved?) {
+        self.project = project
+        self.stay = stay
+        self.saved = saved
+    }
+}
+
 /// Starts a command; the node makes the container first when there is none.
 public struct ExecStart: Codable, Sendable {
     public var exec: ExecID
@@ -74,10 +151,20 @@ public struct ExecStart: Codable, Sendable {
     /// All that it is to read comes first, so many bytes as data on channel 0; then the command is started. `nil` when it is given
     /// nothing, or by those who follow it.
     public var inputBytes: Int?
+    /// Who starts it wants no `started`: what it prints, or its end, tells it as well.
+    public var skipsStarted: Bool?
+    /// From when this comes until the command may not start any more; `timeout` then.
+    public var startWithinMilliseconds: Int?
+    /// Who starts it wants `queued`.
+    public var wantsQueued: Bool?
 
     public init(
-        exec: ExecID, container: ContainerSpec, command: ExecCommand, isFollowed: Bool = true, inputBytes: Int? = nil
+        exec: ExecID, container: ContainerSpec, command: ExecCommand, isFollowed: Bool = true, inputBytes: Int? = nil,
+        skipsStarted: Bool? = nil, startWithinMilliseconds: Int? = nil, wantsQueued: Bool? = nil
     ) {
+        self.wantsQueued = wantsQueued
+        self.skipsStarted = skipsStarted
+        self.startWithinMilliseconds = startWithinMilliseconds
         self.isFollowed = isFollowed
         self.inputBytes = inputBytes
         self.exec = exec
@@ -156,6 +243,8 @@ public struct ExecAttach: Codable, Sendable {
     public var exec: ExecID
     public var stdoutOffset: UInt64
     public var stderrOffset: UInt64
+    /// Begins so many bytes before the present end of each stream, or with the first that is kept, and not before the offsets.
+    public var last: UInt64?
     /// `false` ends the stream after the bytes that are there now; `finished` comes only when the command has ended.
     public var follow: Bool
     /// The only channel whose bytes are wanted; `nil` for both.
@@ -168,10 +257,11 @@ public struct ExecAttach: Codable, Sendable {
     public var follower: String?
 
     public init(
-        project: ProjectID, exec: ExecID, stdoutOffset: UInt64 = 0, stderrOffset: UInt64 = 0, follow: Bool = true,
-        channel: UInt8? = nil, input: ExecInputStart? = nil, comesAgain: Bool = true,
+        project: ProjectID, exec: ExecID, stdoutOffset: UInt64 = 0, stderrOffset: UInt64 = 0, last: UInt64? = nil,
+        follow: Bool = true, channel: UInt8? = nil, input: ExecInputStart? = nil, comesAgain: Bool = true,
         follower: String? = nil
     ) {
+        self.last = last
         self.follower = follower
         self.comesAgain = comesAgain
         self.input = input
@@ -246,6 +336,8 @@ public enum ExecControl: Codable, Sendable, Equatable {
 
 /// Control messages of an exec stream. The bytes themselves are data frames; their offsets follow by counting.
 public enum ExecEvent: Codable, Sendable, Equatable {
+    /// Its container waits for its turn to be started; told again and again, to those who want it only.
+    case queued(StartPlace)
     /// Bytes that follow begin at these offsets.
     case started(container: ContainerID, stdoutOffset: UInt64, stderrOffset: UInt64, inputOffset: UInt64)
     /// The command has been given all input before this offset.
@@ -269,11 +361,14 @@ public struct ExecResult: Codable, Sendable, Equatable {
     public var durationMilliseconds: Double
     public var stdoutBytes: UInt64
     public var stderrBytes: UInt64
+    /// It failed, and its container came to a limit while it ran.
+    public var limitHit: LimitHit?
 
     public init(
         exec: ExecID, exitCode: Int32?, signal: String?, timedOut: Bool, startedAt: Date, durationMilliseconds: Double,
-        stdoutBytes: UInt64, stderrBytes: UInt64
+        stdoutBytes: UInt64, stderrBytes: UInt64, limitHit: LimitHit? = nil
     ) {
+        self.limitHit = limitHit
         self.exec = exec
         self.exitCode = exitCode
         self.signal = signal

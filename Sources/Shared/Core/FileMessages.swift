@@ -345,11 +345,16 @@ public struct TreePush: Codable, Sendable, Equatable {
     public var path: String?
     /// Let the tree take the place of what stands below `path`, once all of it has come.
     public var replace: Bool?
+    /// `""` means that nothing may be there yet; then the tree appears once all of it has come.
+    public var ifMatch: String?
     public var compression: TreeCompression?
 
-    public init(path: String? = nil, replace: Bool? = nil, compression: TreeCompression? = nil) {
+    public init(
+        path: String? = nil, replace: Bool? = nil, ifMatch: String? = nil, compression: TreeCompression? = nil
+    ) {
         self.path = path
         self.replace = replace
+        self.ifMatch = ifMatch
         self.compression = compression
     }
 }

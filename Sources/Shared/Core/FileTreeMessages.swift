@@ -74,12 +74,17 @@ public struct FileMove: Codable, Sendable, Equatable {
     public var overwrite: Bool?
     /// sha256 of the file that may be replaced; `""` means that nothing may be there.
     public var ifMatch: String?
+    /// sha256 of the file that may be moved.
+    public var ifSourceMatch: String?
 
-    public init(from: String, to: String, overwrite: Bool? = nil, ifMatch: String? = nil) {
+    public init(
+        from: String, to: String, overwrite: Bool? = nil, ifMatch: String? = nil, ifSourceMatch: String? = nil
+    ) {
         self.from = from
         self.to = to
         self.overwrite = overwrite
         self.ifMatch = ifMatch
+        self.ifSourceMatch = ifSourceMatch
     }
 }
 
@@ -144,10 +149,13 @@ public struct FileModeChange: Codable, Sendable, Equatable {
     public var path: String
     /// Octal, `0000` to `0777`.
     public var mode: String
+    /// sha256 of the file that is meant.
+    public var ifMatch: String?
 
-    public init(path: String, mode: String) {
+    public init(path: String, mode: String, ifMatch: String? = nil) {
         self.path = path
         self.mode = mode
+        self.ifMatch = ifMatch
     }
 }
 

@@ -7,15 +7,18 @@ public struct LifecyclePolicy: Codable, Sendable, Equatable {
     public var idleSeconds: Int?
     /// Suspended for so long it is stopped.
     public var stopAfterSeconds: Int?
-    /// Stopped for so long it is archived: the controller's affair.
+    /// Stopped, and its files not used, for so long it is archived. The controller sees to this and to the next.
     public var archiveAfterSeconds: Int?
-    /// Archived for so long it is deleted: the controller's affair.
+    /// Archived for so long it is deleted.
     public var deleteAfterSeconds: Int?
+    /// What becomes of it when its node is lost.
+    public var onNodeLost: OnNodeLost?
 
     public init(
         idleSeconds: Int? = nil, stopAfterSeconds: Int? = nil, archiveAfterSeconds: Int? = nil,
-        deleteAfterSeconds: Int? = nil
+        deleteAfterSeconds: Int? = nil, onNodeLost: OnNodeLost? = nil
     ) {
+        self.onNodeLost = onNodeLost
         self.idleSeconds = idleSeconds
         self.stopAfterSeconds = stopAfterSeconds
         self.archiveAfterSeconds = archiveAfterSeconds
@@ -24,18 +27,22 @@ public struct LifecyclePolicy: Codable, Sendable, Equatable {
 
     public static let standard = LifecyclePolicy(
         idleSeconds: Limits.idleSeconds, stopAfterSeconds: Limits.stopAfterSeconds,
-        archiveAfterSeconds: Limits.archiveAfterSeconds, deleteAfterSeconds: Limits.deleteAfterSeconds)
+        archiveAfterSeconds: Limits.archiveAfterSeconds, deleteAfterSeconds: Limits.deleteAfterSeconds,
+        onNodeLost: .wait)
 
     /// These settings, and where there are none, those of `other`.
     public func merged(over other: LifecyclePolicy) -> LifecyclePolicy {
         LifecyclePolicy(
             idleSeconds: idleSeconds ?? other.idleSeconds, stopAfterSeconds: stopAfterSeconds ?? other.stopAfterSeconds,
             archiveAfterSeconds: archiveAfterSeconds ?? other.archiveAfterSeconds,
-            deleteAfterSeconds: deleteAfterSeconds ?? other.deleteAfterSeconds)
+            deleteAfterSeconds: deleteAfterSeconds ?? other.deleteAfterSeconds,
+            onNodeLost: onNodeLost ?? other.onNodeLost)
     }
 
     public var idle: Duration? { Self.duration(idleSeconds) }
     public var stopAfter: Duration? { Self.duration(stopAfterSeconds) }
+    public var archiveAfter: Duration? { Self.duration(archiveAfterSeconds) }
+    public var deleteAfter: Duration? { Self.duration(deleteAfterSeconds) }
 
     private static func duration(_ seconds: Int?) -> Duration? {
         guard let seconds, seconds > 0 else { return nil }
@@ -72,9 +79,23 @@ public struct ContainerSuspend: Codable, Sendable {
 
 /// Ends a container; the project's files stay.
 public struct ContainerStop: Codable, Sendable {
+    /// How what works in it is treated.
+    public enum Manner: String, Codable, Sendable {
+        /// Everything ends at once.
+        case now
+        /// Nothing is stopped while something works in it: `conflict` names that.
+        case idle
+        /// Commands are asked to end, and ended after a while; calls that use the project's files are cut off.
+        case grace
+    }
+
     public var project: ProjectID
     public var reason: String
-    public init(project: ProjectID, reason: String) {
+    /// `now` when it is absent.
+    public var manner: Manner?
+
+    public init(project: ProjectID, reason: String, manner: Manner? = nil) {
+        self.manner = manner
         self.project = project
         self.reason = reason
     }
@@ -94,11 +115,17 @@ public struct ContainerKeepAwake: Codable, Sendable {
     }
 }
 
-/// Changes when a container is suspended and stopped.
+/// Changes when a container is suspended and stopped, and brings limits that a node which was away could not be told. Those are in force
+/// from the next start on when the container uses more already.
 public struct ContainerPolicy: Codable, Sendable {
     public var project: ProjectID
     public var policy: LifecyclePolicy
-    public init(project: ProjectID, policy: LifecyclePolicy) {
+    public var limits: ResourceLimits?
+    /// See `ContainerSpec`.
+    public var revision: Int?
+    public init(project: ProjectID, policy: LifecyclePolicy, limits: ResourceLimits? = nil, revision: Int? = nil) {
+        self.limits = limits
+        self.revision = revision
         self.project = project
         self.policy = policy
     }
@@ -151,11 +178,20 @@ public struct ContainerExplanation: Codable, Sendable, Equatable {
     public var awakeBecause: [Work]
     public var next: Next?
     public var policy: LifecyclePolicy
+    /// Limits that it has come to since it was started.
+    public var limitHits: [LimitTally]?
+    public var disk: DiskUse?
+    /// Present while it waits for its turn to be started.
+    public var queue: StartPlace?
 
     public init(
         project: ProjectID, state: ContainerState, since: Date?, reason: String, text: String, idleSince: Date?,
-        awakeBecause: [Work], next: Next?, policy: LifecyclePolicy
+        awakeBecause: [Work], next: Next?, policy: LifecyclePolicy, limitHits: [LimitTally]? = nil,
+        disk: DiskUse? = nil, queue: StartPlace? = nil
     ) {
+        self.queue = queue
+        self.disk = disk
+        self.limitHits = limitHits
         self.project = project
         self.state = state
         self.since = since

@@ -3,7 +3,6 @@
 /// Units stand in the names. `LimitsTests` asserts the relations between them.
 public enum Limits {
     // MARK: the link
-
     /// Largest payload of one frame. One WebSocket message carries one frame.
     public static let framePayloadBytes = 256 * 1024
     /// Raw data is sent in pieces of at most this, so that a small message never waits behind a large frame.
@@ -20,8 +19,7 @@ public enum Limits {
     public static let linkSilenceSeconds = 15
     /// Bytes of one link that senders may hand over before they wait for the network.
     public static let linkSendBufferBytes = 1024 * 1024
-    /// Events of one stream that wait for its reader. Small data of one channel is joined; a stream that gets here all the same
-    /// is reset, with what has arrived still readable.
+    /// Events of one stream that wait for its reader, small data joined. A stream with more is reset; what has arrived is readable.
     public static let streamQueuedEvents = 65_536
     /// Answers (pong, credit, refusal) that wait for the network. A peer that asks and never reads gets here.
     public static let linkQueuedControlFrames = 16_384
@@ -52,7 +50,6 @@ public enum Limits {
     public static let controlCallSeconds = 15
 
     // MARK: exec
-
     public static let execTimeoutDefaultSeconds = 120
     public static let execTimeoutLongestSeconds = 900
     /// For commands that nobody waits for.
@@ -61,6 +58,12 @@ public enum Limits {
     /// A command that is to end gets this long to do so by itself.
     public static let execGraceSeconds = 5
     public static let execGraceLongestSeconds = 60
+    /// The same for a command whose caller went away or cancelled it.
+    public static let execCancelGraceSeconds = 2
+    /// A second Ctrl-C so soon after the first kills the command that the CLI follows.
+    public static let secondInterruptSeconds = 5
+    /// The CLI waits for so long to be sure that the controller knows why it leaves.
+    public static let partingSeconds = 4
     /// Commands in one list of a project's commands.
     public static let execsPerList = 100
     /// Text for a command's standard input in one call.
@@ -74,9 +77,8 @@ public enum Limits {
     public static let execStreamBytes: UInt64 = 1 << 62
     /// Bytes of one output stream that the node keeps per exec; older bytes are dropped once nobody needs them.
     public static let execOutputKeptBytes = 32 * 1024 * 1024
-    /// So much of it is kept behind the place that a reader has come to: when it vanishes, what was on its way to it is lost. That is
-    /// a window of the link and one in the controller, what both have in hand, and the buffers of the last connection, of which Linux
-    /// gives the sender up to 4 MiB and the receiver up to 6 MiB.
+    /// So much of it is kept behind the place that a reader has come to, for what is lost on its way when it vanishes: windows of
+    /// the link and the controller, and the buffers of the last connection, which are up to 4 MiB and 6 MiB on Linux.
     public static let execReaderSlackBytes = 16 * 1024 * 1024
     /// A reader that vanished may come back for this long before the bytes that it needs are dropped.
     public static let execReaderGraceSeconds = 60
@@ -89,11 +91,6 @@ public enum Limits {
     public static let execRecentBytes = 256 * 1024
     /// Output that a reader who is further behind gets at once.
     public static let execReadBytes = 128 * 1024
-    /// Output of finished execs that a node keeps, per project; the oldest goes first.
-    public static let finishedExecOutputBytes = 512 * 1024 * 1024
-    /// First and longest pause before the result of a command, which the disk did not take, is written again.
-    public static let execRecordRetryFirstMilliseconds = 100
-    public static let execRecordRetryLongestMilliseconds = 10_000
     /// Pause before output that a full disk did not take is written again; its command is slowed down meanwhile.
     public static let execWriteRetryMilliseconds = 250
     /// How long the end of a killed command is waited for.
@@ -107,10 +104,6 @@ public enum Limits {
     /// First and longest pause before a container's init is connected to again.
     public static let initReconnectFirstMilliseconds = 10
     public static let initReconnectLongestMilliseconds = 1000
-    /// How long a node keeps the results of finished execs …
-    public static let finishedExecDays = 7
-    /// … and of how many per project at most, newest first.
-    public static let finishedExecsKept = 50_000
     public static let execArgumentBytes = 128 * 1024
     public static let execEnvironmentEntries = 256
     /// Secret variables of one command, the bytes of each value, and of all together.
@@ -118,8 +111,9 @@ public enum Limits {
     public static let secretBytesLeast = 8
     public static let secretBytes = 4096
     public static let secretsBytes = 16 * 1024
-    /// Output that could be the beginning of a secret, but is shorter than this, is held back for this long only: a prompt has to be
-    /// seen before it is answered, and so few bytes tell little.
+    /// Of all commands of a container that run at the same time.
+    public static let containerSecretsBytes = 4 * secretsBytes
+    /// Output that could begin a secret, but is shorter than this, is held back for this long only: so few bytes of a prompt tell little.
     public static let secretTailBytes = 4
     public static let secretTailMilliseconds = 100
     /// The name of a user of a container, its supplementary groups, and each of the files in which a container keeps both.
@@ -130,7 +124,6 @@ public enum Limits {
     public static let execArguments = 4096
 
     // MARK: files
-
     /// Longest text that one `fs.read` gives.
     public static let fileReadBytes = 1024 * 1024
     /// Largest content of one `fs.write` in JSON; larger files go through the raw file route.
@@ -203,7 +196,6 @@ public enum Limits {
     public static let zstdStepBytes = 4 * 1024 * 1024
 
     // MARK: snapshots and checkpoints
-
     /// What one snapshot holds, expanded, and how many files, directories and links.
     public static let snapshotContentBytes: Int64 = 200 * 1024 * 1024 * 1024
     public static let snapshotEntries = 5_000_000
@@ -233,9 +225,10 @@ public enum Limits {
     public static let checkpointNoteBytes = 200
 
     // MARK: doors
-
     /// Largest JSON body of a REST or MCP request.
     public static let requestBodyBytes = 16 * 1024 * 1024
+    /// Up to this a request is read and carried out on its connection's event loop.
+    public static let loopRequestBytes = 64 * 1024
     public static let requestsPerTokenInFlight = 256
     /// Followers of commands that one token has at a time: WebSockets, server-sent events and bytes.
     public static let attachmentsPerToken = 256
@@ -263,7 +256,6 @@ public enum Limits {
     public static let jsonDepth = 64
 
     // MARK: containers and nodes
-
     public static let containerCPUs = 1.0
     /// User and group ids of one container, from its root's on.
     public static let containerUsers: UInt32 = 65_536
@@ -287,6 +279,8 @@ public enum Limits {
     /// Commands that were ended or cancelled lately, and that may not start any more.
     public static let endedExecsRemembered = 10_000
     public static let imageAddSeconds = 3600
+    /// Characters that an error carries of what a tool of the host said.
+    public static let toolMessageCharacters = 500
     /// Kill switches that are on at a time: the whole set travels in one message. Those of a workspace leave room for the operators'.
     public static let killSwitches = 200
     public static let killSwitchesPerWorkspace = 16
@@ -299,9 +293,6 @@ public enum Limits {
     /// Idle time of a sweep that names none, and the bounds of one that does.
     public static let idleSweepMinutes = 30
     public static let idleSweepMinutesHighest = 7 * 24 * 60
-    /// A node with less space in its state directory starts no container, nor one on which fewer files can be made.
-    public static let nodeDiskFreeBytesLeast = 256 * 1024 * 1024
-    public static let nodeDiskFreeInodesLeast = 10_000
     /// First and longest pause before the removal of a container that failed is tried again.
     public static let removalRetryFirstSeconds = 10
     public static let removalRetryLongestSeconds = 600
@@ -311,13 +302,21 @@ public enum Limits {
     public static let openWorkspaces = 256
     /// Threads of one daemon that wait in system calls.
     public static let blockingThreads = 512
+    /// The same for work on projects' files, and how much of it one project has under way.
+    public static let blockingFileThreads = 256
+    public static let fileJobsPerProject = 16
     public static let projectsPerWorkspace = 10_000
     public static let nameBytes = 63
 
     // MARK: lifecycle
-
-    /// Without work for so long a container is suspended, suspended for so long it is stopped, and so on, unless its workspace or
-    /// project says otherwise.
+    /// Followers of events are told at most this often that a container came to the same limit.
+    public static let limitEventSeconds = 60
+    /// A file system with less space, or on which fewer files can be made, is full for those who write to it.
+    public static let diskFullBytes = 2 * 1024 * 1024
+    public static let diskFullInodes = 4
+    /// How long the kernel may take to name the process that it has ended.
+    public static let kernelLogMicroseconds: UInt32 = 2000
+    /// Without work for so long a container is suspended, then stopped, and so on, unless workspace or project say otherwise.
     public static let idleSeconds = 30 * 60
     public static let stopAfterSeconds = 24 * 3600
     public static let archiveAfterSeconds = 7 * 24 * 3600
@@ -339,9 +338,14 @@ public enum Limits {
     public static let containerResumeSeconds = 20
     /// Memory of a suspended container is taken back in such steps.
     public static let reclaimStepBytes = 32 * 1024 * 1024
+    /// So long before they happen suspending, stopping, and archiving and deleting are announced; half the time that leads to them, when that is less.
+    public static let suspendNoticeSeconds = 60
+    public static let stopNoticeSeconds = 3600
+    public static let lifecycleNoticeSeconds = 24 * 3600
+    /// A node that is killed forgets at most so much of when files were used.
+    public static let fileUseNoteSeconds = 3600
 
     // MARK: identity
-
     public static let nodeCertificateSeconds = 7 * 24 * 3600
     public static let joinTokenSeconds = 3600
     /// Certificates that one node may get over its link in an hour. It needs one in some days.
@@ -354,7 +358,6 @@ public enum Limits {
     public static let joinTokenBytes = 2048
 
     // MARK: daemons
-
     public static let configurationFileBytes = 1024 * 1024
     /// Longest message and longest value of a log record; the rest is cut and its length told.
     public static let logValueBytes = 4096
@@ -364,28 +367,24 @@ public enum Limits {
     public static let gracefulShutdownSeconds = 30
     /// … and leaves after this much more, whatever still runs.
     public static let cancellationSeconds = 5
+    /// What a daemon asks itself before it gives systemd a sign of life is answered within this time, or not at all.
+    public static let watchdogAnswerSeconds = 20
 
     // MARK: placement
-
-    /// The memory limits of a node's projects may add up to this many times its memory: few reach theirs at once.
-    public static let placementMemoryOvercommit = 16.0
-    /// The same for CPUs, which are shared by time and only become slower.
-    public static let placementCPUOvercommit = 100.0
-    /// Sum of the process limits of a node's projects; half of what a kernel can number.
-    public static let placementPIDsPerNode = 2_000_000
     /// A node with less free disk gets no new project.
     public static let placementDiskFreeBytes = 1024 * 1024 * 1024
     /// A node that was silent for longer gets no new project, also when its link is still up.
     public static let placementReportAgeSeconds = 60
 
     // MARK: store
-
     /// Rows in one page of a list.
     public static let pageRows = 500
     /// Writes that wait for the database at the same time; more are refused.
     public static let storeWritesWaiting = 10_000
     /// Writes that share one transaction.
     public static let storeWritesPerTransaction = 256
+    /// After so long also those writes are on the disk itself that did not wait for it.
+    public static let storeSaveMilliseconds = 1000
     /// Largest detail of an audit event, as JSON. It holds any command that can be run.
     public static let auditDetailBytes = 512 * 1024
     /// How long an audit event is kept unless the operator says otherwise, and what can be said.
@@ -398,7 +397,6 @@ public enum Limits {
     public static let gitBranchBytes = 250
 
     // MARK: events and webhooks
-
     /// Changes of containers that a node keeps for a controller that is away, and how many it tells at once.
     public static let transitionsKept = 10_000
     public static let transitionsPerBatch = 50
@@ -437,11 +435,9 @@ public enum Limits {
     public static let webhookLookSeconds = 60
 
     // MARK: operations
-
     /// Values (members, elements, scalars) of one JSON request.
     public static let jsonValues = 100_000
-    /// Content of `fs.write` up to this size goes to the node in one message, larger content as a stream of bytes. A
-    /// message has room for it also when every byte must be escaped.
+    /// Content of `fs.write` up to this size goes to the node in one message, also when every byte must be escaped; larger in a stream.
     public static let inlineWriteBytes = 32 * 1024
     /// Characters of a command that its audit record keeps.
     public static let auditCommandCharacters = 512
@@ -449,12 +445,16 @@ public enum Limits {
     public static let auditPathCharacters = 1024
     /// Outcomes that wait to be written; a request that ends while there are more waits for them.
     public static let auditOutcomesWaiting = 5000
+    /// How long outcomes gather before they are stored.
+    public static let auditGatheringMilliseconds = 20
     /// Series of one metric.
     public static let metricSeries = 1000
     /// Projects, and tokens, that the controller keeps in memory to spare the database.
     public static let cachedRecords = 10_000
     /// How long a token is taken for good without asking the database again.
     public static let principalCacheSeconds = 5
+    /// Tokens that were revoked lately, with which nothing is opened any more.
+    public static let revokedTokensRemembered = 10_000
     /// A node has this long for a short answer, and beyond its own deadline of a longer work.
     public static let nodeAnswerSeconds = 30
     /// A node has this long to tell the end of a command after the command's own deadline.

@@ -21,7 +21,7 @@ public enum NodeMethod: String, Codable, Sendable, CaseIterable {
     case hello = "node.hello"
     /// Opened by the node at two thirds of its certificate's life: `CertificateRequest` → `CertificateAnswer`.
     case renewCertificate = "certificate.renew"
-    /// Opened by the node every few seconds: `NodeReport` → `Empty`.
+    /// Opened by the node every few seconds: `NodeReport` → `NodeReportAnswer`.
     case report = "node.report"
     /// Opened by the node when containers changed: `TransitionBatch` → `Empty` once they are kept.
     case transitions = "node.transitions"
@@ -40,9 +40,15 @@ public enum NodeMethod: String, Codable, Sendable, CaseIterable {
     case containerKeepAwake = "container.keep_awake"
     /// `ContainerPolicy` → `Empty`.
     case containerPolicy = "container.policy"
+    /// `ContainerLimits` → `ContainerStatus`; `conflict` when the container uses more already.
+    case containerLimits = "container.limits"
     /// Makes the project's directories on the node, without a container: files can be used then.
     case projectPrepare = "project.prepare"
     case projectDelete = "project.delete"
+    /// `ProjectRelease` → `Empty`; `conflict` when the project was used since, and nothing was removed then.
+    case projectRelease = "project.release"
+    /// `ProjectDeparture` → `SetAsideCopy`. The project's container ends, and its files are kept out of everybody's way.
+    case projectSetAside = "project.set_aside"
 
     /// `ExecStart` → `ExecEvent` messages and data on channels 1 (stdout) and 2 (stderr).
     case execStart = "exec.start"
@@ -170,8 +176,11 @@ public struct NodeHello: Codable, Sendable {
     /// Rises with every connection of this node and is kept on its disk: a lower one is an old link and is fenced.
     public var generation: UInt64
     public var facts: NodeFacts
+    /// It ends containers by itself when its lease is over; a node of an earlier release does not.
+    public var keepsLease: Bool?
 
-    public init(generation: UInt64, facts: NodeFacts) {
+    public init(generation: UInt64, facts: NodeFacts, keepsLease: Bool? = true) {
+        self.keepsLease = keepsLease
         self.oldestVersion = LinkVersion.oldest
         self.currentVersion = LinkVersion.current
         self.generation = generation
@@ -191,12 +200,24 @@ public struct NodeFacts: Codable, Sendable, Equatable {
     public var memoryBytes: Int
     public var diskBytes: Int
     public var diskFreeBytes: Int
+    /// Files that can still be made, where the file system has a fixed number of them.
+    public var diskFreeFiles: Int?
+    /// A node of an earlier release does not tell.
+    public var diskPressure: DiskPressure?
+    public var diskReclaimed: DiskReclaimed?
     public var images: [String]
+    /// Processes that it can have at a time; a node of an earlier release does not tell.
+    public var pids: Int?
 
     public init(
         programVersion: String, hostName: String, kernel: String, cgroup: CgroupMode, runtime: String, cpus: Int,
-        memoryBytes: Int, diskBytes: Int, diskFreeBytes: Int, images: [String]
+        memoryBytes: Int, diskBytes: Int, diskFreeBytes: Int, diskFreeFiles: Int? = nil,
+        diskPressure: DiskPressure? = nil, diskReclaimed: DiskReclaimed? = nil, images: [String], pids: Int? = nil
     ) {
+        self.diskFreeFiles = diskFreeFiles
+        self.diskPressure = diskPressure
+        self.diskReclaimed = diskReclaimed
+        self.pids = pids
         self.programVersion = programVersion
         self.hostName = hostName
         self.kernel = kernel
@@ -215,8 +236,16 @@ public struct NodeWelcome: Codable, Sendable {
     public var nodeID: NodeID
     /// Put in force before anything else is served; a controller of the first release does not send it.
     public var switches: KillSwitchSet?
+    /// Set aside before anything else is served: other nodes have them by now.
+    public var departed: [ProjectDeparture]?
+    public var lease: NodeLease?
 
-    public init(version: Int, nodeID: NodeID, switches: KillSwitchSet? = nil) {
+    public init(
+        version: Int, nodeID: NodeID, switches: KillSwitchSet? = nil, departed: [ProjectDeparture]? = nil,
+        lease: NodeLease? = nil
+    ) {
+        self.departed = departed
+        self.lease = lease
         self.version = version
         self.nodeID = nodeID
         self.switches = switches
@@ -232,11 +261,14 @@ public struct NodeReport: Codable, Sendable {
     /// Another part follows: the report counts when the last one is there.
     public var isIncomplete: Bool
     public var switches: NodeSwitchState?
+    /// A node of an earlier release does not tell.
+    public var starts: StartLoad?
 
     public init(
         facts: NodeFacts, containers: [ContainerStatus], continues: Bool = false, isIncomplete: Bool = false,
-        switches: NodeSwitchState? = nil
+        switches: NodeSwitchState? = nil, starts: StartLoad? = nil
     ) {
+        self.starts = starts
         self.switches = switches
         self.facts = facts
         self.containers = containers
@@ -252,7 +284,8 @@ public struct NodeReport: Codable, Sendable {
             continues: try fields.decode(Bool.self, forKey: .continues),
             // A node of the first release does not tell.
             isIncomplete: try fields.decodeIfPresent(Bool.self, forKey: .isIncomplete) ?? false,
-            switches: try fields.decodeIfPresent(NodeSwitchState.self, forKey: .switches))
+            switches: try fields.decodeIfPresent(NodeSwitchState.self, forKey: .switches),
+            starts: try fields.decodeIfPresent(StartLoad.self, forKey: .starts))
     }
 }
 

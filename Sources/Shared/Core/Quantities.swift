@@ -4,11 +4,14 @@ public struct ResourceLimits: Codable, Sendable, Equatable {
     public var cpus: Double
     public var memoryBytes: Int
     public var pids: Int
+    /// The size of its disk; that of its node's standard unless given.
+    public var diskBytes: Int?
 
     public init(
         cpus: Double = Limits.containerCPUs, memoryBytes: Int = Limits.containerMemoryBytes,
-        pids: Int = Limits.containerPIDs
+        pids: Int = Limits.containerPIDs, diskBytes: Int? = nil
     ) {
+        self.diskBytes = diskBytes
         self.cpus = cpus
         self.memoryBytes = memoryBytes
         self.pids = pids
@@ -24,6 +27,10 @@ public struct ResourceLimits: Codable, Sendable, Equatable {
             "\(32 * megabyte) to \(Limits.containerMemoryBytesHighest)")
         let mostPIDs = Limits.containerPIDsHighest
         try Self.check(pids >= 16 && pids <= mostPIDs, "pids", "16 to \(mostPIDs)")
+        if let diskBytes {
+            let range = Limits.projectDiskBytesLeast...Limits.containerDiskBytesHighest
+            try Self.check(range.contains(diskBytes), "diskBytes", "\(range.lowerBound) to \(range.upperBound)")
+        }
         return self
     }
 

@@ -28,11 +28,14 @@ public struct SnapshotFacts: Codable, Sendable, Equatable {
     public var skipped: Int
     /// Nothing in the tree changed while it was read.
     public var isConsistent: Bool
+    /// Of the tree as it is on its node, when it is consistent: a node that is asked later tells by it whether anything has changed.
+    public var fingerprint: String?
 
     public init(
         entries: Int, contentBytes: Int64, archiveBytes: Int64, sha256: String, changedFiles: Int, skipped: Int,
-        isConsistent: Bool
+        isConsistent: Bool, fingerprint: String? = nil
     ) {
+        self.fingerprint = fingerprint
         self.entries = entries
         self.contentBytes = contentBytes
         self.archiveBytes = archiveBytes

@@ -15,11 +15,17 @@ public struct ContainerTransition: Codable, Sendable, Equatable {
     /// The node's daemon found it so at its start: `to` is how it is, and `from` what the record on its disk says. It is news only to
     /// those who were told something else last.
     public var isFound: Bool
+    /// Present when its state did not change, and it came to a limit.
+    public var limit: LimitTally?
+    /// Present when its state did not change yet: it becomes `to` then, unless something happens before.
+    public var due: Date?
 
     public init(
         number: Int64, project: ProjectID, container: ContainerID?, from: ContainerState, to: ContainerState,
-        reason: String, at: Date, isFound: Bool = false
+        reason: String, at: Date, isFound: Bool = false, limit: LimitTally? = nil, due: Date? = nil
     ) {
+        self.due = due
+        self.limit = limit
         self.number = number
         self.project = project
         self.container = container
@@ -56,7 +62,9 @@ public struct TransitionBatch: Codable, Sendable, Equatable {
         else { throw FastableError(.invalid, "These changes of containers cannot be taken: their numbers are wrong.") }
         var batch = self
         for index in batch.transitions.indices {
-            batch.transitions[index].reason = ContainerTransition.cut(batch.transitions[index].reason)
+            let change = batch.transitions[index]
+            batch.transitions[index].reason = ContainerTransition.cut(change.reason)
+            batch.transitions[index].limit?.hit.process = change.limit?.hit.process.map(ContainerTransition.cut)
         }
         return batch
     }

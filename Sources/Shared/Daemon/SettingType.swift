@@ -136,6 +136,19 @@ extension SettingType where Value == Int {
     }
 }
 
+extension SettingType where Value == Double {
+    /// A number: `4`, `1.5`.
+    public static func number(_ range: ClosedRange<Double>) -> SettingType {
+        SettingType(
+            expected: "a number from \(range.lowerBound) to \(range.upperBound)", placeholder: "NUMBER"
+        ) { text in
+            Double(text).flatMap { range.contains($0) ? $0 : nil }
+        } print: {
+            "\($0)"
+        }
+    }
+}
+
 extension SettingType where Value == Duration {
     /// A time: `500ms`, `30s`, `5m`, `2h`, `7d`.
     public static func duration(_ range: ClosedRange<Duration>) -> SettingType {

@@ -7,11 +7,13 @@ import Synchronization
 public final class MuxConnection: Sendable {
     private let core: MuxCore
     private let channel: any Channel
+    private let handlersEnd: Duration
     private let handlers = Atomic(0)
 
-    private init(core: MuxCore, channel: any Channel) {
+    private init(core: MuxCore, channel: any Channel, handlersEnd: Duration) {
         self.core = core
         self.channel = channel
+        self.handlersEnd = handlersEnd
     }
 
     /// Turns a channel that carries WebSocket frames into a link. Call it on the channel's event loop.
@@ -20,37 +22,37 @@ public final class MuxConnection: Sendable {
     package static func attach(
         to channel: any Channel, role: MuxRole, settings: MuxSettings = MuxSettings()
     ) throws -> MuxConnection {
-        let core = MuxCore(role: role, settings: settings)
+        let core = MuxCore(role: role, settings: settings, loop: channel.eventLoop)
         let decoder = WebSocketFrameDecoder(maxFrameSize: settings.framePayloadBytes + FrameHeader.byteCount)
         try channel.pipeline.syncOperations.addHandlers([
             ByteToMessageHandler(decoder),
             MuxChannelHandler(core: core, role: role, payloadLimit: settings.framePayloadBytes),
         ])
-        return MuxConnection(core: core, channel: channel)
+        return MuxConnection(core: core, channel: channel, handlersEnd: settings.handlersEnd)
     }
 
     /// Runs until the link is over; `accept` is called in a task of its own for every stream that the peer opens.
     ///
-    /// When the link ends, these tasks are cancelled and awaited, but not longer than `Limits.linkHandlersEndSeconds`: one that is
+    /// When the link ends, these tasks are cancelled and awaited, but not for ever (`MuxSettings.handlersEnd`): one that is
     /// stuck must not keep a node from dialling again. `handlerCount` tells what is left then; it ends by itself or never.
     /// Returns after `close` or when its task is cancelled (which closes the link); throws `unavailable` when the link was lost
     /// or the peer closed it.
-    public func run(accept: @escaping @Sendable (MuxStream) async -> Void) async throws {
+    ///
+    /// - Parameter onLoop: these tasks run on the channel's event loop, see `LoopExecutor`.
+    public func run(onLoop: Bool = false, accept: @escaping @Sendable (MuxStream) async -> Void) async throws {
         try core.claimRun()
         let handlersEnded = channel.eventLoop.makePromise(of: Void.self)
         await withTaskCancellationHandler {
             // Not a child task: nobody could leave without it. It ends with the link, as far as the handlers let it.
-            Task {
-                await serve(accept)
+            Task(executorPreference: onLoop ? LoopExecutor.on(channel.eventLoop) : nil) {
+                await self.serve(accept)
                 handlersEnded.succeed()
             }
             try? await channel.closeFuture.get()
         } onCancel: {
             core.close(reason: "The program is stopping.")
         }
-        let patience = channel.eventLoop.scheduleTask(in: .seconds(Int64(Limits.linkHandlersEndSeconds))) {
-            handlersEnded.succeed()
-        }
+        let patience = channel.eventLoop.scheduleTask(in: TimeAmount(handlersEnd)) { handlersEnded.succeed() }
         try? await handlersEnded.futureResult.get()
         patience.cancel()
         if let error = core.failure { throw error }

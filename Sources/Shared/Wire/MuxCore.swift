@@ -29,9 +29,11 @@ final class MuxCore: Sendable {
         var isClosing = false
     }
 
+    let loop: any EventLoop
     private let state: Mutex<State>
 
-    init(role: MuxRole, settings: MuxSettings) {
+    init(role: MuxRole, settings: MuxSettings, loop: any EventLoop) {
+        self.loop = loop
         state = Mutex(State(machine: MuxStateMachine(role: role, settings: settings, now: .now)))
     }
 

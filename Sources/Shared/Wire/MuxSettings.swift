@@ -27,6 +27,7 @@ package struct MuxSettings: Sendable {
     package var recentStreams = Limits.linkRecentStreams
     package var pingInterval = Duration.seconds(Limits.pingIntervalSeconds)
     package var silence = Duration.seconds(Limits.linkSilenceSeconds)
+    package var handlersEnd = Duration.seconds(Limits.linkHandlersEndSeconds)
 
     package init() {}
 }

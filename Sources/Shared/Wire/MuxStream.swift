@@ -67,4 +67,9 @@ public final class MuxStream: Sendable {
     public func reset(_ error: FastableError) {
         core.reset(id, error)
     }
+
+    /// Does something on the link's event loop after a time, unless it is cancelled before.
+    public func schedule(after delay: Duration, _ action: @escaping @Sendable () -> Void) -> Scheduled<Void> {
+        core.loop.scheduleTask(in: TimeAmount(delay), action)
+    }
 }

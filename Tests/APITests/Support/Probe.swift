@@ -9,7 +9,7 @@ final class Probe: Sendable {
     var all: [String] { notes.withLock { $0 } }
 
     /// `true` as soon as `text` was noted, `false` when it was not within `limit`.
-    func saw(_ text: String, within limit: Duration = .seconds(10)) async -> Bool {
+    func saw(_ text: String, within limit: Duration = .seconds(120)) async -> Bool {
         let deadline = ContinuousClock.now + limit
         while ContinuousClock.now < deadline {
             if all.contains(text) { return true }

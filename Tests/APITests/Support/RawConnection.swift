@@ -41,7 +41,7 @@ private struct BlockingConnection {
 
     init(port: Int) throws {
         socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var timeout = timeval(tv_sec: 10, tv_usec: 0)
+        var timeout = timeval(tv_sec: 120, tv_usec: 0)
         setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
         // Not a `sockaddr_in` of our own: in an optimized build its module is another one.
         let result = try SocketAddress(ipAddress: "127.0.0.1", port: port).withSockAddr { address, size in

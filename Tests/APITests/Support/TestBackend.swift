@@ -12,10 +12,13 @@ final class TestBackend: APIBackend {
 
     static let token = "fst_" + String(repeating: "a", count: 43)
     static let readerToken = "fst_" + String(repeating: "b", count: 43)
+    /// Good for some seconds from each request on: time enough for its answer to begin on a busy machine.
+    static let briefToken = "fst_" + String(repeating: "c", count: 43)
     static let exec = ExecID()
 
     let operations: [Operation]
     let probe = Probe()
+    let openStreams = OpenStreams()
     let files = Mutex<[String: [UInt8]]>([:])
     let storeWritable = Mutex(true)
     /// What `pullTree` and `execOutput` give, one piece after the other.
@@ -43,14 +46,18 @@ final class TestBackend: APIBackend {
     }
 
     func authenticate(_ token: Secret?) async throws -> Principal {
-        let scopes: [String: Set<Scope>] = [Self.token: [.admin], Self.readerToken: [.filesRead]]
-        guard let scopes = token.flatMap({ scopes[$0.reveal()] }) else {
+        let scopes: [String: Set<Scope>] = [
+            Self.token: [.admin], Self.readerToken: [.filesRead], Self.briefToken: [.admin],
+        ]
+        guard let text = token?.reveal(), let scopes = scopes[text] else {
             throw FastableError(.unauthenticated, "No token.")
         }
-        return Principal(token: Self.tokenID, workspace: Self.workspace, name: "test", scopes: scopes)
+        return Principal(
+            token: Self.tokenID, workspace: Self.workspace, name: "test", scopes: scopes,
+            expiresAt: text == Self.briefToken ? Date().addingTimeInterval(8) : nil)
     }
 
-    private static let tokenID = TokenID()
+    static let tokenID = TokenID()
     private static let workspace = WorkspaceID()
 
     // MARK: execs
@@ -65,25 +72,30 @@ final class TestBackend: APIBackend {
     }
 
     func execOutput(
-        _ exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, follower: String?,
+        _ exec: ExecID, stream: ExecStreamName, from start: OutputStart, follow: Bool, follower: String?,
         context: OperationContext
     ) async throws -> ExecBytes {
         guard exec == Self.exec else { throw FastableError.missing(.exec, exec.description) }
-        probe.note("\(stream.rawValue) \(offset) \(follow)")
+        let place =
+            switch start {
+            case .at(let offsets): Int64(stream == .stdout ? offsets.stdout : offsets.stderr)
+            case .last(let bytes): -Int64(bytes)
+            }
+        probe.note("\(stream.rawValue) \(place) \(follow)")
         let all = pieces.withLock { $0 }
         return ExecBytes(
-            firstOffset: max(offset, 4),
+            firstOffset: UInt64(max(place, 4)),
             bytes: PieceSequence(pieces: all, ending: follow ? .never : .ends, probe: probe))
     }
 
     func execAttach(
-        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, only stream: ExecStreamName?,
+        _ exec: ExecID, from start: OutputStart, input: ExecInputStart?, only stream: ExecStreamName?,
         follower: String?, context: OperationContext
     ) async throws -> ExecAttachment {
         try Access.authorize(context.principal, .exec)
         guard exec == Self.exec else { throw FastableError.missing(.exec, exec.description) }
         return try await node.attach(
-            exec, TestCommand.Attach(offsets: offsets, input: input, only: stream))
+            exec, TestCommand.Attach(start: start, input: input, only: stream))
     }
 
     // MARK: files
@@ -220,7 +232,7 @@ struct PieceSequence: AsyncSequence, Sendable {
             case .fails: throw FastableError(.unavailable, "The link is lost.")
             case .never:
                 do {
-                    try await Task.sleep(for: .seconds(60))
+                    try await Task.sleep(for: .seconds(3600))
                 } catch {
                     probe.note("source cancelled")
                     throw error

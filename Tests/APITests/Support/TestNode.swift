@@ -11,9 +11,15 @@ import Synchronization
 struct TestCommand: Sendable {
     /// What the attachment was asked for.
     struct Attach: Sendable, Equatable {
-        var offsets: ExecOffsets
+        var start: OutputStart
         var input: ExecInputStart?
         var only: ExecStreamName?
+
+        /// Where it begins; for whoever wants the end, at the beginning.
+        var offsets: ExecOffsets {
+            if case .at(let offsets) = start { return offsets }
+            return ExecOffsets()
+        }
     }
 
     let exec: ExecID

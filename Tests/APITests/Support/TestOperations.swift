@@ -92,7 +92,7 @@ enum TestOperations {
         probe.note("began")
         if input["print"] == true { try await context.events?(.output(channel: 1, ByteBuffer(string: "waiting\n"))) }
         do {
-            try await Task.sleep(for: .seconds(60))
+            try await Task.sleep(for: .seconds(3600))
         } catch {
             probe.note("cancelled")
             throw error

@@ -39,7 +39,7 @@ struct TestServer: Sendable {
     }
 
     func send(_ request: HTTPClientRequest) async throws -> Answer {
-        let response = try await client.execute(request, timeout: .seconds(30))
+        let response = try await client.execute(request, timeout: .minutes(5))
         return Answer(
             status: Int(response.status.code), headers: response.headers,
             body: try await response.body.collect(upTo: 64 * 1024 * 1024))

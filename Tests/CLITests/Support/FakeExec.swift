@@ -22,6 +22,8 @@ struct FakeExec: Sendable {
         case "exit": try await finish(start, code: Int32(words[1]))
         case "signal": try await finish(start, signal: words[1])
         case "timeout": try await finish(start, signal: "SIGKILL", timedOut: true)
+        case "oom":
+            try await finish(start, signal: "SIGKILL", hit: LimitHit(.memory, limitBytes: 64 << 20, process: "node"))
         case "print":
             try await write("out\n", 1)
             try await write("err\n", 2)
@@ -31,12 +33,51 @@ struct FakeExec: Sendable {
             async let second: Void = write(Self.stderr, 2)
             _ = try await (first, second)
             try await finish(start, code: 0)
+        case "cut", "lost":
+            try await write("ready\n", 1)
+            // Who only starts a command has to hear that it has started.
+            guard start.isFollowed else { return try await wait(start, signals, ends: false) }
+            throw FastableError(.unavailable, "The link is lost.")
         case "endless":
             while true { try await write("more\n", 1) }
         case "wait", "stubborn":
             try await write("ready\n", 1)
             try await wait(start, signals, ends: words.first == "wait")
         default: try await finish(start, code: 127)
+        }
+    }
+
+    /// What is there from the follower's offsets on: `cut` has more to say, `lost` is not there any more.
+    func attach() async throws {
+        let attach: ExecAttach = try call.arguments()
+        guard let start = node.starts.first(where: { $0.exec == attach.exec }) else {
+            throw FastableError(.notFound, "There is no such command.")
+        }
+        let words = start.command.arguments.last ?? ""
+        node.isAttachedTo()
+        guard words != "lost" else { throw FastableError(.unavailable, "The link is lost.") }
+        let signals = node.signals(of: start.exec)
+        try await send(
+            .started(
+                container: ContainerID(), stdoutOffset: attach.stdoutOffset, stderrOffset: attach.stderrOffset,
+                inputOffset: 0))
+        guard words != "cut" else {
+            try await write(Data("ready\nand on\n".utf8.dropFirst(Int(attach.stdoutOffset))), 1)
+            return try await finish(start, code: 3)
+        }
+        try await write(Data("ready\n".utf8.dropFirst(Int(attach.stdoutOffset))), 1)
+        if words == "cut stubborn" { try await write("attached\n", 1) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                while let event = try await call.stream.next() {
+                    guard case .message(let payload) = event,
+                        case .signal(let number) = try JSON.decode(ExecControl.self, from: Data(buffer: payload))
+                    else { continue }
+                    node.signalled(start.exec, number)
+                }
+            }
+            defer { group.cancelAll() }
+            try await wait(start, signals, ends: words == "wait")
         }
     }
 
@@ -55,13 +96,13 @@ struct FakeExec: Sendable {
     }
 
     private func finish(
-        _ start: ExecStart, code: Int32? = nil, signal: String? = nil, timedOut: Bool = false
+        _ start: ExecStart, code: Int32? = nil, signal: String? = nil, timedOut: Bool = false, hit: LimitHit? = nil
     ) async throws {
         try await send(
             .finished(
                 ExecResult(
                     exec: start.exec, exitCode: code, signal: signal, timedOut: timedOut, startedAt: Date(),
-                    durationMilliseconds: 1, stdoutBytes: 0, stderrBytes: 0)))
+                    durationMilliseconds: 1, stdoutBytes: 0, stderrBytes: 0, limitHit: hit)))
         try await call.stream.finish()
     }
 

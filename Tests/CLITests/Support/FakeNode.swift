@@ -16,10 +16,13 @@ final class FakeNode: Sendable {
         var files: [String: Data] = [:]
         var archive = Data()
         var pushes: [TreePush] = []
+        var begunPushes = 0
+        var brokenPushes = 0
         var pulls: [TreePull] = []
         var edits: [FileEdit] = []
         var starts: [ExecStart] = []
         var kills: [Kill] = []
+        var attempts = 0
         var signals: [ExecID: AsyncStream<Int32>.Continuation] = [:]
         var images: [ImageInfo] = []
     }
@@ -34,7 +37,11 @@ final class FakeNode: Sendable {
 
     var starts: [ExecStart] { state.withLock { $0.starts } }
     var kills: [Kill] { state.withLock { $0.kills } }
+    /// How often somebody wanted to follow a command.
+    var attempts: Int { state.withLock { $0.attempts } }
     var pushes: [TreePush] { state.withLock { $0.pushes } }
+    var begunPushes: Int { state.withLock { $0.begunPushes } }
+    var brokenPushes: Int { state.withLock { $0.brokenPushes } }
     var pulls: [TreePull] { state.withLock { $0.pulls } }
     var edits: [FileEdit] { state.withLock { $0.edits } }
     var files: [String: Data] { state.withLock { $0.files } }
@@ -45,7 +52,7 @@ final class FakeNode: Sendable {
             let method = try JSON.decode(NodeRequestHead.self, from: opening).method
             do {
                 try await serve(method, FakeCall(stream: stream, opening: opening))
-            } catch let error as FastableError where method != .execStart {
+            } catch let error as FastableError where method != .execStart && method != .execAttach {
                 try await FakeCall(stream: stream, opening: opening).reply(NodeReply<Empty>.failure(error))
             }
         } catch {
@@ -60,6 +67,13 @@ final class FakeNode: Sendable {
             try await call.answer { (arguments: JSONValue) in Self.status(arguments, after: method) }
         case .containerExplain, .containerKeepAwake:
             try await call.answer { (arguments: JSONValue) in Self.explanation(arguments) }
+        case .containerLimits:
+            try await call.answer { (wish: ContainerLimits) in
+                guard wish.limits.memoryBytes > 64 << 20 else {
+                    throw FastableError(.conflict, "The container uses 70000000 bytes of memory.")
+                }
+                return Self.status(["project": .string(wish.project.description)], after: method)
+            }
         case .containerPolicy: try await call.answer { (_: JSONValue) in Empty() }
         case .checkpointCreate, .checkpointRollback, .projectFork:
             try await call.answer { (arguments: JSONValue) in
@@ -78,6 +92,7 @@ final class FakeNode: Sendable {
         case .checkpointRemove: try await call.answer { (_: JSONValue) in Empty() }
         case .snapshotRead: try await call.answer { (_: JSONValue) in SnapshotHead(isEmpty: true) }
         case .execStart: try await FakeExec(node: self, call: call).run()
+        case .execAttach: try await FakeExec(node: self, call: call).attach()
         case .execKill: try await call.answer { self.kill($0) }
         case .treePush: try await push(call)
         case .treePull: try await pull(call)
@@ -86,6 +101,7 @@ final class FakeNode: Sendable {
         case .imageAdd: try await call.answer { self.addImage($0) }
         case .imageRemove: try await call.answer { self.removeImage($0) }
         case .fileUpload: try await upload(call)
+        case .fileDownload: try await download(call)
         case .fsRead, .fsWrite, .fsEdit, .fsList, .fsGlob, .fsGrep, .fsGlobStream, .fsGrepStream, .fsDelete:
             try await files(method, call)
         case .fsStat, .fsMakeDirectory, .fsMove, .fsCopy, .fsChangeMode: try await names(method, call)
@@ -118,19 +134,29 @@ final class FakeNode: Sendable {
     // MARK: commands
 
     func started(_ start: ExecStart) -> AsyncStream<Int32> {
+        state.withLock { $0.starts.append(start) }
+        return signals(of: start.exec)
+    }
+
+    /// What is sent to a command from now on; whoever listened before hears no more.
+    func signals(of exec: ExecID) -> AsyncStream<Int32> {
         let (signals, continuation) = AsyncStream.makeStream(of: Int32.self)
-        state.withLock { state in
-            state.starts.append(start)
-            state.signals[start.exec] = continuation
-        }
+        let last = state.withLock { $0.signals.updateValue(continuation, forKey: exec) }
+        last?.finish()
         return signals
     }
 
-    private func kill(_ kill: ExecKill) -> ExecKillReceipt {
+    func isAttachedTo() { state.withLock { $0.attempts += 1 } }
+
+    func signalled(_ exec: ExecID, _ signal: Int32) {
         state.withLock { state in
-            state.kills.append(Kill(exec: kill.exec, signal: kill.signal))
-            _ = state.signals[kill.exec]?.yield(kill.signal)
+            state.kills.append(Kill(exec: exec, signal: signal))
+            _ = state.signals[exec]?.yield(signal)
         }
+    }
+
+    private func kill(_ kill: ExecKill) -> ExecKillReceipt {
+        signalled(kill.exec, kill.signal)
         return ExecKillReceipt(everythingEnded: kill.signal == 9, wasForced: false, result: nil)
     }
 
@@ -289,6 +315,24 @@ final class FakeNode: Sendable {
         try await call.reply(.success(store(try await call.bytes(), at: file.arguments.path)))
     }
 
+    /// Breaks off in the middle of a file called `broken`.
+    private func download(_ call: FakeCall) async throws {
+        let file: FileCall<FileDownload> = try call.arguments()
+        let bytes = try content(file.arguments.path)
+        let head = FileDownloadHead(
+            sizeBytes: Int64(bytes.count), offset: 0, length: Int64(bytes.count), version: "v1-2-3-4")
+        try await call.send(NodeReply.success(head))
+        if file.arguments.path == "broken" {
+            try await call.stream.send(data: ByteBuffer(data: bytes.prefix(bytes.count / 2)), channel: 1)
+            throw CancellationError()
+        }
+        for start in stride(from: 0, to: bytes.count, by: Limits.framePayloadBytes) {
+            let part = bytes[start..<min(start + Limits.framePayloadBytes, bytes.count)]
+            try await call.stream.send(data: ByteBuffer(data: part), channel: 1)
+        }
+        try await call.stream.finish()
+    }
+
     /// Tells a few changes, and then breaks off.
     private func watch(_ call: FakeCall) async throws {
         let file: FileCall<FileWatch> = try call.arguments()
@@ -305,7 +349,14 @@ final class FakeNode: Sendable {
     private func push(_ call: FakeCall) async throws {
         let tree: FileCall<TreePush> = try call.arguments()
         if tree.arguments.path == "forbidden" { throw FastableError(.forbidden, "Not there.") }
-        let archive = try await call.bytes()
+        let archive: Data
+        state.withLock { $0.begunPushes += 1 }
+        do {
+            archive = try await call.bytes()
+        } catch {
+            state.withLock { $0.brokenPushes += 1 }
+            throw error
+        }
         state.withLock { state in
             state.archive = archive
             state.pushes.append(tree.arguments)

@@ -11,7 +11,7 @@ struct HostileTests {
     /// How many times slower a neighbour's commands may become, at the median.
     private static let mostTimesSlower = 3.0
 
-    @Test(.timeLimit(.minutes(4)), arguments: HostileAttack.all)
+    @Test(.endsInTime, arguments: HostileAttack.all)
     func aNeighbourWorksOn(_ attack: HostileAttack) async throws {
         try await Installation.with(disk: attack.disk) { host in
             for project in ["calm", "hostile"] {
@@ -23,8 +23,8 @@ struct HostileTests {
                 "shell.exec", ["project": "hostile", "detach": true, "cmd": .string(attack.script)])
             let exec = try #require(started["execId"])
             let scene = HostileAttack.Scene(host: host, exec: exec)
-            try await eventually("it is under way") { try await attack.isUnderWay(scene) }
-            try await withThrowingTaskGroup(of: Void.self) { group in
+            try await eventually("it is under way", seconds: 300) { try await attack.isUnderWay(scene) }
+            let best = try await withThrowingTaskGroup(of: Void.self) { group in
                 for _ in 0..<attack.clients {
                     group.addTask { while !Task.isCancelled { _ = try? await host.exec("hostile", "true") } }
                 }
@@ -34,10 +34,14 @@ struct HostileTests {
                 for _ in 0..<4 where best > Self.mostTimesSlower * idle {
                     best = min(best, try await Self.median(host))
                 }
-                print("\(attack.testDescription): neighbour's exec p50 \(Self.shown(best)), idle \(Self.shown(idle))")
-                #expect(best <= Self.mostTimesSlower * idle)
+                return best
             }
             try await Self.end(exec, host)
+            print("\(attack.testDescription): neighbour's exec p50 \(Self.shown(best)), idle \(Self.shown(idle))")
+            if best > Self.mostTimesSlower * idle {
+                // Or the machine has become slower for everybody, and still is when the attack is over.
+                #expect(best <= Self.mostTimesSlower * max(idle, try await Self.median(host)))
+            }
             try await Self.delete(host)
         }
     }

@@ -108,7 +108,7 @@ struct TestController: Sendable {
             name: "authorization", value: "Bearer \(token.trimmingCharacters(in: .whitespacesAndNewlines))")
         for (name, value) in headers { request.headers.add(name: name, value: value) }
         request.body = .bytes(ByteBuffer(data: try JSON.encode(input)))
-        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(30))
+        let response = try await HTTPClient.shared.execute(request, timeout: .minutes(5))
         let body = Data(buffer: try await response.body.collect(upTo: answerBytes))
         return (Int(response.status.code), response.headers, try JSON.decode(from: body))
     }
@@ -144,11 +144,9 @@ private final class Ports: Sendable {
     func found(api port: Int) { state.withLock { $0.api = port } }
 
     func both() async throws -> (node: Int, api: Int) {
-        for _ in 0..<5000 {
-            if case (let node?, let api?) = state.withLock({ $0 }) { return (node, api) }
-            try await Task.sleep(for: .milliseconds(2))
-        }
-        throw FastableError(.timeout, "The controller does not listen.")
+        try await eventually("the controller listens") { state.withLock { $0.node != nil && $0.api != nil } }
+        let (node, api) = state.withLock { $0 }
+        return (try #require(node), try #require(api))
     }
 }
 
@@ -178,6 +176,8 @@ final class WatchedFleet: FleetDelegate {
         try await handle(node, batch)
     }
 
+    func imagesInUse() async -> [String]? { await fleet.imagesInUse() }
+
     func authorizeNode(certificateDER: [UInt8]) async throws -> NodeID {
         let node = try await fleet.authorizeNode(certificateDER: certificateDER)
         let serial = try NodeCertificate(peerCertificateDER: certificateDER, at: Date()).serial
@@ -191,6 +191,12 @@ final class WatchedFleet: FleetDelegate {
         try await fleet.renewCertificate(node: node, serial: serial, request: request)
     }
     func switches(for node: NodeID) async throws -> KillSwitchSet { try await fleet.switches(for: node) }
+    func nodeReturns(
+        _ node: NodeID, keepsLease: Bool
+    ) async throws -> (departed: [ProjectDeparture], lease: NodeLease?) {
+        try await fleet.nodeReturns(node, keepsLease: keepsLease)
+    }
+    func lease(of node: NodeID) -> NodeLease? { fleet.lease(of: node) }
     func nodeConnected(_ node: NodeID, facts: NodeFacts) async { await fleet.nodeConnected(node, facts: facts) }
     func nodeReported(_ node: NodeID, report: NodeReport) async {
         parts.withLock { $0.append(report) }

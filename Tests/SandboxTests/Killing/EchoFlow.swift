@@ -41,7 +41,7 @@ final class EchoFlow: Sendable {
             try await send(text)
         }
         // TCP sends again at growing intervals what was lost meanwhile.
-        try await eventually("‘\(text)’ comes back", seconds: 60) { lines.text.contains(text) }
+        try await eventually("‘\(text)’ comes back") { lines.text.contains(text) }
     }
 
     func expectSilence(_ text: String) async throws {

@@ -26,11 +26,18 @@ final class SimulatedNode: Sendable {
         reply(.containerStatus) { (reference: ProjectReference) in
             Self.running(ContainerSpec(project: reference.project, workspace: WorkspaceID(), image: "vibn-dev"))
         }
+        reply(.containerStop) { (wish: ContainerStop) in
+            var status = Self.running(
+                ContainerSpec(project: wish.project, workspace: WorkspaceID(), image: "vibn-dev"))
+            (status.state, status.container, status.reason) = (.stopped, nil, wish.reason)
+            return status
+        }
         reply(.projectPrepare) { (_: ContainerSpec) in Empty() }
         reply(.projectDelete) { (_: ProjectReference) in Empty() }
         reply(.snapshotRead) { (_: FileCall<SnapshotRead>) in SnapshotHead(isEmpty: true) }
         reply(.execKill) { (kill: ExecKill) in
-            ExecKillReceipt(everythingEnded: kill.signal == 9, wasForced: false, result: nil)
+            ExecKillReceipt(
+                everythingEnded: kill.signal == 9 || kill.graceMilliseconds != nil, wasForced: false, result: nil)
         }
         handle(.execStart) { [self] stream, opening in
             let start = try JSON.decode(NodeRequest<ExecStart>.self, from: opening).arguments
@@ -135,13 +142,16 @@ struct SimulatedExec: Sendable {
         try await stream.send(data: bytes, channel: channel)
     }
 
-    func finish(code: Int32? = 0, signal: String? = nil, timedOut: Bool = false) async throws {
+    func finish(
+        code: Int32? = 0, signal: String? = nil, timedOut: Bool = false, limitHit: LimitHit? = nil
+    ) async throws {
         let bytes = written.bytes.withLock { $0 }
         try await send(
             .finished(
                 ExecResult(
                     exec: start.exec, exitCode: code, signal: signal, timedOut: timedOut, startedAt: Date(),
-                    durationMilliseconds: 1.5, stdoutBytes: bytes.stdout, stderrBytes: bytes.stderr)))
+                    durationMilliseconds: 1.5, stdoutBytes: bytes.stdout, stderrBytes: bytes.stderr,
+                    limitHit: limitHit)))
         try await stream.finish()
     }
 

@@ -59,6 +59,12 @@ final class TestDirectory: NodeDirectory {
         state.withLock { $0.entries[client.node] = Entry(client: client, facts: facts) }
     }
 
+    func report(_ containers: [ContainerStatus], of node: NodeID) {
+        state.withLock { $0.entries[node]?.containers = containers }
+    }
+
+    func set(_ facts: NodeFacts, of node: NodeID) { state.withLock { $0.entries[node]?.facts = facts } }
+
     func drop(_ node: NodeID) { _ = state.withLock { $0.entries.removeValue(forKey: node) } }
 
     var disconnected: [NodeID] { state.withLock { $0.disconnected } }

@@ -74,6 +74,12 @@ struct World: Sendable {
             endpoints: ControllerServices.Endpoints(apiURL: "http://127.0.0.1:7420", nodeListener: listener),
             tokenFile: folder + "/token", auditRetentionDays: auditRetentionDays,
             snapshotDirectory: snapshotDirectory, snapshotReserveBytes: snapshotReserveBytes)
+        // Simulated nodes report once, and may have to wait for a processor.
+        configuration.placement.reportAgeSeconds = 24 * 3600
+        // Nor do they say that a container has ended.
+        configuration.placement.memoryOvercommit = 16
+        configuration.placement.cpuOvercommit = 100
+        configuration.killAnswerMilliseconds = 60_000
         adjust(&configuration)
         services = ControllerServices(
             store: store, nodes: directory, authority: authority, configuration: configuration, logger: .quiet)
@@ -88,6 +94,7 @@ struct World: Sendable {
         Task { try? await listener.run { _ in } }
         directory.connect(TestNodeClient(node: id, connection: listener), facts: facts)
         await services.fleet.nodeConnected(id, facts: facts)
+        _ = try await services.fleet.nodeReturns(id, keepsLease: true)
         return SimulatedNode(id: id, connection: dialer)
     }
 

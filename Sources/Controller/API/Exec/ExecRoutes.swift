@@ -31,9 +31,12 @@ struct ExecRoutes: Sendable {
 
     /// One stream, byte for byte. Where bytes are missing it fails and tells where to go on.
     private func bytes(_ request: APIRequest, _ principal: Principal) async throws -> Reply {
-        let query = try request.queryParameters(["stream", "offset", "follow", "follower"])
+        let query = try request.queryParameters(["stream", "offset", "tail", "follow", "follower"])
+        let stream = try stream(query) ?? .stdout
+        let offset = try query.offset("offset")
         let output = try await backend.execOutput(
-            try exec(request), stream: try stream(query) ?? .stdout, offset: try query.offset("offset"),
+            try exec(request), stream: stream,
+            from: try tail(query) ?? .at(stream == .stdout ? ExecOffsets(stdout: offset) : ExecOffsets(stderr: offset)),
             follow: try query.flag("follow"), follower: try follower(query),
             context: request.context(principal, door: .rest))
         var reply = BytePump.reply(output.bytes, type: Self.byteType, for: request)
@@ -43,7 +46,9 @@ struct ExecRoutes: Sendable {
 
     /// Both streams, or the one that is named, as server-sent events to the command's end.
     private func events(_ request: APIRequest, _ principal: Principal) async throws -> Reply {
-        let query = try request.queryParameters(["stream", "offset", "follow", "follower", "stdout", "stderr"])
+        let query = try request.queryParameters([
+            "stream", "offset", "tail", "follow", "follower", "stdout", "stderr",
+        ])
         let follows = try query.flag("follow")
         guard follows || query["follow"] == nil else {
             throw FastableError(
@@ -51,6 +56,7 @@ struct ExecRoutes: Sendable {
                 details: ["field": "follow"])
         }
         let stream = try stream(query)
+        let tail = try tail(query)
         var offsets = try self.offsets(query)
         switch (stream, query["offset"]) {
         case (nil, .some):
@@ -62,13 +68,14 @@ struct ExecRoutes: Sendable {
         case (.stderr, .some): offsets.stderr = try query.offset("offset")
         case (_, nil): break
         }
+        var start = tail ?? .at(offsets)
         if let last = try ExecEventID(request.headers[.lastEventID]) {
             // The end was seen. This answer tells a browser not to come again.
             guard !last.isEnd else { return Reply(.noContent) }
-            offsets = last.offsets
+            start = .at(last.offsets)
         }
         let attachment = try await backend.execAttach(
-            try exec(request), from: offsets, input: nil, only: stream, follower: try follower(query),
+            try exec(request), from: start, input: nil, only: stream, follower: try follower(query),
             context: request.context(principal, door: .rest))
         return ExecEventStream.reply(attachment, for: request)
     }
@@ -77,12 +84,13 @@ struct ExecRoutes: Sendable {
         guard let handshake = try WebSocketHandshake(request, subprotocol: AttachSession.subprotocol) else {
             return ErrorResponse.upgradeRequired(requestID: request.id)
         }
-        let query = try request.queryParameters(["stdout", "stderr", "stdin", "follower"])
+        let query = try request.queryParameters(["stdout", "stderr", "tail", "stdin", "follower"])
         let input = try input(query)
         let context = request.context(principal, door: .rest)
         let exec = try exec(request)
         let attachment = try await backend.execAttach(
-            exec, from: try offsets(query), input: input, only: nil, follower: try follower(query), context: context)
+            exec, from: try tail(query) ?? .at(try offsets(query)), input: input, only: nil,
+            follower: try follower(query), context: context)
         let session = AttachSession(attachment: attachment, input: input, request: request) { signal in
             let wish: JSONValue = ["execId": .string(exec.description), "signal": .string(signal.rawValue)]
             _ = try await backend.run("shell.kill", input: try JSON.encode(wish), context: context)
@@ -103,6 +111,18 @@ struct ExecRoutes: Sendable {
 
     private func offsets(_ query: QueryParameters) throws -> ExecOffsets {
         ExecOffsets(stdout: try query.offset("stdout"), stderr: try query.offset("stderr"))
+    }
+
+    /// The end of what is there. With a place of its own a stream has two beginnings.
+    private func tail(_ query: QueryParameters) throws -> OutputStart? {
+        guard query["tail"] != nil else { return nil }
+        for other in ["offset", "stdout", "stderr"] where query[other] != nil {
+            throw FastableError(
+                .invalid,
+                "The query parameters ‘tail’ and ‘\(other)’ each tell where to begin. Leave one of them out.",
+                details: ["field": "tail"])
+        }
+        return .last(try query.offset("tail"))
     }
 
     /// The name that a follower gives itself, to be known when it comes again.

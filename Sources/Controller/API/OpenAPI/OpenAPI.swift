@@ -48,7 +48,7 @@ enum OpenAPI {
                 ToolFrameWriter.mediaType: ["schema": .bytes],
             ],
         ]
-        let parameters: [JSONValue] = operation.annotations.isReadOnly ? [] : [idempotencyKey]
+        let parameters: [JSONValue] = operation.annotations.isReadOnly ? [] : [idempotencyKey, idempotencySeconds]
         return [
             "operationId": .string(identifier(operation.name)), "tags": ["operations"],
             "summary": .string(operation.title), "description": .string(operation.summary),
@@ -114,6 +114,11 @@ enum OpenAPI {
         "description": .string(
             "Does the change once: the same key with the same input gives the stored answer for \(Limits.onceSeconds / 3600) hours, and "
                 + "waits for it while the first request runs. With another input it is a conflict."),
+    ]
+    private static let idempotencySeconds: JSONValue = [
+        "name": .string(IdempotencyKey.secondsHeader), "in": "header", "required": false,
+        "schema": ["type": "integer", "minimum": 1, "maximum": .integer(Int64(Limits.onceSeconds))],
+        "description": "For so long the key is remembered, if it need not be the usual time: ask again within it.",
     ]
     private static let token = "A token that begins with `fst_`; `fastable token create` makes one."
     private static let requestID = "Names the request in all logs. An id of this form that the client sends is kept."

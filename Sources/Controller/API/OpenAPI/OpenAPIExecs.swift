@@ -25,6 +25,7 @@ enum OpenAPIExecs {
                     OpenAPIRoutes.query(
                         "stream", "stdout or stderr. Without it bytes are stdout, and events are both."),
                     OpenAPIRoutes.query("offset", "Where to begin in that stream.", type: "integer"),
+                    tail,
                     OpenAPIRoutes.query(
                         "follow", "Bytes: waits for more until the command ends. Events do that always.",
                         type: "boolean"),
@@ -48,6 +49,7 @@ enum OpenAPIExecs {
                 [
                     OpenAPIRoutes.query("stdout", "Where to begin in stdout.", type: "integer"),
                     OpenAPIRoutes.query("stderr", "Where to begin in stderr.", type: "integer"),
+                    tail,
                     OpenAPIRoutes.query(
                         "stdin",
                         "The offset of the first byte that is sent, or `append`. Without it, sending is refused."),
@@ -55,6 +57,11 @@ enum OpenAPIExecs {
                     OpenAPIRoutes.header("Sec-WebSocket-Protocol"),
                 ]),
         ]
+    }
+
+    private static var tail: JSONValue {
+        OpenAPIRoutes.query(
+            "tail", "Begins so many bytes before the present end, in place of an offset.", type: "integer")
     }
 
     private static let outputSummary = """

@@ -47,7 +47,10 @@ enum OpenAPIRoutes {
         return [
             "parameters": [project], "get": read,
             "put": put(
-                "file_write", "Writes a file, atomically. `If-Match` takes the ETag or sha256 that it must have now.",
+                "file_write",
+                "Writes a whole file, atomically, from its own bytes: no `Content-Range` (400), no `Content-Encoding` (415). `If-Match` takes the "
+                    + "ETag or sha256 that it must have now. "
+                    + noKey,
                 [
                     query("path", "Relative to /workspace.", required: true), executable, header("If-Match"),
                     header("If-None-Match"),
@@ -75,10 +78,12 @@ enum OpenAPIRoutes {
         let write = put(
             "tree_write",
             "Unpacks a tar archive below a directory. A compressed one says so with `Content-Type: application/zstd` or "
-                + "`Content-Encoding: zstd`; its window is at most \(1 << (Limits.zstdWindowLog - 20)) MiB (levels up to 19, no `--long`).",
+                + "`Content-Encoding: zstd`; its window is at most \(1 << (Limits.zstdWindowLog - 20)) MiB (levels up to 19, no `--long`). "
+                + "With `If-None-Match: *` the tree appears once all of it has come, and only where nothing is. "
+                + noKey,
             [
                 path, query("replace", "Replaces what is there, once the whole tree has arrived.", type: "boolean"),
-                header("Content-Encoding"),
+                header("Content-Encoding"), header("If-None-Match"),
             ],
             type: TreeForm.tar
         )
@@ -156,6 +161,7 @@ enum OpenAPIRoutes {
 
     // MARK: parts
 
+    private static let noKey = "`\(IdempotencyKey.header)` is refused (400): the same bytes again leave the same files."
     private static let project = parameter("project", "The project: its name or its id.")
 
     static func get(

@@ -16,6 +16,8 @@ package struct APIRequest: Sendable {
     let body: BodyReader
     let watch: ConnectionWatch
     let channel: any Channel
+    /// Where it is handled: on its connection's event loop, unless its body is so large that reading it would make others wait.
+    let executor: (any TaskExecutor)?
     /// The address of the other end, which may be a proxy.
     let remoteAddress: String
 

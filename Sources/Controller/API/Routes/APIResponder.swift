@@ -1,5 +1,6 @@
 import ControllerDomain
 import FastableCore
+import FastableWire
 import FoundationEssentials
 import HTTPTypes
 import Hummingbird
@@ -24,12 +25,29 @@ struct APIResponder: HTTPResponder {
     let logger: Logger
 
     func respond(to request: Request, context: APIRequestContext) async throws -> Response {
+        guard Self.isSmall(request) else {
+            return try await withTaskExecutorPreference(globalConcurrentExecutor) {
+                try await respond(to: request, context, on: nil)
+            }
+        }
+        return try await respond(to: request, context, on: LoopExecutor.on(context.channel.eventLoop))
+    }
+
+    private static func isSmall(_ request: Request) -> Bool {
+        guard request.headers[.transferEncoding] == nil else { return false }
+        guard let length = request.headers[.contentLength] else { return true }
+        return Int(length).map { $0 <= Limits.loopRequestBytes } ?? false
+    }
+
+    private func respond(
+        to request: Request, _ context: APIRequestContext, on executor: (any TaskExecutor)?
+    ) async throws -> Response {
         let watch = ConnectionWatch.current ?? ConnectionWatch()
         let body = BodyReader(request.body, head: request.head, watch: watch)
         var record = RequestRecord(request)
         var reply: Reply
         do {
-            reply = try await answer(request, body, watch, context, &record)
+            reply = try await answer(request, body, watch, context, executor, &record)
         } catch let error as HTTPParserError {
             // What follows on this connection cannot be understood: the server answers 400 itself and closes.
             throw error
@@ -44,7 +62,7 @@ struct APIResponder: HTTPResponder {
 
     private func answer(
         _ request: Request, _ body: BodyReader, _ watch: ConnectionWatch, _ context: APIRequestContext,
-        _ record: inout RequestRecord
+        _ executor: (any TaskExecutor)?, _ record: inout RequestRecord
     ) async throws -> Reply {
         let method = request.head.method
         switch try routes.match(method, request.uri.path) {
@@ -60,7 +78,7 @@ struct APIResponder: HTTPResponder {
             record.route = pattern
             let apiRequest = APIRequest(
                 id: record.id, head: request.head, query: request.uri.query, parameters: parameters, body: body,
-                watch: watch, channel: context.channel,
+                watch: watch, channel: context.channel, executor: executor,
                 remoteAddress: context.channel.remoteAddress?.ipAddress ?? "unknown")
             switch route {
             case .open(let handle): return try await handle(apiRequest)

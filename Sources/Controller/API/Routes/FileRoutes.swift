@@ -107,6 +107,18 @@ struct FileRoutes: Sendable {
     // MARK: writing
 
     private func put(_ request: APIRequest, _ principal: Principal) async throws -> Reply {
+        // A part would replace the whole (RFC 9110, section 14.5).
+        guard request.headers[.contentRange] == nil else {
+            throw FastableError(
+                .invalid,
+                "A part of a file cannot be written: a PUT replaces all of it. Send the whole file without ‘Content-Range’, or "
+                    + "change a part with fs.edit.",
+                details: ["field": "Content-Range"])
+        }
+        if let coding = TreeForm.codings(of: request.headers).first {
+            return ErrorResponse.codingNotTaken(coding, requestID: request.id)
+        }
+        try IdempotencyKey.refuse(in: request)
         let query = try request.queryParameters(["path", "executable"])
         let file = FileUpload(
             path: try query.required("path"), ifMatch: try ifMatch(request),
@@ -115,7 +127,7 @@ struct FileRoutes: Sendable {
         let bytes = request.body.stream(limit: Limits.rawFileBytes)
         let context = request.context(principal, door: .rest)
         let project = request.parameter("project")
-        let result = try await request.watch.cancellingOnDisconnect {
+        let result = try await request.cancellingOnDisconnect {
             try await backend.upload(file, to: project, bytes: bytes, context: context)
         }
         return Reply.json(try JSON.encode(result), result.created ? .created : .ok)
@@ -127,7 +139,7 @@ struct FileRoutes: Sendable {
         if let none = request.headers[.ifNoneMatch] {
             guard none == "*", request.headers[.ifMatch] == nil else {
                 throw FastableError(
-                    .invalid, "When a file is written ‘If-None-Match’ can only be ‘*’, without ‘If-Match’.")
+                    .invalid, "For a change ‘If-None-Match’ can only be ‘*’, without ‘If-Match’.")
             }
             return ""
         }
@@ -146,15 +158,16 @@ struct FileRoutes: Sendable {
     // MARK: trees
 
     private func push(_ request: APIRequest, _ principal: Principal) async throws -> Reply {
+        try IdempotencyKey.refuse(in: request)
         let query = try request.queryParameters(["path", "replace"])
         let tree = TreePush(
-            path: query["path"], replace: try query.flag("replace") ? true : nil,
+            path: query["path"], replace: try query.flag("replace") ? true : nil, ifMatch: try ifMatch(request),
             compression: try TreeForm.ofBody(request.headers).compression)
         try request.body.check(announced: Limits.treeBytes)
         let archive = request.body.stream(limit: Limits.treeBytes)
         let context = request.context(principal, door: .rest)
         let project = request.parameter("project")
-        let result = try await request.watch.cancellingOnDisconnect {
+        let result = try await request.cancellingOnDisconnect {
             try await backend.pushTree(tree, to: project, archive: archive, context: context)
         }
         return Reply.json(try JSON.encode(result))

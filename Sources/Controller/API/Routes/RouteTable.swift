@@ -30,6 +30,15 @@ package struct RouteTable<Handler: Sendable>: Sendable {
         }
     }
 
+    /// The same routes with other handlers.
+    package func map(_ transform: (Handler) -> Handler) -> RouteTable {
+        var table = self
+        for index in table.routes.indices {
+            table.routes[index].handlers = table.routes[index].handlers.map { ($0.method, transform($0.handler)) }
+        }
+        return table
+    }
+
     /// Throws `invalid` when the path is not percent-encoded UTF-8.
     package func match(_ method: HTTPRequest.Method, _ path: String) throws -> Match {
         let segments = Self.segments(path)

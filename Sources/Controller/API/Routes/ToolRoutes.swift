@@ -28,6 +28,7 @@ struct ToolRoutes: Sendable {
         let input = try await request.body.collect()
         var context = request.context(principal, door: .rest)
         context.idempotencyKey = try IdempotencyKey.of(request)
+        context.idempotencySeconds = try IdempotencyKey.seconds(of: request) ?? context.idempotencySeconds
         switch request.accepted.lazy.compactMap(Form.init).first ?? .json {
         case .json:
             let output = try await OperationRun.runToEnd(

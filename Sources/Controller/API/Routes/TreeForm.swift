@@ -17,7 +17,7 @@ package enum TreeForm: Sendable {
 
     /// What a body says that it is. Any other media type is taken for tar: clients send what they please there.
     package static func ofBody(_ headers: HTTPFields) throws -> TreeForm {
-        let codings = words(headers[values: .contentEncoding]).map(\.name).filter { $0 != "identity" }
+        let codings = Self.codings(of: headers)
         guard codings.isEmpty || codings == [coding] else {
             throw FastableError(
                 .invalid,
@@ -26,6 +26,11 @@ package enum TreeForm: Sendable {
         }
         if !codings.isEmpty { return .coded }
         return words(headers[values: .contentType]).contains { $0.name == zstd } ? .compressed : .plain
+    }
+
+    /// What a body must be taken out of, in the order in which it was put in.
+    static func codings(of headers: HTTPFields) -> [String] {
+        words(headers[values: .contentEncoding]).map(\.name).filter { $0 != "identity" && !$0.isEmpty }
     }
 
     /// What a client wants. Whoever names the compressed archive before the plain one gets that.

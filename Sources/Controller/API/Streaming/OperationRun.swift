@@ -33,7 +33,7 @@ struct OperationRun: Sendable {
             context.events = { event in try await queue.send(.event(event), bytes: event.byteCount) }
         }
         let settled = context
-        let task = Task {
+        let task = Task(executorPreference: request.executor) {
             let outcome = await Self.outcome { try await backend.run(name, input: input, context: settled) }
             queue.finish(with: .outcome(outcome))
         }
@@ -104,7 +104,7 @@ struct OperationRun: Sendable {
     static func runToEnd(
         _ name: String, input: Data, context: OperationContext, on backend: any APIBackend, for request: APIRequest
     ) async throws -> Data {
-        try await request.watch.cancellingOnDisconnect {
+        try await request.cancellingOnDisconnect {
             try await backend.run(name, input: input, context: context)
         }
     }
@@ -123,14 +123,14 @@ extension OperationEvent {
     }
 }
 
-extension ConnectionWatch {
+extension APIRequest {
     /// Runs `work` and cancels it when the client goes away.
     func cancellingOnDisconnect<Value: Sendable>(
         _ work: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
-        let task = Task { try await work() }
-        let number = onDisconnect { task.cancel() }
-        defer { forget(number) }
+        let task = Task(executorPreference: executor) { try await work() }
+        let number = watch.onDisconnect { task.cancel() }
+        defer { watch.forget(number) }
         return try await withTaskCancellationHandler {
             try await task.value
         } onCancel: {

@@ -11,7 +11,7 @@ enum SourcePump {
         from source: @escaping @Sendable (OutputQueue<Item>) async -> Void, _ write: ([Item]) async throws -> Void
     ) async throws {
         let queue = OutputQueue<Item>(limit: Limits.streamWindowBytes)
-        let task = Task { await source(queue) }
+        let task = Task(executorPreference: request.executor) { await source(queue) }
         let number = request.watch.onDisconnect { task.cancel() }
         defer {
             request.watch.forget(number)

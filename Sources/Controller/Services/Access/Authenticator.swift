@@ -1,7 +1,7 @@
-public import ControllerDomain
+package import ControllerDomain
 import ControllerStore
 public import FastableCore
-import FoundationEssentials
+package import FoundationEssentials
 import Logging
 import Synchronization
 
@@ -20,6 +20,7 @@ public final class Authenticator: Sendable {
         var revocations: UInt64 = 0
     }
 
+    public let openStreams = OpenStreams()
     private let store: any TokenStore
     private let metrics: Metrics
     private let logger: Logger
@@ -32,9 +33,8 @@ public final class Authenticator: Sendable {
     }
 
     /// The principal of a token's text, the part after `Bearer `. Throws `unauthenticated`, which says what to do.
-    public func authenticate(_ token: Secret) async throws -> Principal {
+    package func authenticate(_ token: Secret, at now: Date = .nowMilliseconds) async throws -> Principal {
         guard let hash = TokenText.hash(token.reveal()) else { throw refusal(Self.unknown) }
-        let now = Date.nowMilliseconds
         let (known, revocations) = state.withLock { ($0.entries[hash], $0.revocations) }
         if let known, known.until > .now, case .usable(let record) = known.record.lookup(at: now) {
             return record.principal
@@ -57,11 +57,13 @@ public final class Authenticator: Sendable {
         refusal("This needs a token. Send it in the header ‘Authorization: Bearer fst_…’.")
     }
 
+    /// The token was revoked: nothing is opened with it any more, and what it has open ends.
     func forget(_ token: TokenID) {
         state.withLock { state in
             state.revocations += 1
             state.entries = state.entries.filter { $0.value.record.id != token }
         }
+        openStreams.end(token)
     }
 
     private static let unknown =

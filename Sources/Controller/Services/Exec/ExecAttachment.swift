@@ -31,7 +31,9 @@ public struct ExecAttachment: Sendable {
         self.stream = stream
         self.place = place
         var events = ExecEvents(stream)
-        guard case .started(let offsets)? = try await events.next() else {
+        var first = try await events.next()
+        while case .queued? = first { first = try await events.next() }
+        guard case .started(let offsets)? = first else {
             throw FastableError(.internal, "The node sent output before it told where it begins.")
         }
         self.offsets = offsets
@@ -47,7 +49,7 @@ public struct ExecAttachment: Sendable {
             case .gap(let channel, let from, let to): return .gap(channel: channel, from: from, to: to)
             case .inputPassed(let offset): return .inputPassed(upTo: offset)
             case .finished(let result): return .finished(result)
-            case .started: continue
+            case .started, .queued: continue
             }
         }
         return nil

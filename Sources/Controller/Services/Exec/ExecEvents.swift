@@ -18,9 +18,28 @@ public struct ExecOffsets: Codable, Sendable, Equatable {
     }
 }
 
+/// Where a reader of a command's output begins.
+public enum OutputStart: Sendable, Equatable {
+    case at(ExecOffsets)
+    /// So many bytes before the end that each stream has now.
+    case last(UInt64)
+
+    var offsets: ExecOffsets {
+        if case .at(let offsets) = self { return offsets }
+        return ExecOffsets()
+    }
+
+    var lastBytes: UInt64? {
+        if case .last(let bytes) = self { return bytes }
+        return nil
+    }
+}
+
 /// The events of one command as they come from its node, with offsets. One consumer.
 struct ExecEvents: Sendable {
     enum Step: Sendable {
+        /// Nothing has begun.
+        case queued(StartPlace)
         /// Bytes that follow begin at these offsets.
         case started(ExecOffsets)
         /// The command has been given all input before this offset.
@@ -66,6 +85,7 @@ struct ExecEvents: Sendable {
 
     private mutating func step(for event: ExecEvent) -> Step {
         switch event {
+        case .queued(let place): return .queued(place)
         case .started(_, let stdoutOffset, let stderrOffset, let inputOffset):
             offsets = ExecOffsets(stdout: stdoutOffset, stderr: stderrOffset, input: inputOffset)
             return .started(offsets)

@@ -49,7 +49,7 @@ public struct ExecOutput: AsyncSequence, Sendable {
                 case .finished(let result):
                     isFinished = true
                     return .finished(result)
-                case .started, .inputPassed, .data, .gap: continue
+                case .started, .queued, .inputPassed, .data, .gap: continue
                 }
             }
             isFinished = true

@@ -46,30 +46,29 @@ struct ExecRun: Sendable {
 
     /// Throws `NodeFailure`, `ListenerFailure`, `CancellationError`, or `timeout` when the node lets the deadline pass.
     func follow() async throws -> ExecService.Outcome {
-        try await withThrowingTaskGroup(of: ExecService.Outcome.self) { group in
-            group.addTask { try await pump() }
-            group.addTask {
-                try await watch()
-                throw FastableError(
-                    .timeout, "The node did not tell the end of the command in time. It was told to kill it.",
-                    details: ["execId": .string(exec.description)])
-            }
-            defer { group.cancelAll() }
-            guard let outcome = try await group.next() else { throw CancellationError() }
-            return outcome
-        }
+        let beginning = Duration.seconds(Limits.startQueueSeconds + Limits.containerStartSeconds)
+        let longest = .milliseconds(command.timeoutMilliseconds) + beginning + Self.slack
+        watch(after: longest)
+        defer { waiting.end() }
+        return try await pump()
     }
 
-    /// Returns when the deadline has passed and the node has been silent for a while. The node enforces the command's own
+    private static let slack = Duration.seconds(Limits.execAnswerSlackSeconds)
+
+    /// Gives up when the deadline has passed and the node has been silent for a while. The node enforces the command's own
     /// deadline; this only catches a node that does not. Time in which the listener was slow does not count.
-    private func watch() async throws {
-        let slack = Duration.seconds(Limits.execAnswerSlackSeconds)
-        try await Task.sleep(
-            for: .milliseconds(command.timeoutMilliseconds) + .seconds(Limits.containerStartSeconds) + slack)
-        while true {
-            if let since = waiting.since, ContinuousClock.now - since >= slack { return }
-            try await Task.sleep(for: slack)
-        }
+    private func watch(after delay: Duration) {
+        waiting.timer(
+            stream.schedule(after: delay) {
+                guard waiting.givesUp(after: Self.slack) else { return watch(after: Self.slack) }
+                stream.reset(overdue)
+            })
+    }
+
+    private var overdue: FastableError {
+        FastableError(
+            .timeout, "The node did not tell the end of the command in time. It was told to kill it.",
+            details: ["execId": .string(exec.description)])
     }
 
     private func pump() async throws -> ExecService.Outcome {
@@ -79,9 +78,14 @@ struct ExecRun: Sendable {
         var missingBytes: UInt64 = 0
         var hasStarted = false
         while let step = try await next(&events, hasStarted) {
+            if case .queued(let place) = step {
+                try await tell(.progress(message: place.text, fraction: nil))
+                continue
+            }
+            hasStarted = true
             switch step {
+            case .queued: break
             case .started:
-                hasStarted = true
                 try await tell(.execStarted(exec))
             case .data(let channel, let offset, let bytes):
                 if collectsOutput {
@@ -107,14 +111,15 @@ struct ExecRun: Sendable {
     }
 
     private func next(_ events: inout ExecEvents, _ hasStarted: Bool) async throws -> ExecEvents.Step? {
-        waiting.since = .now
-        defer { waiting.since = nil }
+        waiting.began()
+        defer { waiting.paused() }
         do {
             return try await events.next()
         } catch let nonsense as ExecEvents.Nonsense {
             throw nonsense
         } catch {
             try Task.checkCancellation()
+            if waiting.hasGivenUp { throw overdue }
             throw NodeFailure(cause: error, hasStarted: hasStarted)
         }
     }
@@ -130,12 +135,45 @@ struct ExecRun: Sendable {
     }
 }
 
-/// Since when the node is waited for; `nil` while it is not.
+/// Since when the node is waited for, and the timer that looks whether that is too long.
 private final class Waiting: Sendable {
-    private let state = Mutex<ContinuousClock.Instant?>(nil)
+    private struct State {
+        /// `nil` while it is not waited for.
+        var since: ContinuousClock.Instant?
+        var hasGivenUp = false
+        var hasEnded = false
+        var timer: Scheduled<Void>?
+    }
 
-    var since: ContinuousClock.Instant? {
-        get { state.withLock { $0 } }
-        set { state.withLock { $0 = newValue } }
+    private let state = Mutex(State())
+
+    var hasGivenUp: Bool { state.withLock { $0.hasGivenUp } }
+
+    func began() { state.withLock { $0.since = .now } }
+
+    func paused() { state.withLock { $0.since = nil } }
+
+    func givesUp(after limit: Duration) -> Bool {
+        state.withLock { state in
+            if let since = state.since, ContinuousClock.now - since >= limit { state.hasGivenUp = true }
+            return state.hasGivenUp
+        }
+    }
+
+    /// The timer that counts from now on.
+    func timer(_ timer: Scheduled<Void>) {
+        let isLate = state.withLock { state in
+            state.timer = timer
+            return state.hasEnded
+        }
+        if isLate { timer.cancel() }
+    }
+
+    func end() {
+        let timer = state.withLock { state in
+            state.hasEnded = true
+            return state.timer.take()
+        }
+        timer?.cancel()
     }
 }

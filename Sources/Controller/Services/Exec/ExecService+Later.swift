@@ -37,18 +37,18 @@ extension ExecService {
         }
     }
 
-    /// The bytes of one output stream from `offset` on. With `follow` it ends when the command has ended, without it after
+    /// The bytes of one output stream from a place on. With `follow` it ends when the command has ended, without it after
     /// what is there now. Errors as `status`.
     public func output(
-        of exec: ExecID, stream: ExecStreamName, offset: UInt64, follow: Bool, follower: String? = nil,
+        of exec: ExecID, stream: ExecStreamName, from start: OutputStart, follow: Bool, follower: String? = nil,
         context: OperationContext
     ) async throws -> ExecOutput {
         try await pass("shell.output", exec, isMutating: false, context) { handle, client in
             let place = follow ? try attachments.take(context.principal.token) : nil
             let attach = ExecAttach(
-                project: handle.project, exec: exec, stdoutOffset: stream == .stdout ? offset : 0,
-                stderrOffset: stream == .stderr ? offset : 0, follow: follow,
-                channel: stream.channel, follower: follow ? Self.name(follower, context) : nil)
+                project: handle.project, exec: exec, stdoutOffset: start.offsets.stdout,
+                stderrOffset: start.offsets.stderr, last: start.lastBytes, follow: follow, channel: stream.channel,
+                follower: follow ? Self.name(follower, context) : nil)
             var events = ExecEvents(try await client.open(.execAttach, attach, request: context.requestID))
             guard case .started(let offsets)? = try await events.next() else {
                 throw FastableError(.internal, "The node sent output before it told where it begins.")
@@ -59,18 +59,19 @@ extension ExecService {
         }
     }
 
-    /// Follows the command from `offsets` on. With `input` the follower may also write: from `offsets.input` on, or behind what
+    /// Follows the command from a place on. With `input` the follower may also write: from `offsets.input` on, or behind what
     /// others wrote. With `only` it gets one of the output streams. A follower with a name takes the place of the one that the same token
     /// had under it. Errors as `status`.
     public func attach(
-        _ exec: ExecID, from offsets: ExecOffsets, input: ExecInputStart?, only stream: ExecStreamName? = nil,
+        _ exec: ExecID, from start: OutputStart, input: ExecInputStart?, only stream: ExecStreamName? = nil,
         follower: String? = nil, context: OperationContext
     ) async throws -> ExecAttachment {
         try await pass("shell.attach", exec, isMutating: input != nil, context) { handle, client in
             let place = try attachments.take(context.principal.token)
             let attach = ExecAttach(
-                project: handle.project, exec: exec, stdoutOffset: offsets.stdout, stderrOffset: offsets.stderr,
-                channel: stream?.channel, input: input, follower: Self.name(follower, context))
+                project: handle.project, exec: exec, stdoutOffset: start.offsets.stdout,
+                stderrOffset: start.offsets.stderr, last: start.lastBytes, channel: stream?.channel, input: input,
+                follower: Self.name(follower, context))
             return try await ExecAttachment(
                 exec: exec, stream: try await client.open(.execAttach, attach, request: context.requestID), place: place
             )
@@ -130,20 +131,21 @@ extension ExecService {
         let status = try await client.call(
             .execStatus, ExecReference(project: handle.project, exec: exec), returning: ExecStatus.self,
             request: context.requestID, timeout: .seconds(Limits.nodeAnswerSeconds))
-        let total = stream == .stdout ? status.stdoutBytes : status.stderrBytes
-        let offset = wanted >= 0 ? UInt64(wanted) : total - min(total, wanted.magnitude)
-        var page = ExecPage(stream: stream, offset: offset, running: status.running)
+        let offset = UInt64(max(0, wanted))
         let attach = ExecAttach(
-            project: handle.project, exec: exec, stdoutOffset: stream == .stdout ? offset : 0,
-            stderrOffset: stream == .stderr ? offset : 0, follow: false, channel: stream.channel)
+            project: handle.project, exec: exec, stdoutOffset: offset, stderrOffset: offset,
+            last: wanted < 0 ? wanted.magnitude : nil, follow: false, channel: stream.channel)
         let attachment = try await ExecAttachment(
             exec: exec, stream: try await client.open(.execAttach, attach, request: context.requestID))
         defer { attachment.close() }
+        let begin = attachment.offsets
+        var page = ExecPage(
+            stream: stream, offset: stream == .stdout ? begin.stdout : begin.stderr, running: status.running)
         var events = attachment
         while page.bytes.readableBytes < limit, let event = try await events.next() {
             page.add(event, channel: stream.channel, limit: limit)
         }
-        page.totalBytes = max(total, page.offset + UInt64(page.bytes.readableBytes))
+        page.totalBytes = max(stream == .stdout ? status.stdoutBytes : status.stderrBytes, page.nextOffset)
         return page
     }
 

@@ -22,9 +22,14 @@ public final class KillService: Sendable {
     let nodes: any NodeDirectory
     private let audit: AuditLog
     private let logger: Logger
+    private let answerMilliseconds: Int
     private let state = Mutex(State())
 
-    init(store: any Store, nodes: any NodeDirectory, audit: AuditLog, logger: Logger) {
+    init(
+        store: any Store, nodes: any NodeDirectory, audit: AuditLog, configuration: ControllerServices.Configuration,
+        logger: Logger
+    ) {
+        answerMilliseconds = configuration.killAnswerMilliseconds
         self.store = store
         self.nodes = nodes
         self.audit = audit
@@ -144,7 +149,7 @@ public final class KillService: Sendable {
             let order = KillOrder(set: state.withLock { $0.book.set(for: node) }, asked: asked)
             let answer = try await nodes.client(for: node).call(
                 .killApply, order, returning: KillAnswer.self, request: request,
-                timeout: .milliseconds(Limits.killAnswerMilliseconds))
+                timeout: .milliseconds(answerMilliseconds))
             await settle(state.withLock { $0.book.heard(node, answer.state) })
             return NodeOutcome(node: node, took: ContinuousClock.now - began, result: .success(answer))
         } catch {

@@ -49,6 +49,21 @@ extension Metric {
         help: "Archives of snapshots that were found damaged or gone when they were to be restored.")
     public static let nodesConnected = Metric(
         "fastable_nodes_connected", .gauge, help: "Nodes whose link is up.")
+    public static let containersStarting = Metric(
+        "fastable_containers_starting", .gauge, help: "Containers that nodes start now.")
+    public static let startsWaiting = Metric(
+        "fastable_starts_waiting", .gauge, help: "Containers that wait on their nodes for their turn to be started.")
+    public static let nodes = Metric(
+        "fastable_nodes", .gauge, labels: ["state"],
+        help: "Nodes by state: ready, cordoned, draining, offline, lost.")
+    public static let nodesByDiskPressure = Metric(
+        "fastable_nodes_disk_pressure", .gauge, labels: ["level"],
+        help: "Linked nodes by how short of space their disk is: none, low, reclaiming, refusing.")
+    public static let projectMoves = Metric(
+        "fastable_project_moves_total", .counter, labels: ["code"],
+        help: "Projects that were to be moved off a node, by error code (ok when they were).")
+    public static let drainedProjectsLeft = Metric(
+        "fastable_drain_projects_left", .gauge, help: "Projects that are still on nodes that are drained.")
     public static let linksRefused = Metric(
         "fastable_links_refused_total", .counter, help: "Connections to the node listener that were refused.")
     public static let enrollments = Metric(

@@ -1,11 +1,16 @@
 import ControllerDomain
+import ControllerFleet
 import FastableCore
 
 /// `devcontainer.*`.
 struct ContainerOperations: Sendable {
     let projects: ProjectService
+    let archiver: ProjectArchiver
 
-    var all: [Operation] { [ensure, status, suspend, resume, stop, restart, explain, keepAwake] }
+    var all: [Operation] {
+        [ensure, status, suspend, resume, stop, restart, archive, explain, keepAwake]
+            + LimitOperations(projects: projects).all
+    }
 
     private struct Nothing: Decodable, Sendable {}
 
@@ -24,7 +29,8 @@ struct ContainerOperations: Sendable {
             scope: .exec, annotations: .writing(idempotent: true), input: Nothing.self, fields: [],
             answers: ProjectSchemas.container, recording: Self.record
         ) { _, project, context in
-            try await projects.ensure(try await projects.placed(project), request: context.requestID)
+            let placed = try await projects.placed(project, telling: context.events)
+            return try await projects.ensure(placed, request: context.requestID)
         }
     }
 
@@ -104,9 +110,32 @@ struct ContainerOperations: Sendable {
             scope: .exec, annotations: .writing(destructive: true), input: Nothing.self, fields: [],
             answers: ProjectSchemas.container, recording: Self.record
         ) { _, project, context in
-            let placed = try await projects.placed(project)
+            let placed = try await projects.placed(project, telling: context.events)
+            // Nothing ends that could not begin again, and nobody takes its room meanwhile.
+            let admission = try await projects.capacity.admit(placed.project, on: placed.client.node)
+            defer { admission.release() }
             _ = try await projects.stop(placed.project, by: context.principal, request: context.requestID)
             return try await projects.ensure(placed, request: context.requestID)
+        }
+    }
+
+    private var archive: Operation {
+        .onProject(
+            "devcontainer.archive",
+            .init(
+                "Archive the project",
+                "Ends all processes of the container, saves /workspace as a snapshot in the controller's store, checks it, and only then "
+                    + "gives the project's disk space on its node back: files outside of /workspace, checkpoints and the output of "
+                    + "commands go. The next use restores it, on any node. Fails when it cannot be saved, and with conflict when "
+                    + "somebody uses it meanwhile; nothing is removed then."
+            ),
+            scope: .projectsWrite, annotations: .writing(destructive: true, idempotent: true), input: Nothing.self,
+            fields: [], answers: ProjectSchemas.container, recording: Self.record
+        ) { _, project, context in
+            if project.archive == nil, project.node != nil {
+                _ = try await projects.stop(project, by: context.principal, request: context.requestID)
+            }
+            return projects.absent(try await archiver.archive(project))
         }
     }
 

@@ -7,13 +7,18 @@ import NIOFoundationCompat
 
 /// Searches, whose results are told as they are found to those who listen.
 extension FileOperations {
+    /// A plain `rg` would give other files.
+    private static let unlikeRipgrep =
+        "Files that .gitignore, .ignore and .rgignore exclude are left out unless asked for. Unlike plain rg it looks into hidden "
+        + "files too (never into .git), heeds .gitignore without a repository as well, and a glob never brings back an ignored file."
+
     var glob: Operation {
         searching(
             "fs.glob",
             .init(
                 "Find files by name",
-                "Finds files whose path matches a pattern, such as `**/*.ts`, as ripgrep's --glob understands it. Files that "
-                    + ".gitignore excludes are left out unless asked for. Gives at most \(Limits.globResults) paths, sorted; "
+                "Finds files whose path matches a pattern, such as `**/*.ts`, as ripgrep's --glob understands it. "
+                    + Self.unlikeRipgrep + " Gives at most \(Limits.globResults) paths, sorted; "
                     + "`truncated` tells that there are more. As events (Accept: text/event-stream) they come as they are found."
             ),
             (.fsGlob, .fsGlobStream), FileGlob.self,
@@ -34,8 +39,9 @@ extension FileOperations {
             .init(
                 "Search file contents",
                 "Searches the contents of files with ripgrep and gives path, line number and line of each match; at most "
-                    + "\(Limits.grepMatches), and `truncated` tells that there are more. Files that .gitignore excludes are left "
-                    + "out unless asked for. As events (Accept: text/event-stream) matches come as they are found. Fails with "
+                    + "\(Limits.grepMatches), and `truncated` tells that there are more. "
+                    + Self.unlikeRipgrep
+                    + " As events (Accept: text/event-stream) matches come as they are found. Fails with "
                     + "timeout after \(Limits.searchSeconds) seconds, and with invalid when the pattern is wrong."
             ),
             (.fsGrep, .fsGrepStream), FileGrep.self,
@@ -69,7 +75,7 @@ extension FileOperations {
             name, words, scope: .filesRead, annotations: .reading, input: input, fields: fields, answers: answer,
             note: Self.path
         ) { input, project, context -> Output in
-            let placed = try await projects.prepared(project, request: context.requestID)
+            let placed = try await projects.prepared(project, request: context.requestID, telling: context.events)
             let call = FileCall(project: project.id, arguments: input)
             guard let listener = context.events else {
                 return try await placed.client.call(

@@ -40,13 +40,14 @@ extension FileOperations {
                 "Move or rename",
                 "Gives a file, a link or a directory another name, atomically; missing directories above it are made. Fails with conflict "
                     + "when something is there, unless it is a file and `overwrite` or `ifMatch` permits to replace it, and with "
-                    + "stale when `ifMatch` does not hold."),
+                    + "stale when `ifMatch` or `ifSourceMatch` does not hold."),
             .filesWrite, .writing(destructive: true), .fsMove, FileMove.self, FileMoveResult.self,
             [
                 .required("from", FileSchemas.path("What to move; a link itself is moved.")),
                 .required("to", FileSchemas.path("The new name itself, not a directory to put it into.")),
                 .optional("overwrite", FileSchemas.overwrite),
-                .optional("ifMatch", FileSchemas.ifMatch),
+                .optional("ifMatch", FileSchemas.ifTargetMatch),
+                .optional("ifSourceMatch", FileSchemas.ifContentMatch),
             ], FileSchemas.moved)
     }
 
@@ -65,7 +66,7 @@ extension FileOperations {
                 .required("to", FileSchemas.path("The new name itself, not a directory to put it into.")),
                 .optional("recursive", .boolean("Needed for a directory.", default: false)),
                 .optional("overwrite", FileSchemas.overwrite),
-                .optional("ifMatch", FileSchemas.ifMatch),
+                .optional("ifMatch", FileSchemas.ifTargetMatch),
             ], FileSchemas.copied, timeoutSeconds: Limits.copySeconds)
     }
 
@@ -75,11 +76,13 @@ extension FileOperations {
             .init(
                 "Change permissions",
                 "Sets the permission bits of a file or a directory; of a link, those of what it leads to. Set-user-id, set-group-id and "
-                    + "sticky bits are not set. Fails with not_found when there is no such path."),
+                    + "sticky bits are not set. Fails with not_found when there is no such path, and with stale when `ifMatch` does not hold."
+            ),
             .filesWrite, .writing(idempotent: true), .fsChangeMode, FileModeChange.self, FileModeChangeResult.self,
             [
                 .required("path", FileSchemas.path("The file or directory.")),
                 .required("mode", .string("Octal, for example `755`.", minimumBytes: 3, maximumBytes: 4)),
+                .optional("ifMatch", FileSchemas.ifContentMatch),
             ], FileSchemas.changedMode)
     }
 }

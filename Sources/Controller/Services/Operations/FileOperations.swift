@@ -45,7 +45,7 @@ struct FileOperations: Sendable {
             ], answers: FileSchemas.written, note: Self.path
         ) { input, project, context in
             let content = try Self.bytes(of: input)
-            let placed = try await projects.prepared(project, request: context.requestID)
+            let placed = try await projects.prepared(project, request: context.requestID, telling: context.events)
             guard content.readableBytes > Limits.inlineWriteBytes else {
                 return try await placed.client.call(
                     .fsWrite, FileCall(project: project.id, arguments: input), returning: FileWriteResult.self,
@@ -112,11 +112,7 @@ struct FileOperations: Sendable {
             [
                 .required("path", FileSchemas.path("What to delete.")),
                 .optional("recursive", .boolean("A directory with all that is in it.", default: false)),
-                .optional(
-                    "ifMatch",
-                    .string(
-                        "Only if the file has this sha256 (lower-case hexadecimal) now; for a regular file.",
-                        minimumBytes: 1, maximumBytes: FileSchemas.ifMatchBytes)),
+                .optional("ifMatch", FileSchemas.ifContentMatch),
             ], FileSchemas.deleted)
     }
 
@@ -130,7 +126,7 @@ struct FileOperations: Sendable {
             name, words, scope: scope, annotations: annotations, input: input, fields: fields, answers: answer,
             note: Self.path
         ) { input, project, context -> Output in
-            let placed = try await projects.prepared(project, request: context.requestID)
+            let placed = try await projects.prepared(project, request: context.requestID, telling: context.events)
             return try await placed.client.call(
                 method, FileCall(project: project.id, arguments: input), returning: Output.self,
                 request: context.requestID,
@@ -166,7 +162,7 @@ struct FileOperations: Sendable {
             throw FastableError(
                 .tooLarge,
                 "The content is larger than \(Limits.fileWriteBytes) bytes. Upload it raw: "
-                    + "PUT /api/projects/{project}/fs/file?path=…",
+                    + "PUT /api/projects/{project}/fs/file?path=… (`fastable fs upload`).",
                 details: ["field": "content", "limit": .integer(Int64(Limits.fileWriteBytes))])
         }
         return bytes

@@ -13,6 +13,14 @@ enum FileSchemas {
         "Only if the file has this sha256 (lower-case hexadecimal) now, otherwise the call fails with `stale`; \"\" means "
             + "that the file must not exist yet.", maximumBytes: ifMatchBytes)
 
+    static let ifTargetMatch = JSONSchema.string(
+        "Only if the file that is replaced has this sha256 (lower-case hexadecimal) now, otherwise the call fails with `stale`; \"\" "
+            + "means that nothing may be there yet.", maximumBytes: ifMatchBytes)
+
+    static let ifContentMatch = JSONSchema.string(
+        "Only if what is meant is a regular file that has this sha256 (lower-case hexadecimal) now.", minimumBytes: 1,
+        maximumBytes: ifMatchBytes)
+
     /// A sha256, or the version that a download tells.
     static let ifMatchBytes = 80
 

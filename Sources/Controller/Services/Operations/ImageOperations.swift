@@ -132,14 +132,17 @@ struct ImageOperations: Sendable {
             "images_remove",
             .init(
                 "Remove an image",
-                "Removes an image from one node or from all that are connected. Fails with conflict when a container uses it."
+                "Removes an image from one node or from all that are connected. Fails with conflict when a project uses it, "
+                    + "also an archived one unless another connected node has the image."
             ),
             scope: .admin, annotations: .writing(destructive: true), input: RemoveInput.self,
             accepts: .input([Self.name, Self.node]),
             answers: .output([.required("name", .string()), .required("nodes", .array(.string()))]),
             visibleToAgents: false, note: Self.note
         ) { input, context in
-            let removed = try await onEach(try await reachable(input.node)) { node, client in
+            let leaving = try await reachable(input.node)
+            try await checkUse(of: input.name, whenItLeaves: Set(leaving.map(\.id)))
+            let removed = try await onEach(leaving) { node, client in
                 do {
                     _ = try await client.call(
                         .imageRemove, ImageName(name: input.name), returning: Empty.self, request: context.requestID,
@@ -153,6 +156,19 @@ struct ImageOperations: Sendable {
             guard !removed.isEmpty else { throw FastableError.missing(.image, input.name) }
             return RemoveAnswer(name: input.name, nodes: removed)
         }
+    }
+
+    /// Its node tells of projects that are on it. Those that are on none, like archived ones, need the image somewhere.
+    private func checkUse(of image: String, whenItLeaves nodes: Set<NodeID>) async throws {
+        let stays = self.nodes.connectedNodes().contains { !nodes.contains($0.id) && $0.facts.images.contains(image) }
+        guard !stays else { return }
+        let users = try await store.projectsWithoutNode(on: image, limit: Limits.pageRows)
+        guard !users.isEmpty else { return }
+        throw FastableError(
+            .conflict,
+            "The image ‘\(image.shortened)’ is needed by projects that are archived or were not used yet, and no other connected node has "
+                + "it. Delete them, or keep it on one node.",
+            details: ["projects": .array(users.prefix(20).map { .string($0.description) })])
     }
 
     // MARK: nodes

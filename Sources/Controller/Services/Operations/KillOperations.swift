@@ -138,19 +138,9 @@ struct KillOperations: Sendable {
                         .string("Its name or its id; your own unless given.", minimumBytes: 1, maximumBytes: 128))
                 ]), answers: KillReport.schema, note: Self.note, recording: \.record
         ) { input, context in
-            let workspace = try await found(input.workspace, for: context.principal)
+            let workspace = try await store.workspace(named: input.workspace, for: context.principal).id
             return try await run(input, .workspace(workspace), of: workspace, context)
         }
-    }
-
-    /// Another workspace does not exist for those who are no operators.
-    private func found(_ text: String?, for principal: Principal) async throws -> WorkspaceID {
-        guard let text else { return principal.workspace }
-        let all = try await store.workspaces()
-        guard let workspace = all.first(where: { $0.id.description == text || $0.name == text }),
-            workspace.id == principal.workspace || principal.holds(.admin)
-        else { throw FastableError.missing(.workspace, text) }
-        return workspace.id
     }
 
     // MARK: what is on, and off

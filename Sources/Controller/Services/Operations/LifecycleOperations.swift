@@ -68,18 +68,29 @@ struct LifecycleOperations: Sendable {
         ("deleteAfterSeconds", "Archived for so long it is deleted.", Limits.deleteAfterSeconds),
     ]
 
-    private static let fields: [JSONSchema.Property] = names.map { name, text, standard in
-        .optional(
-            name, .integer(0...Limits.lifecycleSecondsHighest, "\(text) The standard is \(standard); 0 is never."))
-    }
+    private static let fields: [JSONSchema.Property] =
+        names.map { name, text, standard in
+            .optional(
+                name, .integer(0...Limits.lifecycleSecondsHighest, "\(text) The standard is \(standard); 0 is never."))
+        } + [
+            .optional(
+                "onNodeLost",
+                .oneOf(
+                    OnNodeLost.allCases.map(\.rawValue),
+                    "What happens when its node is lost: it waits for it (the standard), or the next use starts it elsewhere from its last "
+                        + "verified snapshot."))
+        ]
 
     private static func settings(_ text: String) -> JSONSchema {
-        .output(names.map { name, _, _ in .optional(name, .count()) }, text)
+        .output(
+            names.map { name, _, _ in .optional(name, .count()) } + [
+                .optional("onNodeLost", .oneOf(OnNodeLost.allCases.map(\.rawValue)))
+            ], text)
     }
 
     @Sendable private static func note(_ input: JSONValue) -> Operation.Note {
         var detail: [String: JSONValue] = [:]
-        for (name, _, _) in names { detail[name] = input[name] }
+        for name in names.map(\.0) + ["onNodeLost"] { detail[name] = input[name] }
         return Operation.Note("", detail)
     }
 }

@@ -10,9 +10,11 @@ struct NodeOperations: Sendable {
     let store: any Store
     let nodes: any NodeDirectory
     let enrollment: EnrollmentService
-    let kills: KillService
+    let projects: ProjectService
+    let conditions: NodeConditions
+    let drainer: NodeDrainer
 
-    var all: [Operation] { [list, get, cordon, uncordon, remove, joinToken] }
+    var all: [Operation] { [list, get, cordon, uncordon, drain, remove, joinToken] }
 
     private struct Nothing: Decodable, Sendable {}
 
@@ -31,16 +33,21 @@ struct NodeOperations: Sendable {
 
     func views() async throws -> [NodeView] {
         let connected = Dictionary(nodes.connectedNodes().map { ($0.id, $0) }) { first, _ in first }
-        let loads = try await store.nodeLoads(for: .system)
+        let loads = try await projects.capacity.loads(for: .system)
         return try await store.nodes().map {
             NodeView($0, connection: connected[$0.id], load: loads[$0.id])
         }
     }
 
     private func detail(_ record: NodeRecord) async throws -> NodeDetailView {
-        NodeDetailView(
-            record, connection: nodes.connectedNodes().first { $0.id == record.id },
-            load: try await store.nodeLoads(for: .system)[record.id])
+        let load = try await projects.capacity.loads(for: .system)[record.id]
+        var drain: NodeDrainView?
+        if let wish = record.drain {
+            drain = NodeDrainView(
+                wish, left: load?.projects ?? 0, projects: try await drainer.report(on: record.id))
+        }
+        return NodeDetailView(
+            record, connection: nodes.connectedNodes().first { $0.id == record.id }, load: load, drain: drain)
     }
 
     private var list: Operation {
@@ -63,22 +70,85 @@ struct NodeOperations: Sendable {
 
     private var cordon: Operation {
         scheduling(
-            "nodes_cordon", .init("Cordon a node", "Places no new projects on a node. What it has goes on."), .cordoned)
+            "nodes_cordon", .init("Cordon a node", "Places no new projects on a node. What it has goes on."), .cordoned
+        ) { node in await conditions.changed(node) }
     }
 
     private var uncordon: Operation {
-        scheduling("nodes_uncordon", .init("Uncordon a node", "Places new projects on a node again."), .ready)
+        scheduling(
+            "nodes_uncordon",
+            .init(
+                "Uncordon a node",
+                "Places new projects on a node again. A drain is cancelled: projects that were not moved yet stay."),
+            .ready
+        ) { node in await drainer.cancel(node) }
     }
 
     private func scheduling(
-        _ name: String, _ words: Operation.Words, _ scheduling: NodeRecord.Scheduling
+        _ name: String, _ words: Operation.Words, _ scheduling: NodeRecord.Scheduling,
+        _ after: @escaping @Sendable (NodeID) async -> Void
     ) -> Operation {
         .make(
             name, words, scope: .admin, annotations: .writing(idempotent: true), input: NodeInput.self,
             accepts: .input([Self.nodeField]), answers: NodeSchemas.detail, visibleToAgents: false, note: Self.note
         ) { input, _ in
             let record = try await store.node(NodeKey(input.node))
-            return try await detail(try await store.setScheduling(scheduling, of: record.id))
+            let changed = try await store.setScheduling(scheduling, of: record.id)
+            await after(record.id)
+            return try await detail(changed)
+        }
+    }
+
+    struct DrainInput: Decodable, Sendable {
+        var node: String
+        var deadlineSeconds: Int?
+        var force: [String]?
+
+        var forced: [ProjectID] {
+            get throws {
+                try (force ?? []).map { text in
+                    guard let id = ProjectID(text) else { throw FastableError.missing(.project, text) }
+                    return id
+                }
+            }
+        }
+    }
+
+    private var drain: Operation {
+        .make(
+            "nodes_drain",
+            .init(
+                "Drain a node",
+                "Cordons a node and moves all its projects to others, in the background: each is saved as a snapshot, which is checked "
+                    + "and restored elsewhere, before the node gives it up. What works in a container is waited for, until "
+                    + "`deadlineSeconds` are over: then commands are asked to end. /workspace is kept, and nothing else. A project that "
+                    + "cannot be moved stays where it is, can be used, and is tried again; `nodes_get` tells why. `nodes_uncordon` cancels."
+            ),
+            scope: .admin, annotations: .writing(destructive: true, idempotent: true), input: DrainInput.self,
+            accepts: .input([
+                Self.nodeField,
+                .optional(
+                    "deadlineSeconds",
+                    .integer(
+                        0...Limits.drainDeadlineSecondsHighest,
+                        "How long commands may go on; 0 ends them now. Unless given, as long as they like.")),
+                .optional(
+                    "force",
+                    .array(
+                        .string(nil, minimumBytes: 1, maximumBytes: 64),
+                        "Ids of projects that go on from their newest verified snapshot when their content cannot be saved; what the node "
+                            + "has of them is set aside on its host.", maximum: Limits.drainProjectsShown)),
+            ]), answers: NodeSchemas.detail, visibleToAgents: false,
+            note: { input in
+                var note = Self.note(input)
+                note.detail["deadlineSeconds"] = input["deadlineSeconds"]
+                note.detail["force"] = input["force"]
+                return note
+            }
+        ) { input, _ in
+            let record = try await store.node(NodeKey(input.node))
+            return try await detail(
+                try await drainer.begin(record, deadlineSeconds: input.deadlineSeconds, forced: input.forced))
         }
     }
 
@@ -110,7 +180,8 @@ struct NodeOperations: Sendable {
         ) { input, _ in
             let record = try await store.node(NodeKey(input.node))
             try await enrollment.remove(record, force: input.force ?? false)
-            await kills.forget(record.id)
+            await projects.kills.forget(record.id)
+            await drainer.cancel(record.id)
             return RemoveAnswer(id: record.id, name: record.name)
         }
     }

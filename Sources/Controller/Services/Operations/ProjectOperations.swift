@@ -23,6 +23,7 @@ struct ProjectOperations: Sendable {
             var cpus: Double?
             var memoryBytes: Int?
             var pids: Int?
+            var diskBytes: Int?
         }
 
         var name: String
@@ -36,7 +37,7 @@ struct ProjectOperations: Sendable {
             let usual = ResourceLimits()
             return ResourceLimits(
                 cpus: limits?.cpus ?? usual.cpus, memoryBytes: limits?.memoryBytes ?? usual.memoryBytes,
-                pids: limits?.pids ?? usual.pids)
+                pids: limits?.pids ?? usual.pids, diskBytes: limits?.diskBytes)
         }
     }
 
@@ -98,6 +99,12 @@ struct ProjectOperations: Sendable {
                         "pids",
                         .integer(
                             16...Limits.containerPIDsHighest, "Processes and threads.", default: Limits.containerPIDs)),
+                    .optional(
+                        "diskBytes",
+                        .integer(
+                            Limits.projectDiskBytesLeast...Limits.containerDiskBytesHighest,
+                            "Size of a disk of its own; as its workspace or the operator of its node set it unless given."
+                        )),
                 ], "What the container may use.")),
         .optional(
             "environment",
@@ -245,6 +252,7 @@ struct ProjectOperations: Sendable {
         ) { input, project, context in
             let force = input.force ?? false
             var answer = DeleteAnswer(id: project.id, name: project.name, pending: false)
+            try await projects.stopToSave(project, isForced: force, context)
             let saved = try await snapshots.requireVerified(
                 project, reason: .delete, step: "deleted", isForced: force, context: context)
             switch saved {

@@ -18,9 +18,15 @@ struct ProjectView: Encodable, Sendable {
     var node: String?
     var git: Origin?
     var createdAt: Date
+    var archive: Archive?
     /// As it is in force.
     var lifecycle: LifecyclePolicy
     var container: ContainerStatus?
+
+    struct Archive: Encodable, Sendable {
+        var snapshot: SnapshotID
+        var since: Date
+    }
 
     init(_ project: Project, nodeNames: [NodeID: String], container: ContainerStatus? = nil) {
         id = project.id
@@ -31,6 +37,7 @@ struct ProjectView: Encodable, Sendable {
         node = project.node.map { nodeNames[$0] ?? $0.description }
         if case .git(let url, let branch) = project.origin { git = Origin(url: url, branch: branch) }
         createdAt = project.createdAt
+        archive = project.archive.map { Archive(snapshot: $0.snapshot, since: $0.since) }
         lifecycle = project.lifecyclePolicy
         self.container = container
     }
@@ -41,6 +48,7 @@ enum ProjectSchemas {
         .required("cpus", .number(nil, "CPU time per wall time; 1 is one core.")),
         .required("memoryBytes", .count()),
         .required("pids", .count("Processes and threads.")),
+        .optional("diskBytes", .count("Size of its disk, if it says so itself.")),
     ])
 
     static let container = JSONSchema.output([
@@ -53,13 +61,33 @@ enum ProjectSchemas {
         .required("limits", limits),
         .required("runningExecs", .count("Commands that run now.")),
         .optional("since", .date("When it came into this state.")),
+        .optional("limitHits", limitHits),
+        .optional("restingSince", .date("Since when it has had no container and nobody used its files.")),
+        .optional("disk", disk),
+        .optional("queue", queue),
     ])
+
+    private static let queue = JSONSchema.output(
+        [
+            .required("position", .count("1 is the next.")),
+            .required("waiting", .count("How many wait on the node.")),
+            .required("lacksMemory", .boolean("The first in line waits for the node to have enough memory.")),
+        ], "Present while it waits for its turn to be started.")
+
+    private static let disk = JSONSchema.output(
+        [
+            .required("limitBytes", .count("Its size.")),
+            .required("usedBytes", .count("With directories; the rest can be written.")),
+            .optional("freeFiles", .count("Files that can still be made.")),
+        ], "The project's own disk; absent without one.")
 
     static let lifecycle = JSONSchema.output([
         .required("idleSeconds", .count("Without work for so long it is suspended; 0 is never.")),
         .required("stopAfterSeconds", .count("Suspended for so long it is stopped; 0 is never.")),
         .required("archiveAfterSeconds", .count("Stopped for so long it is archived; 0 is never.")),
         .required("deleteAfterSeconds", .count("Archived for so long it is deleted; 0 is never.")),
+        .optional(
+            "onNodeLost", .oneOf(OnNodeLost.allCases.map(\.rawValue), "What becomes of it when its node is lost.")),
     ])
 
     static let explanation = JSONSchema.output([
@@ -86,7 +114,25 @@ enum ProjectSchemas {
                     .required("inSeconds", .count()),
                 ], "What happens unless it is used before; absent when nothing happens by itself.")),
         .required("policy", lifecycle),
+        .optional("limitHits", limitHits),
+        .optional("disk", disk),
+        .optional("queue", queue),
     ])
+
+    /// What `shell.exec` answers, too.
+    static let limitHit: [JSONSchema.Property] = [
+        .required("limit", .oneOf(LimitHit.Limit.allCases.map(\.rawValue))),
+        .optional("limitBytes", .count("How much there was of it.")),
+        .optional("limitCount", .count("How many there were.")),
+        .optional("process", .string("The name of the process that the kernel ended.")),
+    ]
+
+    private static let limitHits = JSONSchema.array(
+        .output([
+            .required("hit", .output(limitHit, "The last time.")),
+            .required("count", .count("How often since the container was started.")),
+            .required("at", .date("When it was seen last.")),
+        ]), "Limits that the container has come to since it was started.")
 
     static let project = JSONSchema.output(fields)
 
@@ -99,9 +145,17 @@ enum ProjectSchemas {
         .required("image", .string()),
         .required("limits", limits),
         .required("environment", .array(.string(), "Names of the variables that every command gets.")),
-        .optional("node", .string("The build host that has it; absent before the first use.")),
+        .optional(
+            "node", .string("The build host that has it; absent before the first use, and while it is archived.")),
         .optional("git", .output([.required("url", .string()), .optional("branch", .string())])),
         .required("createdAt", .date("When it was created.")),
+        .optional(
+            "archive",
+            .output(
+                [
+                    .required("snapshot", .string("Id of the snapshot that has its content.")),
+                    .required("since", .date("When it was archived.")),
+                ], "Present while it is archived.")),
         .required("lifecycle", lifecycle),
     ]
 }

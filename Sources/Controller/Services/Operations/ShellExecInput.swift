@@ -1,5 +1,6 @@
 import ControllerDomain
 import FastableCore
+import FoundationEssentials
 import NIOCore
 
 /// What `shell.exec` takes, besides the project.
@@ -15,6 +16,7 @@ struct ShellExecInput: Decodable, Sendable {
     var user: String?
     var secretEnv: [String: String]?
     var overflow: ExecOverflow?
+    var startBy: Date?
 
     /// A shell's command line, or a program and its arguments.
     enum Words: Decodable, Sendable {
@@ -52,7 +54,8 @@ struct ShellExecInput: Decodable, Sendable {
         try Rules.environment(command.environment, field: "env")
         return ExecService.Order(
             command: command, input: stdin.map { ByteBuffer(string: $0) },
-            line: (command.secrets?.masking(cmd.text) ?? cmd.text).cut(to: Limits.auditCommandCharacters))
+            line: (command.secrets?.masking(cmd.text) ?? cmd.text).cut(to: Limits.auditCommandCharacters),
+            startBy: startBy)
     }
 
     private func secrets() throws -> ExecSecrets? {

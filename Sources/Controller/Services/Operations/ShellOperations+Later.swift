@@ -31,8 +31,8 @@ extension ShellOperations {
             "shell.list",
             .init(
                 "List commands",
-                "Lists a project's commands, newest first: which run, and how the others ended. Results and the last "
-                    + "output are kept for \(Limits.finishedExecDays) days, of the last \(Limits.finishedExecsKept) commands at most."
+                "Lists a project's commands, newest first: which run, and how the others ended, which is "
+                    + "kept for \(Limits.finishedExecDays) days; the last output only of the last \(Limits.finishedExecsKept) commands."
             ),
             scope: .exec, annotations: .reading, input: ListInput.self,
             fields: [

@@ -71,6 +71,11 @@ struct ShellOperations: Sendable {
                             .required("columns", .integer(Limits.terminalRowsOrColumns, "Characters in a line.")),
                         ], "Run it in a terminal of this size; for people who attach to it.")),
                 .optional(
+                    "startBy",
+                    .date(
+                        "When it has not started by then, since it had to wait for its node or container, it never will, and this "
+                            + "fails with timeout: also for a retry under the same idempotency key.")),
+                .optional(
                     "user",
                     .string(
                         "Whom to run it as: the name of a user of the container, a uid, or uid:gid. Root unless given.",
@@ -89,22 +94,23 @@ struct ShellOperations: Sendable {
                 guard let result = answer.result else {
                     return ["execId": .string(answer.exec.description), "running": true]
                 }
-                return [
+                var detail: [String: JSONValue] = [
                     "execId": .string(result.exec.description),
                     "exitCode": result.exitCode.map { .integer(Int64($0)) } ?? .null,
                     "signal": result.signal.map(JSONValue.string) ?? .null, "timedOut": .bool(result.timedOut),
                 ]
+                detail["limitHit"] = result.limitHit.map { .string($0.limit.rawValue) }
+                return detail
             }
         ) { input, project, context in
             let order = try input.order()
             guard !input.isDetached else {
-                let exec = try await execs.start(
-                    order, in: project, request: context.requestID, attempt: context.attempt)
+                let exec = try await execs.start(order, in: project, for: .init(context))
                 return ShellAnswer(started: exec)
             }
             let outcome = try await execs.run(
-                order, in: project, request: context.requestID, collectsOutput: context.collectsOutput,
-                attempt: context.attempt, listener: context.events)
+                order, in: project, for: .init(context), collectsOutput: context.collectsOutput,
+                listener: context.events)
             return ShellAnswer(outcome)
         }
     }

@@ -37,7 +37,7 @@ struct ShellAnswer: Encodable, Sendable {
 
     enum CodingKeys: String, CodingKey {
         case execId, running, exitCode, signal, stdout, stderr, truncated, omitted, missingBytes, durationMs, timedOut,
-            stdoutBytes, stderrBytes
+            stdoutBytes, stderrBytes, limitHit
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -55,6 +55,7 @@ struct ShellAnswer: Encodable, Sendable {
         try fields.encode(result?.timedOut ?? false, forKey: .timedOut)
         try fields.encode(offsets.stdout, forKey: .stdoutBytes)
         try fields.encode(offsets.stderr, forKey: .stderrBytes)
+        try fields.encodeIfPresent(result?.limitHit, forKey: .limitHit)
     }
 
     /// What was cut, as shell.output takes it.
@@ -91,6 +92,12 @@ struct ShellAnswer: Encodable, Sendable {
         .required("timedOut", .boolean("It was ended because `timeoutSec` had passed.")),
         .required("stdoutBytes", .count("Bytes in all, also those that were cut.")),
         .required("stderrBytes", .count("Bytes in all, also those that were cut.")),
+        .optional(
+            "limitHit",
+            .output(
+                ProjectSchemas.limitHit,
+                "It failed, and its container came to this limit while it ran: a likely reason. devcontainer.limits raises it."
+            )),
     ])
 }
 

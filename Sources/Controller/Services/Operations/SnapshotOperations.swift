@@ -38,6 +38,7 @@ struct SnapshotOperations: Sendable {
     struct ListAnswer: Encodable, Sendable {
         var snapshots: [SnapshotView]
         var next: String?
+        var setAside: [SetAsideView]?
     }
 
     private var list: Operation {
@@ -58,6 +59,7 @@ struct SnapshotOperations: Sendable {
             answers: .output([
                 .required("snapshots", .array(SnapshotSchemas.snapshot)),
                 .optional("next", .string("Give this as `before` for the next page; absent on the last one.")),
+                .optional("setAside", .array(SetAsideView.schema)),
             ])
         ) { input, context in
             var project: ProjectID?
@@ -67,9 +69,12 @@ struct SnapshotOperations: Sendable {
                 of: project, in: context.principal.workspace, before: input.before.flatMap { SnapshotID($0) },
                 limit: limit)
             let names = try await projects.nodeNames()
+            let aside = try await snapshots.store.setAside(
+                of: project, in: context.principal.workspace, limit: Limits.pageRows)
             return ListAnswer(
                 snapshots: page.map { SnapshotView($0, nodeNames: names) },
-                next: page.count == limit ? page.last?.id.description : nil)
+                next: page.count == limit ? page.last?.id.description : nil,
+                setAside: aside.isEmpty ? nil : aside.map { SetAsideView($0, nodeNames: names) })
         }
     }
 
@@ -123,6 +128,9 @@ struct SnapshotOperations: Sendable {
             note: { Operation.Note($0["at"]?.string?.shortened ?? "") },
             recording: { ["snapshot": .string($0.snapshot.description)] }
         ) { input, project, context in
+            if project.archive != nil {
+                return try await bringBack(project, input.at, context)
+            }
             let snapshot = try await snapshots.snapshot(input.at, of: project)
             let restored = try await snapshots.restore(
                 snapshot, into: project, keepingAs: input.discardCurrent == true ? nil : CheckpointID(),
@@ -131,5 +139,17 @@ struct SnapshotOperations: Sendable {
                 snapshot: snapshot.id, entries: restored.entries, contentBytes: restored.contentBytes,
                 replaced: restored.kept)
         }
+    }
+
+    /// An archived project has no content that could be replaced: it comes back with that of the snapshot.
+    private func bringBack(
+        _ project: Project, _ id: String?, _ context: OperationContext
+    ) async throws -> RestoreAnswer {
+        let snapshot = try await snapshots.snapshot(id ?? project.archive?.snapshot.description, of: project)
+        let back = try await projects.comeBack(project, from: snapshot, telling: context.events)
+        _ = try await projects.prepared(back, request: context.requestID)
+        return RestoreAnswer(
+            snapshot: snapshot.id, entries: snapshot.facts.entries, contentBytes: snapshot.facts.contentBytes,
+            replaced: nil)
     }
 }

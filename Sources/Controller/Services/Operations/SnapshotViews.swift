@@ -41,6 +41,34 @@ struct SnapshotView: Encodable, Sendable {
     }
 }
 
+/// What a node that was lost keeps of a project.
+struct SetAsideView: Encodable, Sendable {
+    var project: ProjectID
+    var projectName: String
+    var node: String
+    var since: Date
+    var doneAt: Date?
+    var path: String?
+
+    init(_ record: SetAsideRecord, nodeNames: [NodeID: String]) {
+        project = record.remains.project
+        projectName = record.projectName
+        node = nodeNames[record.remains.node] ?? record.remains.node.description
+        since = record.remains.since
+        doneAt = record.doneAt
+        path = record.path
+    }
+
+    static let schema = JSONSchema.output(
+        [
+            .required("project", .string()), .required("projectName", .string("As the project was called then.")),
+            .required("node", .string("The build host that was lost.")),
+            .required("since", .date("When the project was started elsewhere.")),
+            .optional("doneAt", .date("When the node had put it aside; absent as long as it has not come back.")),
+            .optional("path", .string("Where it lies on the node's host; absent when the node had nothing.")),
+        ], "What a lost node had of a project that goes on elsewhere. Nothing removes it but people.")
+}
+
 enum SnapshotSchemas {
     static let snapshot = JSONSchema.output([
         .required("id", .string()),

@@ -100,7 +100,11 @@ struct TokenOperations: Sendable {
 
     private var revoke: Operation {
         .make(
-            "tokens_revoke", .init("Revoke a token", "Makes a token worthless at once."), scope: .admin,
+            "tokens_revoke",
+            .init(
+                "Revoke a token",
+                "Makes a token worthless at once, and ends what it has open: terminals, and answers that go on."),
+            scope: .admin,
             annotations: .writing(destructive: true, idempotent: true), input: RevokeInput.self,
             accepts: .input([.required("token", .string("The token's id, `tok_…`; not its secret.", maximumBytes: 64))]
             ),

@@ -25,38 +25,28 @@ struct ProjectCreation: Sendable {
         } else {
             snapshot = nil
         }
+        let limits = try await projects.withDisk(input.resourceLimits, in: context.principal.workspace)
         let project = try Project(
             id: ProjectID(), workspace: context.principal.workspace, name: input.name,
-            image: input.image ?? snapshot?.image ?? defaultImage, limits: input.resourceLimits,
+            image: input.image ?? snapshot?.image ?? defaultImage, limits: limits,
             environment: input.environment ?? [:],
             origin: origin, createdAt: .nowMilliseconds
         ).validated()
-        try await requireImage(of: project)
-        try await projects.store.createProject(project)
-        do {
+        // With content it does more than to be noted.
+        if snapshot != nil || input.git != nil { try await projects.kills.checkStart(project) }
+        try await projects.requireImage(project.image, for: project)
+        guard snapshot != nil || input.git != nil else {
+            try await projects.store.createProject(project)
+            return project
+        }
+        try await projects.create(project, request: context.requestID) {
             if case .git(let url, let branch) = origin {
                 try await clone(url, branch, into: project, context)
             } else if let snapshot {
                 _ = try await snapshots.restore(snapshot, into: project, keepingAs: nil, context: context)
-            } else {
-                return project
             }
-            return try await projects.resolve(project.id.description, for: context.principal)
-        } catch {
-            // Also after a cancellation: nobody should find half of it later.
-            await Task { _ = try? await projects.delete(project, force: true, request: context.requestID) }.value
-            throw error
         }
-    }
-
-    /// A wrong image is told now. That all nodes are full or away is not: it may be different at the first use.
-    private func requireImage(of project: Project) async throws {
-        let decision = try await projects.placement.decide(PlacementDemand(project), for: project.workspace)
-        do {
-            _ = try decision.requireNode()
-        } catch let error as FastableError where error.code != .unprocessable {
-            return
-        }
+        return try await projects.resolve(project.id.description, for: context.principal)
     }
 
     /// Git runs in the container, with its arguments as they are: no shell sees the URL, and the host never runs git.
@@ -69,7 +59,7 @@ struct ProjectCreation: Sendable {
             arguments: ["git", "clone"] + branchArguments + ["--", url, "/workspace"], workingDirectory: "/",
             environment: ["GIT_TERMINAL_PROMPT": "0"], timeoutMilliseconds: Limits.gitCloneSeconds * 1000)
         let outcome = try await execs.run(
-            ExecService.Order(command: command, line: "git clone"), in: project, request: context.requestID,
+            ExecService.Order(command: command, line: "git clone"), in: project, for: .init(context.requestID),
             collectsOutput: true, listener: nil)
         guard outcome.result.exitCode != 0 else { return }
         let message = outcome.stderr.text.visible.trimmed

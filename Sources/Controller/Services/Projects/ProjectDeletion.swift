@@ -4,6 +4,7 @@ import ControllerStore
 import FastableCore
 import FoundationEssentials
 import Logging
+import Synchronization
 
 extension ProjectService {
     enum Removal: Sendable {
@@ -17,10 +18,18 @@ extension ProjectService {
     /// Its name is free at once. Throws `unavailable` when its node is offline and `force` is not set; with it, the record
     /// waits and the node removes the rest when it is back.
     func delete(_ project: Project, force: Bool, request: RequestID) async throws -> Removal {
-        if !force, project.node != nil { _ = try await placed(project) }
+        // What is archived is on no node, or is about to leave one.
+        if !force, project.node != nil, project.archive == nil { _ = try await placed(project) }
         let marked = try await store.markProjectDeleting(project.id, in: project.workspace, at: .nowMilliseconds)
+        return await removeDeleted(marked, request: request)
+    }
+
+    /// Removes what is left of a project that was marked just now.
+    @discardableResult
+    func removeDeleted(_ project: Project, request: RequestID = RequestID()) async -> Removal {
         forget(project)
-        return await removeRest(of: marked, request: request)
+        whereabouts.settles(project.id, stay: project.stay)
+        return await removeRest(of: project, request: request)
     }
 
     /// Removes what waits for removal on one node, or on all. Called when a node connects and from time to time; takes no
@@ -36,6 +45,42 @@ extension ProjectService {
             } while last != nil && !Task.isCancelled
         } catch {
             logger.warning("Deleted projects could not be listed.", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// Makes a project and fills it. One that is not filled, for whatever reason, is removed; also when this program was killed meanwhile.
+    func create(
+        _ project: Project, request: RequestID, fill: () async throws -> Void
+    ) async throws {
+        filling.withLock { _ = $0.insert(project.id) }
+        defer { filling.withLock { _ = $0.remove(project.id) } }
+        try await store.createProject(project, isFilling: true)
+        do {
+            try await fill()
+            try await store.projectIsFilled(project.id)
+        } catch {
+            // Also after a cancellation: nobody should find half of it later.
+            await Task { _ = try? await delete(project, force: true, request: request) }.value
+            throw error
+        }
+    }
+
+    /// Whether it is new and gets its content now.
+    func isFilling(_ project: ProjectID) -> Bool { filling.withLock { $0.contains(project) } }
+
+    /// At the start of the program: what an earlier one had begun to make.
+    func removeUnfilled() async {
+        do {
+            for project in try await store.fillingProjects(limit: Limits.pageRows) {
+                // In this order: one that is being made now, and was not a moment ago, has been filled since.
+                guard !filling.withLock({ $0.contains(project.id) }),
+                    try await store.fillingProjects(limit: Limits.pageRows).contains(where: { $0.id == project.id })
+                else { continue }
+                logger.notice("A project that was never filled is removed.", metadata: ["project": "\(project.id)"])
+                _ = try await delete(project, force: true, request: RequestID())
+            }
+        } catch {
+            logger.warning("Projects that were never filled cannot be removed.", metadata: ["error": "\(error)"])
         }
     }
 

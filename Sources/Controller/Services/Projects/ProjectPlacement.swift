@@ -10,20 +10,26 @@ final class ProjectPlacement: Sendable {
     private let store: any Store
     private let nodes: any NodeDirectory
     private let kills: KillService
+    private let capacity: CapacityService
     /// Images that were added lately: a node tells of them only with its next report.
     private let newImages = Mutex<[NodeID: [String: ContinuousClock.Instant]]>([:])
 
-    init(store: any Store, nodes: any NodeDirectory, kills: KillService) {
+    init(store: any Store, nodes: any NodeDirectory, kills: KillService, capacity: CapacityService) {
         self.kills = kills
+        self.capacity = capacity
         self.store = store
         self.nodes = nodes
     }
 
-    /// - Parameter only: no other node is considered.
+    /// - Parameters:
+    ///   - only: no other node is considered.
+    ///   - excluded: neither are these.
+    ///   - project: it goes where this says, and starts there soon.
     func decide(
-        _ demand: PlacementDemand, for workspace: WorkspaceID, on only: NodeID? = nil
+        _ demand: PlacementDemand, for workspace: WorkspaceID, on only: NodeID? = nil,
+        except excluded: Set<NodeID> = [], placing project: ProjectID? = nil
     ) async throws -> PlacementDecision {
-        let records = try await store.nodes().filter { only == nil || $0.id == only }
+        let records = try await store.nodes().filter { (only == nil || $0.id == only) && !excluded.contains($0.id) }
         let loads = try await store.nodeLoads(for: workspace)
         let connected = Dictionary(nodes.connectedNodes().map { ($0.id, $0) }) { first, _ in first }
         let held = try await kills.heldNodes
@@ -39,7 +45,16 @@ final class ProjectPlacement: Sendable {
             return PlacementCandidate(
                 node: record, connected: connected[record.id] != nil, load: loads[record.id] ?? NodeLoad())
         }
-        return Placement.place(demand, on: candidates, now: .nowMilliseconds)
+        return capacity.decide { awake in
+            let loaded = candidates.map { candidate in
+                var candidate = candidate
+                candidate.load = candidate.load.adding(awake(candidate.node.id))
+                return candidate
+            }
+            return Placement.place(demand, on: loaded, policy: capacity.policy, now: .nowMilliseconds)
+        } expecting: { node in
+            project.map { CapacityBook.Start(project: $0, workspace: workspace, node: node, limits: demand.limits) }
+        }
     }
 
     func imageAdded(_ image: String, to node: NodeID) {

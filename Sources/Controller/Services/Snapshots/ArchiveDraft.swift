@@ -111,7 +111,7 @@ final class ArchiveDraft: Sendable {
     func discard() async {
         try? await thread.run { [self] in
             unlink(store.draftPath(id))
-            store.remove(id)
+            unlink(store.path(id))
         }
         store.end(id)
     }

@@ -6,7 +6,7 @@ import Synchronization
     import Glibc
 #endif
 
-/// The archives on the controller's disk: one file for each snapshot. What is being written has another name. Its calls block.
+/// The archives on the controller's disk: one file for each snapshot. What is being written has another name.
 final class ArchiveStore: Sendable {
     private static let suffix = ".tar.zst"
     private static let draftSuffix = ".draft"
@@ -16,6 +16,7 @@ final class ArchiveStore: Sendable {
     let reserveBytes: Int
     /// Written now, or not recorded yet: neither abandoned drafts nor orphans.
     private let active = Mutex<Set<SnapshotID>>([])
+    private let thread = FileThread()
 
     init(directory: String, reserveBytes: Int) {
         self.directory = directory
@@ -25,7 +26,11 @@ final class ArchiveStore: Sendable {
     func path(_ id: SnapshotID) -> String { "\(directory)/\(id)\(Self.suffix)" }
     func draftPath(_ id: SnapshotID) -> String { path(id) + Self.draftSuffix }
 
-    func begin(_ id: SnapshotID) throws -> ArchiveDraft {
+    func begin(_ id: SnapshotID) async throws -> ArchiveDraft {
+        try await thread.run { [self] in try make(id) }
+    }
+
+    private func make(_ id: SnapshotID) throws -> ArchiveDraft {
         try makeDirectory()
         try checkSpace()
         active.withLock { _ = $0.insert(id) }
@@ -38,14 +43,15 @@ final class ArchiveStore: Sendable {
     /// The snapshot is on record, or its draft is gone.
     func end(_ id: SnapshotID) { active.withLock { _ = $0.remove(id) } }
 
-    func remove(_ id: SnapshotID) { unlink(path(id)) }
+    /// A large file takes its time.
+    func remove(_ id: SnapshotID) async { _ = try? await thread.run { [self] in unlink(path(id)) } }
 
     private func makeDirectory() throws {
         guard mkdir(directory, 0o700) < 0, errno != EEXIST else { return }
         throw FastableError.system(errno, cannot: "make the directory of snapshots", context: directory)
     }
 
-    /// Throws `unavailable` when the disk is too full for snapshots.
+    /// Throws `unavailable` when the disk is too full for snapshots. Blocks.
     func checkSpace() throws {
         var facts = statvfs()
         guard statvfs(directory, &facts) == 0 else { return }
@@ -65,7 +71,11 @@ final class ArchiveStore: Sendable {
     }
 
     /// Removes drafts that nobody writes any more, and gives the ids of the archives, which may be unknown to the database.
-    func removeDrafts() -> [SnapshotID] {
+    func removeDrafts() async -> [SnapshotID] {
+        (try? await thread.run { [self] in unlinkDrafts() }) ?? []
+    }
+
+    private func unlinkDrafts() -> [SnapshotID] {
         guard let opened = opendir(directory) else { return [] }
         defer { closedir(opened) }
         var names: [String] = []
@@ -86,6 +96,7 @@ final class ArchiveStore: Sendable {
         return found
     }
 
+    /// Blocks.
     func synchronizeDirectory() throws {
         let folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         defer { if folder >= 0 { close(folder) } }

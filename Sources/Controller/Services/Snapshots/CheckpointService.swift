@@ -13,7 +13,7 @@ struct CheckpointService: Sendable {
     let transfers: TransferService
 
     func create(_ project: Project, note: String, context: OperationContext) async throws -> TreeWorkResult {
-        let placed = try await projects.prepared(project, request: context.requestID)
+        let placed = try await projects.prepared(project, request: context.requestID, telling: context.events)
         let request = CheckpointCreate(id: CheckpointID(), note: note)
         return try await follow(try await transfers.open(.checkpointCreate, request, placed, context), context)
     }
@@ -21,7 +21,7 @@ struct CheckpointService: Sendable {
     /// Newest first; none for a project that was never used.
     func list(_ project: Project, context: OperationContext) async throws -> [CheckpointInfo] {
         guard project.node != nil else { return [] }
-        let placed = try await projects.prepared(project, request: context.requestID)
+        let placed = try await projects.prepared(project, request: context.requestID, telling: context.events)
         return try await placed.client.call(
             .checkpointList, ProjectReference(project: project.id), returning: CheckpointListResult.self,
             request: context.requestID, timeout: .seconds(Limits.nodeAnswerSeconds)
@@ -32,8 +32,9 @@ struct CheckpointService: Sendable {
     func rollBack(
         _ project: Project, to id: String?, context: OperationContext
     ) async throws -> (checkpoint: CheckpointID, result: TreeWorkResult) {
+        try await projects.kills.checkStart(project)
         let checkpoint = try await checkpoint(id, of: project, context)
-        let placed = try await projects.prepared(project, request: context.requestID)
+        let placed = try await projects.prepared(project, request: context.requestID, telling: context.events)
         let request = CheckpointRollback(id: checkpoint, keepAs: CheckpointID())
         let stream = try await transfers.open(.checkpointRollback, request, placed, context)
         return (checkpoint, try await follow(stream, context))
@@ -41,7 +42,7 @@ struct CheckpointService: Sendable {
 
     func remove(_ id: String, of project: Project, context: OperationContext) async throws {
         guard let checkpoint = CheckpointID(id) else { throw FastableError.missing(.checkpoint, id) }
-        let placed = try await projects.prepared(project, request: context.requestID)
+        let placed = try await projects.prepared(project, request: context.requestID, telling: context.events)
         _ = try await placed.client.call(
             .checkpointRemove,
             FileCall(project: project.id, arguments: CheckpointReference(id: checkpoint)), returning: Empty.self,
@@ -53,27 +54,24 @@ struct CheckpointService: Sendable {
     func fork(
         _ source: Project, as name: String, at id: String?, context: OperationContext
     ) async throws -> Project {
-        let placed = try await projects.prepared(source, request: context.requestID)
+        try await projects.kills.checkStart(source)
+        let placed = try await projects.prepared(source, request: context.requestID, telling: context.events)
         let checkpoint = id == nil ? nil : try await checkpoint(id, of: source, context)
+        let limits = try await projects.withDisk(source.limits, in: source.workspace)
         let project = try Project(
-            id: ProjectID(), workspace: source.workspace, name: name, image: source.image, limits: source.limits,
+            id: ProjectID(), workspace: source.workspace, name: name, image: source.image, limits: limits,
             environment: source.environment, node: placed.client.node, origin: source.origin,
             createdAt: .nowMilliseconds
         ).validated()
         _ = try await projects.placement.decide(
             PlacementDemand(project), for: source.workspace, on: placed.client.node
         ).requireNode()
-        try await projects.store.createProject(project)
-        do {
+        try await projects.create(project, request: context.requestID) {
             let request = ProjectFork(source: source.id, checkpoint: checkpoint, target: project.containerSpec)
             _ = try await follow(
                 try await placed.client.open(.projectFork, request, request: context.requestID), context)
-            return project
-        } catch {
-            // Also after a cancellation: nobody should find half of it later.
-            await Task { _ = try? await projects.delete(project, force: true, request: context.requestID) }.value
-            throw error
         }
+        return project
     }
 
     private func checkpoint(

@@ -19,8 +19,16 @@ extension SnapshotService {
         _ snapshot: Snapshot, into project: Project, on node: NodeID? = nil, keepingAs checkpoint: CheckpointID?,
         context: OperationContext
     ) async throws -> SnapshotRestored {
+        try await projects.kills.checkStart(project)
         let placed = try await prepare(project, on: node, context)
-        return try await line.pass {
+        return try await fill(placed, with: snapshot, keepingAs: checkpoint, context: context)
+    }
+
+    /// The same for a project that its node knows already.
+    func fill(
+        _ placed: PlacedProject, with snapshot: Snapshot, keepingAs checkpoint: CheckpointID?, context: OperationContext
+    ) async throws -> SnapshotRestored {
+        try await line.pass {
             try await check(snapshot, context)
             let archive = try StoredArchive(archives.path(snapshot.id))
             let facts = snapshot.facts
@@ -29,15 +37,21 @@ extension SnapshotService {
                 sha256: facts.sha256, keepAs: checkpoint)
             let stream = try await transfers.open(.snapshotRestore, request, placed, context)
             let teller = ProgressTeller(of: facts.archiveBytes, context)
-            let bytes = StoredArchiveBytes(archive: archive) { try await teller.add($0) }
-            return try await transfers.send(bytes, on: stream, returning: SnapshotRestored.self)
+            return try await StallGuard.watch(stream, seconds: stallSeconds) { guarding in
+                let bytes = StoredArchiveBytes(archive: archive) {
+                    guarding.touch()
+                    try await teller.add($0)
+                }
+                return try await transfers.send(bytes, on: stream, returning: SnapshotRestored.self)
+            }
         }
     }
 
     private func prepare(
         _ project: Project, on node: NodeID?, _ context: OperationContext
     ) async throws -> PlacedProject {
-        guard let node, node != project.node else {
+        // One that comes back from the archive has its node already, and must not wait for itself.
+        guard let node, node != project.node || project.archive != nil else {
             return try await projects.prepared(project, request: context.requestID)
         }
         let client = try projects.nodes.client(for: node)

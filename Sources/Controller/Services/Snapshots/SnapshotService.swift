@@ -20,12 +20,15 @@ final class SnapshotService: Sendable {
     let transfers: TransferService
     let metrics: Metrics
     let logger: Logger
+    /// A node from which nothing comes for so long holds no place any more.
+    let stallSeconds: Int
     let line = WaitingLine(places: Limits.snapshotsAtOnce)
 
     init(
         store: any Store, archives: ArchiveStore, projects: ProjectService, transfers: TransferService,
-        metrics: Metrics, logger: Logger
+        metrics: Metrics, stallSeconds: Int = Limits.snapshotStallSeconds, logger: Logger
     ) {
+        self.stallSeconds = stallSeconds
         self.store = store
         self.archives = archives
         self.projects = projects
@@ -53,6 +56,12 @@ final class SnapshotService: Sendable {
     func requireVerified(
         _ project: Project, reason: Snapshot.Reason, step: String, isForced: Bool, context: OperationContext
     ) async throws -> SavedWork {
+        if let archive = try await store.activeProjects([project.id]).first?.archive {
+            let snapshot = try await store.snapshot(archive.snapshot, in: project.workspace)
+            guard snapshot.state != .verified else { return .saved(snapshot) }
+            let error = FastableError(.unprocessable, "The archive with its content, \(snapshot.id), is damaged.")
+            return .unsaved(try give(up: project, error, step, isForced) { Self.refusal($0, project, step) })
+        }
         // Nothing was ever put into what has no place yet.
         guard project.node != nil else { return .nothing }
         do { _ = try await projects.placed(project) } catch {
@@ -95,7 +104,14 @@ final class SnapshotService: Sendable {
     func take(
         _ project: Project, reason: Snapshot.Reason, keepsEmpty: Bool = true, context: OperationContext
     ) async throws -> Snapshot? {
-        let placed = try await projects.prepared(project, request: context.requestID)
+        let placed = try await projects.prepared(project, request: context.requestID, telling: context.events)
+        return try await take(placed, reason: reason, keepsEmpty: keepsEmpty, context: context)
+    }
+
+    /// The same for a project whose node is known to have it.
+    func take(
+        _ placed: PlacedProject, reason: Snapshot.Reason, keepsEmpty: Bool = true, context: OperationContext
+    ) async throws -> Snapshot? {
         // Asked before the turn comes: what is empty waits for nobody.
         if !keepsEmpty {
             let (stream, head) = try await begin(placed, context)
@@ -120,7 +136,10 @@ final class SnapshotService: Sendable {
         _ placed: PlacedProject, _ context: OperationContext
     ) async throws -> (stream: MuxStream, head: SnapshotHead) {
         let stream = try await transfers.open(.snapshotRead, SnapshotRead(), placed, context)
-        return (stream, try await TransferService.message(of: SnapshotHead.self, from: stream))
+        let head = try await StallGuard.watch(stream, seconds: stallSeconds) { _ in
+            try await TransferService.message(of: SnapshotHead.self, from: stream)
+        }
+        return (stream, head)
     }
 
     private func receive(
@@ -128,12 +147,12 @@ final class SnapshotService: Sendable {
     ) async throws -> Snapshot {
         let began = ContinuousClock.now
         let draft: ArchiveDraft
-        do { draft = try archives.begin(SnapshotID()) } catch {
+        do { draft = try await archives.begin(SnapshotID()) } catch {
             stream.reset(FastableError(.cancelled, "The controller cannot take the archive."))
             throw error
         }
         do {
-            let facts = try await StallGuard.watch(stream) { guarding in
+            let facts = try await StallGuard.watch(stream, seconds: stallSeconds) { guarding in
                 try await collect(stream, into: draft, guarding, context)
             }
             try await context.events?(.progress(message: "Checking the archive.", fraction: nil))
@@ -219,24 +238,26 @@ final class SnapshotService: Sendable {
         do {
             let all = try await store.snapshots(
                 of: project.id, in: project.workspace, before: nil, limit: Limits.pageRows)
-            for snapshot in SnapshotRetention.surplus(of: all) { try await remove(snapshot) }
+            let fresh = try await store.activeProjects([project.id]).first
+            let held = fresh?.archive?.snapshot ?? fresh?.move?.snapshot
+            for snapshot in SnapshotRetention.surplus(of: all, holding: held) { try await remove(snapshot) }
         } catch {
             logger.warning(
                 "Old snapshots could not be removed.", metadata: ["project": "\(project.id)", "error": "\(error)"])
         }
     }
 
-    /// The row goes first: an archive without one is removed at the next start.
+    /// The row goes first: an archive without one is removed with the next round.
     func remove(_ snapshot: Snapshot) async throws {
         try await store.removeSnapshot(snapshot.id)
-        archives.remove(snapshot.id)
+        await archives.remove(snapshot.id)
     }
 
-    /// At the start of the program: what an earlier one had begun.
+    /// At the start of the program, and from time to time: what was begun and never became a snapshot.
     func removeAbandoned() async {
-        for id in archives.removeDrafts() {
+        for id in await archives.removeDrafts() {
             guard let isKnown = try? await store.snapshotExists(id), !isKnown else { continue }
-            archives.remove(id)
+            await archives.remove(id)
         }
     }
 

@@ -12,7 +12,7 @@ final class StallGuard: Sendable {
 
     /// Runs the body, which calls `touch` whenever something comes.
     static func watch<Value: Sendable>(
-        _ stream: MuxStream, seconds: Int = Limits.snapshotStallSeconds, _ body: (StallGuard) async throws -> Value
+        _ stream: MuxStream, seconds: Int, _ body: (StallGuard) async throws -> Value
     ) async throws -> Value {
         let guarding = StallGuard()
         let watcher = Task {

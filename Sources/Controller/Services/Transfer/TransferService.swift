@@ -166,7 +166,7 @@ public final class TransferService: Sendable {
             let found = try await projects.resolve(project, for: context.principal)
             return (found, found.id, Operation.Note.path(path))
         } handle: { found in
-            try await body(try await projects.prepared(found, request: context.requestID))
+            try await body(try await projects.prepared(found, request: context.requestID, telling: context.events))
         }
     }
 }

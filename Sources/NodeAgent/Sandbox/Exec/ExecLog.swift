@@ -33,7 +33,7 @@ package struct ExecLog {
     package private(set) var acknowledged: UInt64
     /// Nothing more will come.
     package private(set) var ended = false
-    /// Present when the command has secrets. `received` counts what it has given on.
+    /// Present when the command, or one that runs beside it, has secrets. `received` counts what it has given on.
     private var redactor: SecretRedactor?
     /// The first byte that the file has or may have: what came before was lost when the disk was full.
     private var fileStart: UInt64
@@ -63,7 +63,8 @@ package struct ExecLog {
 
     package var isHoldingBack: Bool { !heldBack.isEmpty || isStuck }
 
-    /// Bytes from init. What came before, and was sent again, is skipped; `invalid` when some are missing.
+    /// Bytes from init. What came before, and was sent again, is skipped; `invalid` when some are missing, or
+    /// when it sends more than it can have.
     package mutating func receive(_ bytes: ByteBuffer, at offset: UInt64) throws(FastableError) {
         let expected = redactor?.position ?? received
         let known = offset <= expected ? expected - offset : .max
@@ -71,6 +72,13 @@ package struct ExecLog {
         guard known != .max, !ended else {
             throw FastableError(
                 .invalid, "The container's init skipped some output.", context: "\(offset) ≠ \(expected)")
+        }
+        // Until it is told that bytes are stored, it has to keep them. So no more than that is ever held back here.
+        let end = offset + UInt64(bytes.readableBytes)
+        guard end <= acknowledged + UInt64(Limits.initRingBytes) else {
+            throw FastableError(
+                .invalid, "The container's init sent more output than it can keep.",
+                context: "\(end) with \(acknowledged) acknowledged")
         }
         var bytes = bytes
         bytes.moveReaderIndex(forwardBy: Int(known))
@@ -95,6 +103,16 @@ package struct ExecLog {
         ended = true
         if let rest = redactor?.finish() { append(rest) }
     }
+
+    /// From here on these secrets are looked for, those of other commands too.
+    package mutating func mask(_ patterns: SecretPatterns) {
+        guard !ended else { return }
+        if redactor == nil { redactor = SecretRedactor(patterns, position: received) }
+        redactor?.adopt(patterns)
+    }
+
+    /// Something may be held until it is known whether it belongs to a secret.
+    package var isMasked: Bool { redactor != nil }
 
     /// The command has ended; what its background processes print may still come.
     package mutating func settle() {

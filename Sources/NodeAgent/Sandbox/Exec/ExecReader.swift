@@ -13,16 +13,11 @@ public final class ExecReader: Sendable {
 
     deinit { close() }
 
-    /// The next piece, or `nil` after `finished`.
+    /// The next piece, or `nil` after `finished`, or when it has all that it came for.
     ///
     /// - Throws: `gone` when the container ended first, `limit` when there was no room for the command, `cancelled`, and
     ///   `unavailable` when the node stops or lost the command.
-    public func next() async throws -> ExecChunk? { try await next(waits: true) }
-
-    /// Like `next`, but `nil` also when the next piece is not there yet.
-    public func nextPresent() async throws -> ExecChunk? { try await next(waits: false) }
-
-    private func next(waits: Bool) async throws -> ExecChunk? {
+    public func next() async throws -> ExecChunk? {
         while true {
             switch session.step(number) {
             case .chunk(let chunk): return chunk
@@ -32,9 +27,7 @@ public final class ExecReader: Sendable {
                 if let chunk = try await session.read(number, channel: channel, offset: offset, count: count) {
                     return chunk
                 }
-            case .wait:
-                guard waits else { return nil }
-                try await session.wait(number)
+            case .wait: try await session.wait(number)
             }
         }
     }

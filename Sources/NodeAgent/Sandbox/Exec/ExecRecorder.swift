@@ -1,3 +1,4 @@
+import Dispatch
 import FastableCore
 import Logging
 import NIOCore
@@ -15,6 +16,8 @@ final class ExecRecorder: Sendable {
         var isClosed = false
         /// Who waits until there is nothing to do.
         var idle: [CheckedContinuation<Void, Never>] = []
+        /// The next time that what has ended is put onto the disk itself.
+        var save: Scheduled<Void>?
         /// The next attempt after one that failed, and the pause before the one after that.
         var retry: Scheduled<Void>?
         var pauseMilliseconds = Limits.execRecordRetryFirstMilliseconds
@@ -39,6 +42,8 @@ final class ExecRecorder: Sendable {
     private let registry: ExecRegistry
     private let link: InitLink
     private let state = Mutex(State())
+    /// What `findOut` has under way.
+    private let inquiries = DispatchGroup()
 
     init(store: ExecStore, registry: ExecRegistry, link: InitLink) {
         self.store = store
@@ -58,8 +63,23 @@ final class ExecRecorder: Sendable {
         if starts { Task { await work() } }
     }
 
+    /// Finds something out that blocks, and goes on with it on the event loop. `close` waits for that.
+    func findOut<Value: Sendable>(
+        _ find: @escaping @Sendable () -> Value, then: @escaping @Sendable (Value) -> Void
+    ) {
+        inquiries.enter()
+        BlockingPool.shared.submit { [inquiries, link] in
+            let value = find()
+            link.eventLoop.execute {
+                then(value)
+                inquiries.leave()
+            }
+        }
+    }
+
     /// Tries once more what waits, and returns when everything that was asked for has been tried. Nothing is tried again later.
     func close() async {
+        await withCheckedContinuation { waiter in inquiries.notify(queue: .global()) { waiter.resume() } }
         stopRetrying()
         if state.withLock({ $0.begin() }) { await work() }
         await withCheckedContinuation { waiter in
@@ -69,6 +89,7 @@ final class ExecRecorder: Sendable {
             }
             if isIdle { waiter.resume() }
         }
+        _ = try? await BlockingPool.shared.run { self.save() }
     }
 
     func stopRetrying() {
@@ -76,12 +97,42 @@ final class ExecRecorder: Sendable {
             state.isClosed = true
             state.retry?.cancel()
             state.retry = nil
+            state.save?.cancel()
+            state.save = nil
         }
+    }
+
+    /// What has ended will be safe from a loss of power in a moment. Nobody waits for that.
+    func saveSoon(milliseconds: Int = Limits.execResultsSaveMilliseconds) {
+        guard store.hasUnsaved else { return }
+        state.withLock { state in
+            guard !state.isClosed, state.save == nil else { return }
+            state.save = link.eventLoop.scheduleTask(in: .milliseconds(Int64(milliseconds))) { [weak self] in
+                guard let self else { return }
+                BlockingPool.shared.submit { self.saveAgain() }
+            }
+        }
+    }
+
+    private func saveAgain() {
+        let isSaved = save()
+        state.withLock { $0.save = nil }
+        saveSoon(
+            milliseconds: isSaved ? Limits.execResultsSaveMilliseconds : Limits.execRecordRetryLongestMilliseconds)
+    }
+
+    private func save() -> Bool {
+        do { try store.save() } catch {
+            link.logger.error("A loss of power would undo how commands ended: \(error)")
+            return false
+        }
+        return true
     }
 
     private func work() async {
         while let batch = nextBatch() {
             let failed = await write(batch)
+            saveSoon()
             if !failed.isEmpty { return giveUp(failed) }
             state.withLock { $0.pauseMilliseconds = Limits.execRecordRetryFirstMilliseconds }
         }

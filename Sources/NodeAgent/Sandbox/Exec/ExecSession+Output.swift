@@ -20,11 +20,11 @@ extension ExecSession {
     }
 
     func ended(channel: UInt8) {
-        let isOver = state.withLock { state in
+        let (isOver, isMasked) = state.withLock { state in
             state[channel].end()
-            return state.outcome != nil
+            return (state.outcome != nil, state[channel].isMasked)
         }
-        if secrets != nil { pump(channel) }
+        if isMasked { pump(channel) }
         if isOver { recorder?.record(self) }
     }
 
@@ -90,8 +90,8 @@ extension ExecSession {
 
     /// When secrets follow each other without a place between them, the place is noted where the next daemon may find one cut.
     private func acknowledgeAnyway(_ channel: UInt8) -> UInt64? {
-        guard let secrets, state.withLock({ $0[channel].mustCut(step: Self.acknowledgedBytes) }) else { return nil }
-        do throws(Errno) { try secrets.noteCut() } catch {
+        guard state.withLock({ $0[channel].mustCut(step: Self.acknowledgedBytes) }) else { return nil }
+        do throws(Errno) { try secrets?.noteCut() } catch {
             link?.logger.error("The state of \(exec) cannot be stored: \(error)")
             return nil
         }
@@ -124,17 +124,42 @@ extension ExecSession {
     }
 
     func exited(_ exit: InitReport.Exit) {
-        conclude(
-            ExecResult(
-                exec: exec, exitCode: exit.bySignal ? nil : exit.value,
-                signal: exit.bySignal ? SignalName.of(exit.value) : nil, timedOut: exit.timedOut,
-                startedAt: Date(timeIntervalSince1970: Double(exit.startedNanoseconds) / 1e9),
-                durationMilliseconds: Double(exit.durationNanoseconds) / 1e6, stdoutBytes: exit.stdoutBytes,
-                stderrBytes: exit.stderrBytes))
+        let result = ExecResult(
+            exec: exec, exitCode: exit.bySignal ? nil : exit.value,
+            signal: exit.bySignal ? SignalName.of(exit.value) : nil, timedOut: exit.timedOut,
+            startedAt: Date(timeIntervalSince1970: Double(exit.startedNanoseconds) / 1e9),
+            durationMilliseconds: Double(exit.durationNanoseconds) / 1e6, stdoutBytes: exit.stdoutBytes,
+            stderrBytes: exit.stderrBytes)
+        guard exit.bySignal || exit.value != 0 else { return conclude(result) }
+        findLimit { session, hit in
+            var result = result
+            result.limitHit = hit
+            session.conclude(result)
+        }
+    }
+
+    /// Finds the limit that its container has come to since it began. That blocks, so it is done elsewhere, and the loop goes on with the
+    /// output of other commands; what follows from it is decided on the loop again. Until then `fail` changes nothing.
+    private func findLimit(then conclude: @escaping @Sendable (ExecSession, LimitHit?) -> Void) {
+        guard let recorder, let limits = activity?.limits,
+            let inquiry = limits.inquiry(since: limitsBefore, of: container)
+        else { return conclude(self, nil) }
+        let (isOver, isUnderWay) = state.withLock { state in
+            defer { state.isConcluding = state.outcome == nil }
+            return (state.outcome != nil, state.isConcluding)
+        }
+        if isOver { return conclude(self, nil) }
+        // Init tells it again over a new connection.
+        if isUnderWay { return }
+        recorder.findOut {
+            limits.hit(inquiry)
+        } then: {
+            conclude(self, $0)
+        }
     }
 
     private func conclude(_ result: ExecResult) {
-        settle { state in
+        settle(isTold: true) { state in
             state.stdout.settle()
             state.stderr.settle()
             var result = result
@@ -144,26 +169,32 @@ extension ExecSession {
         }
     }
 
-    /// It did not start, or nobody will ever know how it ended. What has a result keeps it.
-    func fail(_ error: FastableError) {
-        settle { state in
+    /// It did not start, or nobody will ever know how it ended. What has a result, or is about to, keeps it.
+    func fail(_ error: FastableError) { fail(error, isTold: false) }
+
+    private func fail(_ error: FastableError, isTold: Bool) {
+        settle(isTold: isTold) { state in
             state.stdout.end()
             state.stderr.end()
             return .failed(error)
         }
     }
 
-    private func settle(_ outcome: (inout ExecState) -> ExecState.Outcome) {
-        let waiters = state.withLock { state in
+    /// - Parameter isTold: init has told how it ended.
+    private func settle(isTold: Bool, _ outcome: (inout ExecState) -> ExecState.Outcome) {
+        let settled = state.withLock { state -> (waiters: [CheckedContinuation<Void, Never>], isMasked: Bool)? in
+            guard isTold || !state.isConcluding else { return nil }
+            state.isConcluding = false
             let new = outcome(&state)
             if state.outcome == nil { state.outcome = new }
             state.input.close()
-            return state.takeWaiters() + state.takeWriters()
+            return (state.takeWaiters() + state.takeWriters(), state.stdout.isMasked || state.stderr.isMasked)
         }
+        guard let (waiters, isMasked) = settled else { return }
         for waiter in waiters { waiter.resume() }
         activity?.worked(.command)
         // What was held back for its secrets.
-        if secrets != nil { schedulePump() }
+        if isMasked { schedulePump() }
         recorder?.record(self)
     }
 
@@ -194,7 +225,7 @@ extension ExecSession {
             let directory = command.map { " ‘\($0.workingDirectory)’" } ?? " of the command"
             conclude(status: 126, "cannot use the directory\(directory)", problem)
         default:
-            fail(Self.error(stage: stage, problem))
+            findLimit { session, hit in session.fail(Self.error(stage: stage, problem, hit), isTold: true) }
         }
     }
 
@@ -211,13 +242,16 @@ extension ExecSession {
                 stdoutBytes: 0, stderrBytes: UInt64(line.readableBytes)))
     }
 
-    private static func error(stage: UInt8, _ problem: Errno) -> FastableError {
+    private static func error(stage: UInt8, _ problem: Errno, _ hit: LimitHit?) -> FastableError {
         let context = "stage \(stage): \(problem)"
         switch problem.number {
         case EAGAIN, ENOMEM, EMFILE, ENFILE:
+            var details: [String: JSONValue] = [:]
+            details["limit"] = hit.map { .string($0.limit.rawValue) }
             return FastableError(
-                .limit, "The container has no room for another process. End some, or raise its limits.",
-                context: context)
+                .limit,
+                "The container has no room for another process. End some, or raise its limits with devcontainer.limits.",
+                context: context, details: details)
         default:
             return FastableError(
                 .internal, "The command could not be started. The log of the node has the cause.", context: context)

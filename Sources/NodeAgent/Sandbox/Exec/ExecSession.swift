@@ -16,19 +16,22 @@ public final class ExecSession: Sendable {
     let stdout: SpoolFile
     let stderr: SpoolFile
     let state: Mutex<ExecState>
-    /// Its output is masked; absent for almost all.
+    /// Its own ones; absent for almost all.
     let secrets: SecretFile?
     let activity: ProjectActivity?
+    /// What its container had come to when it began, or when this daemon found it.
+    let limitsBefore: LimitCounts?
 
     /// An exec that init holds, or is about to. `held` is what init has told of it.
     init(
         exec: ExecID, container: ContainerID, number: UInt32, command: ExecCommand?, store: ExecStore, link: InitLink,
-        recorder: ExecRecorder, secrets: SecretFile? = nil, activity: ProjectActivity? = nil,
+        recorder: ExecRecorder, masking: ExecMasking = ExecMasking(), activity: ProjectActivity? = nil,
         held: InitReport.Held? = nil
     ) {
         self.exec = exec
-        self.secrets = secrets
+        secrets = masking.secrets
         self.activity = activity
+        limitsBefore = activity?.limits.counts(of: container)
         self.container = container
         self.command = command
         self.link = link
@@ -37,8 +40,8 @@ public final class ExecSession: Sendable {
         stdout = store.spool(exec, "stdout", isNew: held == nil)
         stderr = store.spool(exec, "stderr", isNew: held == nil)
         let starts = (stdout: stdout.start, stderr: stderr.start)
-        let recovered = held.map { ExecState(recovered: $0, container: container, secrets, starts, now: .now) }
-        state = Mutex(recovered ?? ExecState(starting: command, container: container, secrets, now: .now))
+        let recovered = held.map { ExecState(recovered: $0, container: container, masking, starts, now: .now) }
+        state = Mutex(recovered ?? ExecState(starting: command, container: container, masking, now: .now))
     }
 
     /// An exec that has ended, from its record.
@@ -49,6 +52,7 @@ public final class ExecSession: Sendable {
         link = nil
         recorder = nil
         activity = nil
+        limitsBefore = nil
         number = 0
         secrets = nil
         stdout = store.spool(record.exec, "stdout", isNew: false)
@@ -82,20 +86,29 @@ public final class ExecSession: Sendable {
         }
     }
 
+    /// From here on its output is masked for these, which are also other commands'.
+    func mask(_ patterns: SecretPatterns) {
+        state.withLock { state in
+            state.stdout.mask(patterns)
+            state.stderr.mask(patterns)
+        }
+    }
+
     /// No process of it is left, although its end may not have been told yet.
     func everythingEnded() { state.withLock { $0.hasNoProcess = true } }
 
     /// Gives all kept output from the given offsets on, or that of one channel, then the result. Any number of readers may.
-    /// One that `follows` is waited for when it vanishes; under a `name` it takes the place of the one before with that name.
-    /// `followsInput` also tells how far its input has come.
+    /// With `last` it begins so many bytes before the present ends; with `untilNow` it stops there, and the result comes
+    /// if nothing has come since and the command has ended. One that `follows` is waited for when it vanishes; under a
+    /// `name` it takes the place of the one before with that name. `followsInput` also tells how far its input has come.
     public func events(
-        stdoutFrom: UInt64 = 0, stderrFrom: UInt64 = 0, only channel: UInt8? = nil, follows: Bool = true,
-        name: String? = nil, followsInput: Bool = false
+        stdoutFrom: UInt64 = 0, stderrFrom: UInt64 = 0, last: UInt64? = nil, untilNow: Bool = false,
+        only channel: UInt8? = nil, follows: Bool = true, name: String? = nil, followsInput: Bool = false
     ) -> ExecReader {
         let (number, replaced) = state.withLock {
             $0.addReader(
-                stdoutFrom: stdoutFrom, stderrFrom: stderrFrom, only: channel, follows: follows, name: name,
-                followsInput: followsInput)
+                stdoutFrom: stdoutFrom, stderrFrom: stderrFrom, last: last, untilNow: untilNow, only: channel,
+                follows: follows, name: name, followsInput: followsInput)
         }
         replaced?.resume()
         return ExecReader(session: self, number: number)

@@ -57,6 +57,9 @@ package struct ExecState {
 
         func wants(_ channel: UInt8) -> Bool { self.channel.map { $0 == channel } ?? true }
 
+        /// It has not got all of the stream that it came for.
+        func needs(_ channel: UInt8) -> Bool { wants(channel) && self[channel].offset < self[channel].most }
+
         var place: ExecFollowers.Place {
             ExecFollowers.Place(
                 stdout: wants(1) ? stdout.offset : nil, stderr: wants(2) ? stderr.offset : nil)
@@ -67,6 +70,8 @@ package struct ExecState {
         var offset: UInt64
         /// What an exec's background processes had printed when the reader came to an exec that had ended.
         var least: UInt64 = 0
+        /// Where the stream ended when a reader came that wants no more than there was.
+        var most: UInt64 = .max
     }
 
     static let interruption = FastableError(
@@ -83,6 +88,8 @@ package struct ExecState {
     var writers: [Int: CheckedContinuation<Void, Never>] = [:]
     var writerCount = 0
     package var outcome: Outcome?
+    /// It has ended, and its outcome is being completed: nothing else becomes that.
+    var isConcluding = false
     /// It was killed, and nothing of it runs.
     package var hasNoProcess = false
     /// This daemon will not hear of it again.
@@ -126,23 +133,28 @@ package struct ExecState {
     var recentBytes: Int { readers.isEmpty ? 0 : Limits.execRecentBytes }
 
     /// A reader from given offsets. One that is ahead of the bytes waits for them: after a restart of the daemon, init may
-    /// still have to send again what a reader has already. One that has the same name is replaced.
+    /// still have to send again what a reader has already. With `last` it begins so many bytes before the present ends,
+    /// with `untilNow` it gets nothing behind them. One that has the same name is replaced.
     package mutating func addReader(
-        stdoutFrom: UInt64, stderrFrom: UInt64, only channel: UInt8? = nil, follows: Bool = true, name: String? = nil,
-        followsInput: Bool
+        stdoutFrom: UInt64, stderrFrom: UInt64, last: UInt64? = nil, untilNow: Bool = false,
+        only channel: UInt8? = nil, follows: Bool = true, name: String? = nil, followsInput: Bool
     ) -> (number: Int, replacedWaiter: CheckedContinuation<Void, Never>?) {
         readerCount += 1
-        let ended = outcome != nil
         let reader = Reader(
-            stdout: Cursor(offset: stdoutFrom, least: ended ? stdout.head : 0),
-            stderr: Cursor(offset: stderrFrom, least: ended ? stderr.head : 0), channel: channel, follows: follows,
-            name: name, inputTold: followsInput ? 0 : nil)
+            stdout: cursor(in: stdout, from: stdoutFrom, last: last, untilNow: untilNow),
+            stderr: cursor(in: stderr, from: stderrFrom, last: last, untilNow: untilNow), channel: channel,
+            follows: follows, name: name, inputTold: followsInput ? 0 : nil)
         let old = name.flatMap { name in readers.first { $0.value.name == name }?.key }
         let replaced = old.flatMap { readers.removeValue(forKey: $0) }
         if let old { self.replaced.insert(old) }
         readers[readerCount] = reader
         if follows { followers.began(at: reader.place, name: name, isKnown: replaced != nil) }
         return (readerCount, replaced?.waiter)
+    }
+
+    private func cursor(in log: ExecLog, from offset: UInt64, last: UInt64?, untilNow: Bool) -> Cursor {
+        let first = last.map { max(offset, log.floor, log.head - min($0, log.head)) } ?? offset
+        return Cursor(offset: first, least: outcome == nil ? 0 : log.head, most: untilNow ? log.head : .max)
     }
 
     /// Lets a reader go; gives its waiter.
@@ -160,7 +172,7 @@ package struct ExecState {
     /// Lets readers have output, as far as nothing has to go for it that somebody needs.
     package mutating func admit(_ channel: UInt8, now: ExecFollowers.Instant) -> Admission {
         followers.expire(now: now)
-        let slowest = readers.values.filter { $0.wants(channel) }.map { $0[channel].offset }.min()
+        let slowest = readers.values.filter { $0.needs(channel) }.map { $0[channel].offset }.min()
         let before = self[channel].head
         var admission = Admission()
         admission.chunks = self[channel].admit(needed: followers.needed(channel, slowest: slowest))
@@ -183,7 +195,7 @@ package struct ExecState {
         _ channel: UInt8, now: ExecFollowers.Instant
     ) -> (fileStart: UInt64?, tryAgainAt: ExecFollowers.Instant?) {
         followers.expire(now: now)
-        let slowest = readers.values.filter { $0.wants(channel) }.map { $0[channel].offset }.min()
+        let slowest = readers.values.filter { $0.needs(channel) }.map { $0[channel].offset }.min()
         let isNeeded = followers.needed(channel, slowest: slowest) != nil
         let fileStart = self[channel].writingFailed(isNeeded: isNeeded, keepRecent: recentBytes)
         return (fileStart, isNeeded ? now + .milliseconds(Limits.execWriteRetryMilliseconds) : nil)
@@ -233,14 +245,20 @@ package struct ExecState {
         for channel in [reader.turn, 3 - reader.turn] {
             if let step = step(&reader, channel) { return step }
         }
+        let hasAll = hasAll(reader)
+        // More may have come since, which is not for this reader, nor is what follows it.
+        if hasAll, !reachesEnd(reader) {
+            reader.hasEnded = true
+            return .end
+        }
         switch outcome {
         case nil: return isInterrupted ? .failure(Self.interruption) : .wait
         case .failed(let error):
-            guard hasAll(reader) else { return .wait }
+            guard hasAll else { return .wait }
             reader.hasEnded = true
             return .failure(error)
         case .finished(let result):
-            guard hasAll(reader) else { return .wait }
+            guard hasAll else { return .wait }
             reader.hasEnded = true
             return .chunk(.finished(result))
         }
@@ -248,6 +266,10 @@ package struct ExecState {
 
     private func hasAll(_ reader: Reader) -> Bool {
         [1, 2].allSatisfy { !reader.wants($0) || reader[$0].offset >= limit(reader, $0) }
+    }
+
+    private func reachesEnd(_ reader: Reader) -> Bool {
+        [1, 2].allSatisfy { !reader.wants($0) || reader[$0].most >= end(reader, $0) }
     }
 
     private func step(_ reader: inout Reader, _ channel: UInt8) -> Step? {
@@ -268,8 +290,13 @@ package struct ExecState {
         }
     }
 
-    /// Behind the last byte that this reader gets; its result follows that.
+    /// Behind the last byte that this reader gets.
     private func limit(_ reader: Reader, _ channel: UInt8) -> UInt64 {
+        min(reader[channel].most, end(reader, channel))
+    }
+
+    /// Behind the last byte that there will be for a reader; the result follows that.
+    private func end(_ reader: Reader, _ channel: UInt8) -> UInt64 {
         switch outcome {
         case nil: .max
         case .failed: self[channel].received

@@ -1,4 +1,5 @@
 import FastableCore
+import Glibc
 import Logging
 import NIOCore
 import NodeLinux
@@ -126,10 +127,42 @@ extension ExecTable {
             } else {
                 let session = ExecSession(
                     exec: exec, container: container, number: held.exec, command: nil, store: store, link: link,
-                    recorder: recorder, secrets: store.secrets(of: exec), activity: activity, held: held)
+                    recorder: recorder,
+                    masking: ExecMasking(secrets: state.withLock { $0.foundSecrets[exec] }, patterns: secrets.patterns),
+                    activity: activity, held: held)
                 guard registry.add(session), held.takesInput else { continue }
-                // What it was to be given at its start: nobody else sends that again.
-                if let input = try store.input(of: exec) { session.feed(input) }
+                goOnFeeding(session)
+            }
+        }
+        state.withLock { $0.foundSecrets = [:] }
+    }
+
+    /// Gives a command the rest of what it was to be given at its start: nobody else sends that again. Without it the command would wait
+    /// for ever, or take a part for the whole, so one whose rest cannot be read is ended.
+    private func goOnFeeding(_ session: ExecSession) {
+        Task {
+            do {
+                guard let input = try await BlockingPool.shared.run({ [store] in try store.input(of: session.exec) })
+                else {
+                    return
+                }
+                session.feed(input)
+            } catch {
+                link.logger.error("The input of \(session.exec) cannot be read, so it is ended: \(error)")
+                await endForGood(session)
+            }
+        }
+    }
+
+    /// Also when the connection is lost meanwhile.
+    private func endForGood(_ session: ExecSession) async {
+        while session.status.running, state.withLock({ $0.phase != .gone && $0.phase != .closed }) {
+            do {
+                _ = try await end(session.exec, signal: SIGTERM, grace: .seconds(Limits.execGraceSeconds))
+                return
+            } catch {
+                link.logger.warning("\(session.exec) is not ended yet: \(error)")
+                try? await Task.sleep(for: .seconds(1))
             }
         }
     }

@@ -6,45 +6,71 @@ import NodeLinux
 /// Processes that a command left in the background when it, and all that it could print, was over. Init has forgotten such a command;
 /// its control group is still named by its number, which no other command of the container gets.
 extension ExecTable {
-    /// Kills them and returns when nothing of them is left; `true` when there were any.
+    /// Asks them to end by a signal, kills those that are left after `grace`, and returns when none is; `true` when some had to be killed.
     ///
-    /// - Throws: `timeout` when they do not end.
-    func endLeftovers(of exec: ExecID) async throws -> Bool {
+    /// - Throws: `timeout` when they do not end, `unavailable` when the container does not answer.
+    func endLeftovers(of exec: ExecID, signal: Int32, grace: Duration) async throws -> Bool {
         let container = container
-        return try await BlockingPool.shared.run { [self] in
-            guard let record = try store.read(exec), record.container == container, let number = record.number
-            else { return false }
-            return try Self.endAll(in: cgroup.number, number)
+        let number = try await BlockingPool.shared.run { [store] in
+            guard let record = try store.read(exec), record.container == container else { return UInt32?.none }
+            return record.number
         }
+        guard let number else { return false }
+        if signal != 9, mayHaveProcesses(number) {
+            try await signalEveryone(number, signal)
+            if try await isEmptied(number, within: grace) { return false }
+        }
+        return try await endAll(number)
     }
 
-    /// `false` when nothing was there.
+    /// Kills what is left of a command that init does not hold; `false` when nothing is. Throws like `endLeftovers`.
+    func endAll(_ number: UInt32) async throws -> Bool {
+        try await BlockingPool.shared.run { [self] in try Self.endAll(in: cgroup.number, number) }
+    }
+
     private static func endAll(in directory: CInt, _ number: UInt32) throws -> Bool {
-        do throws(Errno) {
-            let events = try FileDescriptor(checking: fastable_cgroup_open_events(directory, number))
-            guard try Errno.checkNegative(fastable_cgroup_populated(events.number)) > 0 else { return false }
-            try Errno.checkNegative(fastable_cgroup_kill(directory, number))
-            try waitUntilEmpty(events)
-            // Init removes it otherwise.
-            _ = fastable_cgroup_remove(directory, number)
-            return true
-        } catch {
-            switch error.number {
-            // The group went away, and with it everything in it.
-            case ENOENT, ENODEV: return false
-            case ETIMEDOUT:
-                throw FastableError(
-                    .timeout, "Processes of the command did not end within \(Limits.execKillSeconds) seconds.")
-            default:
-                throw FastableError(
-                    .internal, "What the command left running could not be ended. The log of the node has the cause.",
-                    context: "\(error)")
+        let deadline = ContinuousClock.now + .seconds(Limits.execKillSeconds)
+        var hasKilled = false
+        while true {
+            do throws(Errno) {
+                try endAll(in: directory, number, until: deadline, &hasKilled)
+                return hasKilled
+            } catch {
+                if isGone(error) { return hasKilled }
+                guard error.number != ETIMEDOUT else {
+                    throw FastableError(
+                        .timeout, "Processes of the command did not end within \(Limits.execKillSeconds) seconds.")
+                }
+                guard ContinuousClock.now < deadline else {
+                    throw FastableError(
+                        .internal,
+                        "What the command left running could not be ended. The log of the node has the cause.",
+                        context: "\(error)")
+                }
+                usleep(UInt32(Limits.execEndCheckMilliseconds) * 1000)
             }
         }
     }
 
-    private static func waitUntilEmpty(_ events: borrowing NodeLinux.FileDescriptor) throws(Errno) {
-        let deadline = ContinuousClock.now + .seconds(Limits.execKillSeconds)
+    private static func endAll(
+        in directory: CInt, _ number: UInt32, until deadline: ContinuousClock.Instant, _ hasKilled: inout Bool
+    ) throws(Errno) {
+        let events = try FileDescriptor(checking: fastable_cgroup_open_events(directory, number))
+        guard try Errno.checkNegative(fastable_cgroup_populated(events.number)) > 0 else { return }
+        try Errno.checkNegative(fastable_cgroup_kill(directory, number))
+        hasKilled = true
+        try waitUntilEmpty(events, until: deadline)
+        // Init removes it otherwise.
+        _ = fastable_cgroup_remove(directory, number)
+    }
+
+    /// The group went away, and with it everything in it. Other errors, as when there is no file to be had, say nothing
+    /// about processes.
+    private static func isGone(_ error: Errno) -> Bool { error.number == ENOENT || error.number == ENODEV }
+
+    private static func waitUntilEmpty(
+        _ events: borrowing NodeLinux.FileDescriptor, until deadline: ContinuousClock.Instant
+    ) throws(Errno) {
         while try Errno.checkNegative(fastable_cgroup_populated(events.number)) > 0 {
             let left = (deadline - .now) / .milliseconds(1)
             guard left > 0 else { throw Errno(ETIMEDOUT) }
@@ -53,12 +79,14 @@ extension ExecTable {
         }
     }
 
-    /// Whether processes of a command are left.
-    func isPopulated(_ number: UInt32) -> Bool {
-        guard let events = try? FileDescriptor(checking: fastable_cgroup_open_events(cgroup.number, number)) else {
-            return false
+    /// Whether processes of a command are left. Where that cannot be told they may be.
+    func mayHaveProcesses(_ number: UInt32) -> Bool {
+        do throws(Errno) {
+            let events = try FileDescriptor(checking: fastable_cgroup_open_events(cgroup.number, number))
+            return try Errno.checkNegative(fastable_cgroup_populated(events.number)) > 0
+        } catch {
+            return !Self.isGone(error)
         }
-        return fastable_cgroup_populated(events.number) > 0
     }
 
     /// The highest number that a command of the container may have had, as far as groups tell. Who is root in the container can make

@@ -15,6 +15,7 @@ public final class ExecTable: Sendable {
     let registry = ExecRegistry()
     let recorder: ExecRecorder
     let link: InitLink
+    let secrets = ContainerSecrets()
     /// Is told when commands begin and end.
     let activity: ProjectActivity?
     let state = Mutex(State())
@@ -35,6 +36,8 @@ public final class ExecTable: Sendable {
         /// Counts connections: what an older one still says is not heard.
         var attempt = 0
         var greeting = Greeting()
+        /// Of commands that an earlier daemon has started, until they are taken over.
+        var foundSecrets: [ExecID: SecretFile] = [:]
         var lastNumber: UInt32 = 0
         var lastReceipt: UInt32 = 0
         var kills: [UInt32: CheckedContinuation<CInt, any Error>] = [:]
@@ -50,17 +53,17 @@ public final class ExecTable: Sendable {
     /// - Parameters:
     ///   - socketPath: where the container's init listens, on the host.
     ///   - cgroup: the container's cgroup v2 directory, delegated to the container's root (`CgroupTree.delegate`).
-    ///   - execsDirectory: the project's folder for output and results; made when it is missing.
+    ///   - store: the project's, in which nobody else writes how commands end.
     ///   - eventLoop: carries the output of all commands and writes it to the page cache; not for other work.
     package init(
-        container: ContainerID, socketPath: String, cgroup: consuming NodeLinux.FileDescriptor, execsDirectory: String,
+        container: ContainerID, socketPath: String, cgroup: consuming NodeLinux.FileDescriptor, store: ExecStore,
         eventLoop: any EventLoop, activity: ProjectActivity? = nil, logger: Logger
     ) {
         self.activity = activity
         self.container = container
         self.socketPath = socketPath
         self.cgroup = cgroup
-        store = ExecStore(directory: execsDirectory)
+        self.store = store
         link = InitLink(eventLoop: eventLoop, logger: logger)
         recorder = ExecRecorder(store: store, registry: registry, link: link)
     }
@@ -75,7 +78,15 @@ public final class ExecTable: Sendable {
     ///
     /// - Throws: `gone` when the container has ended, `unavailable` when it does not answer.
     public func recover() async throws {
-        let contents = try await BlockingPool.shared.run { [store, container] in try store.scan(for: container) }
+        let (contents, found) = try await BlockingPool.shared.run { [store, container, secrets] in
+            let contents = try store.scan(for: container)
+            // Patterns take a while to build, and the greeting is read where the output of all commands is carried.
+            var found: [ExecID: SecretFile] = [:]
+            for exec in contents.incomplete { found[exec] = store.secrets(of: exec) }
+            secrets.recover(found.compactMap { exec, file in file.secrets.map { (exec, $0) } })
+            return (contents, found)
+        }
+        state.withLock { $0.foundSecrets = found }
         // A number is never given twice: what one command left running must not become another's.
         let highest = max(contents.highestNumber, try highestGroupNumber())
         state.withLock { $0.lastNumber = max($0.lastNumber, highest) }
@@ -96,14 +107,19 @@ public final class ExecTable: Sendable {
     /// Completes the records of execs that nobody holds any more: their container ended while no daemon watched.
     private func conclude(_ incomplete: Set<ExecID>) async throws {
         let lost = incomplete.filter { registry[$0] == nil }
+        for exec in lost { secrets.remove(exec) }
         guard !lost.isEmpty else { return }
         try await BlockingPool.shared.run { [store, container] in
             for exec in lost.sorted() { try store.conclude(exec, container: container) }
         }
+        recorder.saveSoon()
     }
 
     /// Results of ended commands that the disk has refused so far. For tests.
     package var recordsRefused: Int { recorder.refusedCount }
+
+    /// What commands print is masked for secrets. For tests.
+    package var isMasking: Bool { secrets.patterns != nil }
 
     /// Commands that run now.
     public var runningCount: Int { registry.runningCount }
@@ -120,14 +136,22 @@ public final class ExecTable: Sendable {
     ) async throws -> ExecSession {
         guard container == self.container else { throw Self.gone }
         let spawn = try InitRequest.Spawn(exec: exec, command: command, user: user)
+        secrets.forgetEnded(
+            running: { Dictionary(registry.all.map { ($0.exec, $0.number) }) { first, _ in first } },
+            last: state.withLock { $0.lastNumber })
         let kept = try await keep(command.secrets, input, for: exec)
+        // Before anybody can see them.
+        if let patterns = kept.patterns { for session in registry.all { session.mask(patterns) } }
         do {
             let session = try start(exec, spawn, kept.secrets, ended, permit)
             if let input { session.feed(input) }
             return session
         } catch {
             // It is of this attempt: that of another one with the same id could not have been made.
-            kept.secrets?.remove()
+            if let file = kept.secrets {
+                file.remove()
+                secrets.remove(exec)
+            }
             kept.input?.remove()
             throw error
         }
@@ -136,23 +160,38 @@ public final class ExecTable: Sendable {
     /// What another daemon would need to mask the output, and to go on giving the command what it reads: it must be there before the
     /// command is.
     private func keep(
-        _ secrets: ExecSecrets?, _ input: ByteBuffer?, for exec: ExecID
-    ) async throws -> (secrets: SecretFile?, input: InputFile?) {
-        let secrets = secrets.flatMap { $0.values.isEmpty ? nil : $0 }
-        guard secrets != nil || input != nil else { return (nil, nil) }
+        _ own: ExecSecrets?, _ input: ByteBuffer?, for exec: ExecID
+    ) async throws -> (secrets: SecretFile?, patterns: SecretPatterns?, input: InputFile?) {
+        let own = own.flatMap { $0.values.isEmpty ? nil : $0 }
+        guard own != nil || input != nil else { return (nil, nil, nil) }
         guard !isKnown(exec) else { throw Self.taken(exec) }
-        return try await BlockingPool.shared.run { [store] in
+        guard registry.runningCount < Limits.execsPerContainer else { throw ExecSession.tooMany }
+        guard own != nil else { return try await write(own, input, for: exec) }
+        await secrets.turns.take()
+        defer { secrets.turns.giveBack() }
+        return try await write(own, input, for: exec)
+    }
+
+    private func write(
+        _ own: ExecSecrets?, _ input: ByteBuffer?, for exec: ExecID
+    ) async throws -> (secrets: SecretFile?, patterns: SecretPatterns?, input: InputFile?) {
+        try await BlockingPool.shared.run { [store, secrets] in
             var secretFile: SecretFile?
-            if let secrets {
-                guard let file = try store.keepSecrets(secrets, of: exec) else { throw Self.taken(exec) }
-                secretFile = file
-            }
-            guard let input else { return (secretFile, nil) }
             do {
+                var patterns: SecretPatterns?
+                if let own {
+                    secretFile = try store.keepSecrets(own, of: exec)
+                    guard secretFile != nil else { throw Self.taken(exec) }
+                    patterns = try secrets.add(own, of: exec)
+                }
+                guard let input else { return (secretFile, patterns, nil) }
                 guard let file = try store.keepInput(input, of: exec) else { throw Self.taken(exec) }
-                return (secretFile, file)
+                return (secretFile, patterns, file)
             } catch {
-                secretFile?.remove()
+                if let secretFile {
+                    secretFile.remove()
+                    secrets.remove(exec)
+                }
                 throw error
             }
         }
@@ -166,7 +205,7 @@ public final class ExecTable: Sendable {
     }
 
     private func start(
-        _ exec: ExecID, _ spawn: InitRequest.Spawn, _ secrets: SecretFile?, _ ended: EndedExecs,
+        _ exec: ExecID, _ spawn: InitRequest.Spawn, _ own: SecretFile?, _ ended: EndedExecs,
         _ permit: () throws -> Void
     ) throws -> ExecSession {
         try state.withLock { state in
@@ -177,8 +216,12 @@ public final class ExecTable: Sendable {
             repeat { state.lastNumber &+= 1 } while registry[state.lastNumber] != nil || state.lastNumber == 0
             let session = ExecSession(
                 exec: exec, container: container, number: state.lastNumber, command: spawn.command, store: store,
-                link: link, recorder: recorder, secrets: secrets, activity: activity)
+                link: link, recorder: recorder, masking: ExecMasking(secrets: own, patterns: secrets.patterns),
+                activity: activity)
             guard registry.add(session) else { throw Self.taken(exec) }
+            // Those that another command has brought meanwhile, which may not have found this one.
+            if let patterns = secrets.patterns { session.mask(patterns) }
+            secrets.started(exec)
             // After it was registered, see `EndedExecs`.
             guard !ended.contains(exec) else {
                 registry.remove(session)
@@ -213,15 +256,16 @@ public final class ExecTable: Sendable {
     /// ones.
     public func session(_ exec: ExecID) async throws -> ExecSession {
         if let session = registry[exec] { return session }
-        let record = try await BlockingPool.shared.run { [store] in try store.read(exec) }
+        let ended = try await BlockingPool.shared.run { [store] in
+            try store.read(exec).map { ExecSession($0, store: store) }
+        }
         if let session = registry[exec] { return session }
-        guard let record else {
+        guard let ended else {
             throw FastableError(
                 .notFound,
-                "There is no command \(exec). Results are kept for \(Limits.finishedExecDays) days, those of the last "
-                    + "\(Limits.finishedExecsKept) commands of a project.")
+                "There is no command \(exec). How a command ended is kept for \(Limits.finishedExecDays) days.")
         }
-        return ExecSession(record, store: store)
+        return ended
     }
 
     /// Whether an exec runs, and how it ended.

@@ -1,8 +1,8 @@
 import DequeModule
 import FastableCore
 
-/// Which finished execs a node keeps of a project, in the order of their ends: results for some days, output as far as there is
-/// room. Pure; the store deletes what it says.
+/// Of which finished execs a node keeps more of a project than how they ended, in the order of their ends: of some for some days,
+/// output as far as there is room. Pure; the store deletes what it says.
 struct KeptExecs {
     struct Entry {
         var exec: ExecID
@@ -12,7 +12,7 @@ struct KeptExecs {
 
     /// What is to be deleted.
     struct Surplus: Equatable {
-        /// Results and output.
+        /// All but how they ended.
         var forgotten: [ExecID] = []
         /// Output only.
         var emptied: [ExecID] = []
@@ -50,9 +50,9 @@ struct KeptExecs {
 
     private mutating func surplus(now: UInt64) -> Surplus {
         var surplus = Surplus()
-        while let first = order.first,
-            order.count > recordLimit || first.writtenMilliseconds + ageMilliseconds < now
-        {
+        while let first = order.first {
+            let isOld = first.writtenMilliseconds + ageMilliseconds < now
+            guard isOld || order.count > recordLimit else { break }
             order.removeFirst()
             total -= spoolBytes.removeValue(forKey: first.exec) ?? 0
             surplus.forgotten.append(first.exec)

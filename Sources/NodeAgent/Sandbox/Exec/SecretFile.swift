@@ -8,7 +8,7 @@ import NodeLinux
 final class SecretFile: Sendable {
     private let directory: String
     /// `nil` when the file cannot be read: then nothing is shown.
-    private let patterns: SecretPatterns?
+    let secrets: ExecSecrets?
     /// An earlier daemon could not avoid to end within a secret.
     private let mayBeCut: Bool
 
@@ -19,7 +19,7 @@ final class SecretFile: Sendable {
     /// Makes the file; `EEXIST` when there is one.
     init(_ secrets: ExecSecrets, in directory: String) throws(Errno) {
         self.directory = directory
-        patterns = Self.patterns(secrets)
+        self.secrets = secrets
         mayBeCut = false
         if mkdir(directory, 0o700) < 0, errno != EEXIST { throw Errno.last }
         do throws(Errno) {
@@ -41,12 +41,12 @@ final class SecretFile: Sendable {
             do throws(Errno) {
                 let file = try FileDescriptor(opening: directory + name, O_RDONLY | O_NOFOLLOW)
                 let bytes = try file.readAll(limit: 8 * Limits.secretsBytes)
-                patterns = (try? JSON.decode(ExecSecrets.self, from: Data(bytes))).map(Self.patterns)
+                secrets = try? JSON.decode(ExecSecrets.self, from: Data(bytes))
                 mayBeCut = name == Self.cutName
                 return
             } catch {
                 guard error.number == ENOENT else {
-                    patterns = nil
+                    secrets = nil
                     mayBeCut = true
                     return
                 }
@@ -55,13 +55,9 @@ final class SecretFile: Sendable {
         return nil
     }
 
-    private static func patterns(_ secrets: ExecSecrets) -> SecretPatterns {
-        let forms = secrets.values.values.flatMap { SecretPatterns.forms(of: Array($0.utf8)) }
-        return SecretPatterns(Set(forms))
-    }
-
-    func redactor(from offset: UInt64) -> SecretRedactor {
-        SecretRedactor(patterns, position: offset, mayBeCut: mayBeCut)
+    /// - Parameter patterns: of these secrets, and of those of others.
+    func redactor(_ patterns: SecretPatterns?, from offset: UInt64) -> SecretRedactor {
+        SecretRedactor(secrets == nil ? nil : patterns, position: offset, mayBeCut: mayBeCut)
     }
 
     /// From now on a daemon that takes over may find an occurrence whose beginning it does not see.

@@ -5,6 +5,7 @@ import FoundationEssentials
 package final class SecretPatterns: Sendable {
     struct Node {
         var byte: UInt8 = 0
+        var parent: Int32 = 0
         var firstChild: Int32 = 0
         var sibling: Int32 = 0
         /// The state of the longest proper suffix that begins a pattern.
@@ -21,8 +22,11 @@ package final class SecretPatterns: Sendable {
     /// The state behind the first byte of a pattern; the root for all other bytes.
     let first: [Int32]
     let longest: Int
+    /// Of several that are built for one container the later ones count more.
+    let generation: Int
 
-    package init(_ patterns: some Sequence<[UInt8]>) {
+    package init(_ patterns: some Sequence<[UInt8]>, generation: Int = 0) {
+        self.generation = generation
         var nodes = [Node()]
         for pattern in patterns where !pattern.isEmpty {
             var state: Int32 = 0
@@ -49,7 +53,7 @@ package final class SecretPatterns: Sendable {
         }
         let new = Int32(nodes.count)
         let parent = nodes[Int(state)]
-        nodes.append(Node(byte: byte, sibling: parent.firstChild, depth: parent.depth + 1))
+        nodes.append(Node(byte: byte, parent: state, sibling: parent.firstChild, depth: parent.depth + 1))
         nodes[Int(state)].firstChild = new
         return new
     }
@@ -96,6 +100,17 @@ package final class SecretPatterns: Sendable {
             state = nodes[Int(state)].suffix
         }
         return first[Int(byte)]
+    }
+
+    /// The bytes that lead to a state: the last ones of what was read.
+    func path(to state: Int32) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var state = state
+        while state != 0 {
+            bytes.append(nodes[Int(state)].byte)
+            state = nodes[Int(state)].parent
+        }
+        return bytes.reversed()
     }
 
     // MARK: forms

@@ -9,7 +9,7 @@ package import NIOCore
 /// What may be the beginning of an occurrence is held until it is known whether it is one. The number of bytes never changes, so
 /// offsets stay those of the command's own output.
 package struct SecretRedactor: Sendable {
-    private let patterns: SecretPatterns?
+    private var patterns: SecretPatterns?
     /// Bytes that have been taken.
     package private(set) var position: UInt64
     /// No occurrence crosses this place: who begins again here finds all the same.
@@ -93,6 +93,29 @@ package struct SecretRedactor: Sendable {
         blanket -= count
     }
 
+    /// Looks for other patterns from here on. What may be the beginning of an occurrence is looked through again.
+    package mutating func adopt(_ new: SecretPatterns) {
+        // Who was held up on the way here must not bring back what others have made out of date.
+        guard let old = patterns, old !== new, new.generation >= old.generation else { return }
+        let path = old.path(to: state)
+        // What stands before it was shown, since it tells little.
+        let shown = path.count - held.count
+        patterns = new
+        state = 0
+        new.nodes.withUnsafeBufferPointer { nodes in
+            new.first.withUnsafeBufferPointer { first in
+                for (index, byte) in path.enumerated() {
+                    state = SecretPatterns.step(state, byte, nodes, first)
+                    let found = Int(nodes[Int(state)].found)
+                    guard found > 0 else { continue }
+                    let start = max(shown, index + 1 - found)
+                    for masked in start..<max(start, index + 1) { held[masked - shown] = Self.mask }
+                    coveredEnd = max(coveredEnd, position - UInt64(path.count - index - 1))
+                }
+            }
+        }
+    }
+
     private var pending: Int { patterns.map { Int($0.nodes[Int(state)].pending) } ?? 0 }
 
     /// What is held is no longer than a prompt may have in common with a secret.
@@ -104,6 +127,8 @@ package struct SecretRedactor: Sendable {
     /// The stream has ended: what is held is no occurrence.
     package mutating func finish() -> ByteBuffer {
         state = 0
+        // Nothing follows that has to be looked through, and patterns are large.
+        patterns = nil
         return release()
     }
 

@@ -8,7 +8,7 @@ import Synchronization
 /// When the disk was full and nobody needed the bytes, the file begins anew behind them, under a name that says where: `stdout@1048576`.
 /// So nobody ever takes other bytes for those that were lost.
 ///
-/// It is never synchronized to the disk: it has to survive the daemon, not the machine. Only root can read it.
+/// It has to survive the daemon, not the machine, so it is not synchronized to the disk as it grows. Only root can read it.
 final class SpoolFile: Sendable {
     private struct State {
         var start: UInt64
@@ -40,6 +40,18 @@ final class SpoolFile: Sendable {
     /// Removes what was written under a name.
     static func remove(_ name: String, in directory: String) {
         for file in files(of: name, in: directory) { unlink(directory + "/" + file) }
+    }
+
+    /// Puts what was written under a name onto the disk itself.
+    static func synchronize(_ name: String, in directory: String) throws(Errno) {
+        for file in files(of: name, in: directory) {
+            do throws(Errno) {
+                try FileDescriptor(opening: directory + "/" + file, O_RDONLY | O_NOFOLLOW).synchronize()
+            } catch {
+                // It may have gone meanwhile, as the oldest one.
+                guard error.number == ENOENT else { throw error }
+            }
+        }
     }
 
     private static func files(of name: String, in directory: String) -> [String] {

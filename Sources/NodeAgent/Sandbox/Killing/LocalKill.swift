@@ -6,7 +6,7 @@ import NodeLinux
 public struct LocalKill: Sendable {
     private let paths: NodePaths
     private let cgroups: CgroupTree
-    private var instance: String { paths.group }
+    private var instance: String { DelegatedGroup(paths.group, in: cgroups).present }
 
     public init(paths: NodePaths) throws {
         self.paths = paths

@@ -82,7 +82,7 @@ extension SandboxManager {
     }
 
     private func end(_ kill: KillSwitch) async -> [KillReceipt] {
-        let deadline = ContinuousClock.now + .milliseconds(Limits.killProofMilliseconds)
+        let deadline = ContinuousClock.now + .milliseconds(killProofMilliseconds)
         if case .exec(let exec, let project) = kill.scope { return [await end(exec, of: project, by: deadline)] }
         let began = ContinuousClock.now
         var doomed: [Sandbox.Doomed] = []

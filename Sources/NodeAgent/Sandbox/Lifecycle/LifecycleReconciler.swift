@@ -75,27 +75,24 @@ package enum LifecycleReconciler {
         }
     }
 
+    /// A step that comes soon, when `told` is another one: it is announced before it is taken.
+    package static func notice(_ desired: Desired, _ observed: Observed, told: Next?, now: Instant) -> Next? {
+        guard desired.wish == .onDemand, let next = Self.next(desired, observed, now: now), next != told else {
+            return nil
+        }
+        let lead =
+            switch next.action {
+            case .suspend: min(.seconds(Limits.suspendNoticeSeconds), (desired.policy.idle ?? .zero) / 2)
+            case .stop: min(.seconds(Limits.stopNoticeSeconds), (desired.policy.stopAfter ?? .zero) / 2)
+            }
+        return next.at - lead <= now ? next : nil
+    }
+
     private static func suspended(after idle: Duration) -> String {
         "Nothing worked in it for \(SpanText.of(idle)), so it was suspended. The next command wakes it."
     }
 
     private static func stopped(after time: Duration) -> String {
         "It was suspended for \(SpanText.of(time)), so it was stopped. It is made again on next use; files are kept."
-    }
-}
-
-/// Lengths of time for people: `30 minutes`, `1 hour and 5 minutes`.
-enum SpanText {
-    static func of(_ duration: Duration) -> String {
-        let seconds = max(0, Int(duration.components.seconds))
-        let units = [(86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")]
-        var parts: [String] = []
-        var rest = seconds
-        for (size, name) in units where rest >= size {
-            let count = rest / size
-            rest %= size
-            parts.append("\(count) \(name)\(count == 1 ? "" : "s")")
-        }
-        return parts.isEmpty ? "0 seconds" : parts.prefix(2).joined(separator: " and ")
     }
 }

@@ -12,7 +12,7 @@ enum LifecycleText {
         return "\(commands.count) command\(commands.count == 1 ? "" : "s") (\(names)\(more))"
     }
 
-    static func text(_ explanation: ContainerExplanation) -> String {
+    static func text(_ explanation: ContainerExplanation, wall: Date) -> String {
         var sentences = [explanation.reason]
         switch explanation.state {
         case .running:
@@ -26,6 +26,12 @@ enum LifecycleText {
                 "Its processes stand still and go on when somebody needs them; its files can be used meanwhile.")
             if explanation.policy.stopAfter == nil { sentences.append("It is never stopped by itself.") }
         case .absent, .creating, .stopped, .archived, .deleting, .failed: break
+        }
+        if let disk = explanation.disk { sentences.append(disk.text) }
+        for tally in explanation.limitHits ?? [] {
+            let often = tally.count == 1 ? "once" : "\(tally.count) times"
+            let ago = SpanText.of(.seconds(max(0, wall.timeIntervalSince(tally.at))))
+            sentences.append("\(tally.hit.text) That happened \(often) since it was started, last \(ago) ago.")
         }
         if let next = explanation.next {
             sentences.append(
@@ -72,8 +78,9 @@ extension LifecycleReconciler {
         let since = isRunning ? idle.idleSince(runningCommands: commands.count, now: now) : nil
         var explanation = ContainerExplanation(
             project: status.project, state: status.state, since: status.since, reason: status.reason, text: "",
-            idleSince: since.map(date), awakeBecause: works, next: next, policy: desired.policy)
-        explanation.text = LifecycleText.text(explanation)
+            idleSince: since.map(date), awakeBecause: works, next: next, policy: desired.policy,
+            limitHits: status.limitHits, disk: status.disk, queue: status.queue)
+        explanation.text = LifecycleText.text(explanation, wall: wall)
         return explanation
     }
 }

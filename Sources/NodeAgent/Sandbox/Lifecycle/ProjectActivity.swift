@@ -1,4 +1,5 @@
 import FastableCore
+import FoundationEssentials
 import NodeLinux
 import Synchronization
 
@@ -17,15 +18,32 @@ package final class ProjectActivity: Sendable {
         var phase = Phase.other
         var isAsleep = false
         var wantsReclaim = false
+        /// The step that was announced last.
+        var told: LifecycleReconciler.Next?
         /// The group of the container that is awake or asleep.
         var group: String?
         weak var execs: ExecTable?
+        var files: FileUses
+        /// Ends a call that uses the files.
+        var cuts: [UInt64: @Sendable () -> Void] = [:]
+        var cutCount: UInt64 = 0
     }
 
     private let state: Mutex<State>
+    /// Which limits the container comes to.
+    package let limits: LimitWatch
 
-    init(_ desired: Desired, now: Instant = .now) {
-        state = Mutex(State(idle: IdleClock(now: now), desired: desired))
+    init(
+        _ desired: Desired, limits: LimitWatch = LimitWatch(),
+        files: FileUses = FileUses(lastAt: Date(), notedAt: nil), now: Instant = .now
+    ) {
+        self.limits = limits
+        state = Mutex(State(idle: IdleClock(now: now), desired: desired, files: files))
+    }
+
+    /// Of a container that nobody suspends. For tests.
+    package convenience init(limits: LimitWatch) {
+        self.init(Desired(policy: LifecyclePolicy()), limits: limits)
     }
 
     // MARK: what happens
@@ -67,6 +85,7 @@ package final class ProjectActivity: Sendable {
 
     /// There is no container, or none that could be told to do anything.
     func ended() {
+        limits.ended()
         state.withLock { state in
             state.phase = .other
             state.isAsleep = false
@@ -89,6 +108,39 @@ package final class ProjectActivity: Sendable {
     func cpuUsed(_ microseconds: UInt64, at now: Instant) {
         state.withLock { $0.idle.cpuUsed(microseconds, at: now) }
     }
+
+    // MARK: files
+
+    /// Somebody begins to use the project's files, for which its container need not be awake.
+    func beginFiles(at now: Date = Date()) throws(FastableError) -> FileUse {
+        try state.withLock { state throws(FastableError) in
+            try state.files.begin(at: now)
+            state.idle.worked(.files, at: .now)
+        }
+        return FileUse(self)
+    }
+
+    func endFiles(at now: Date = Date()) { state.withLock { $0.files.end(at: now) } }
+
+    /// What is to happen to a call when the files are needed more than it is; gives a number for `uncut`.
+    func onCut(_ cut: @escaping @Sendable () -> Void) -> UInt64 {
+        state.withLock { state in
+            state.cutCount += 1
+            state.cuts[state.cutCount] = cut
+            return state.cutCount
+        }
+    }
+
+    func uncut(_ number: UInt64) { state.withLock { _ = $0.cuts.removeValue(forKey: number) } }
+
+    /// Cuts off all calls that use the files now.
+    func cutFiles() { for cut in state.withLock({ Array($0.cuts.values) }) { cut() } }
+
+    var filesUsedAt: Date { state.withLock { $0.files.lastAt } }
+    var fileUsesAtRest: UInt64? { state.withLock { $0.files.atRest } }
+    func closeFiles(ifAtRestSince known: UInt64) -> Bool { state.withLock { $0.files.close(ifAtRestSince: known) } }
+    func openFiles() { state.withLock { $0.files.open() } }
+    func takeFileNote() -> Date? { state.withLock { $0.files.takeNote() } }
 
     // MARK: what is
 
@@ -130,8 +182,23 @@ package final class ProjectActivity: Sendable {
         return LifecycleReconciler.action(desired, observed, now: now)
     }
 
+    /// A step that is to be announced now; the answer is given once for each.
+    func takeNotice(at now: Instant) -> LifecycleReconciler.Next? {
+        let (desired, observed) = observed(at: now)
+        return state.withLock { state in
+            let notice = LifecycleReconciler.notice(desired, observed, told: state.told, now: now)
+            if let notice { state.told = notice }
+            return notice
+        }
+    }
+
     /// Why it should not be suspended by somebody's wish now; `nil` when nothing works in it.
     func objection(at now: Instant) -> FastableError? {
+        refusal(at: now) { "The container was not suspended: it is kept awake by \($0). End that, or set ‘force’." }
+    }
+
+    /// - Parameter text: told what works in it.
+    func refusal(at now: Instant, _ text: (String) -> String) -> FastableError? {
         let (_, observed) = observed(at: now)
         var works: [String] = []
         let commands = runningCommands
@@ -141,8 +208,7 @@ package final class ProjectActivity: Sendable {
         if observed.idle.last == .cpu, lately { works.append("processes that use the CPU") }
         guard !works.isEmpty else { return nil }
         return FastableError(
-            .conflict,
-            "The container was not suspended: it is kept awake by \(works.joined(separator: ", ")). End that, or set ‘force’.",
+            .conflict, text(works.joined(separator: ", ")),
             details: ["execs": .array(commands.map { .string($0.description) })])
     }
 }

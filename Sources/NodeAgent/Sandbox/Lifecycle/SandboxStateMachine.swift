@@ -40,6 +40,8 @@ public struct SandboxStateMachine: Sendable, Equatable {
 
     public init() {}
 
+    /// Until its turn to be started comes.
+    static let queueTime = Duration.seconds(Limits.startQueueSeconds)
     static let startTime = Duration.seconds(Limits.containerStartSeconds)
     static let suspendTime = Duration.seconds(Limits.containerSuspendSeconds)
     static let resumeTime = Duration.seconds(Limits.containerResumeSeconds)
@@ -83,7 +85,7 @@ public struct SandboxStateMachine: Sendable, Equatable {
     public mutating func ensure(new: ContainerID, now: Instant) -> EnsureAction {
         switch state {
         case .absent, .stopped, .failed:
-            state = .creating(new, deadline: now + Self.startTime)
+            state = .creating(new, deadline: now + Self.queueTime + Self.startTime)
             return .start(new)
         case .creating(let id, _): return .join(id)
         case .running(let id): return .use(id)
@@ -152,6 +154,18 @@ public struct SandboxStateMachine: Sendable, Equatable {
         guard case .creating(id, _) = state else { return .discard }
         state = .running(id)
         return .serve
+    }
+
+    /// Its turn to be started has come: the time for that begins.
+    public mutating func admitted(_ id: ContainerID, now: Instant) {
+        guard case .creating(id, _) = state else { return }
+        state = .creating(id, deadline: now + Self.startTime)
+    }
+
+    /// Nobody waits for it any more, and its start has not begun.
+    public mutating func givenUp(_ id: ContainerID, reason: String) {
+        guard case .creating(id, _) = state else { return }
+        state = .stopped(reason: reason)
     }
 
     /// The start failed, or was cut short, and left nothing behind.

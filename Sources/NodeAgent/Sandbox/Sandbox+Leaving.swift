@@ -1,0 +1,48 @@
+import FastableCore
+import Logging
+
+/// Ending a container that goes elsewhere.
+extension Sandbox {
+    /// Ends the container unless something works in it.
+    ///
+    /// - Throws: `conflict` naming what does, or `unavailable` when somebody needed it meanwhile; it goes on then.
+    func stopUnlessWorking(reason: String) async throws {
+        try checkNotDeleted()
+        guard activity.fileUsesAtRest != nil else {
+            throw FastableError(.conflict, "Its files are being used.", retryAfterSeconds: 1)
+        }
+        // What is being made is wanted by somebody.
+        if case .creating = machine.state { throw Self.isNeeded }
+        // Standing still it begins no work, and whoever needs it wakes it first.
+        try await suspend(reason: reason) { [activity] in
+            activity.refusal(at: .now) { "Its container is kept awake by \($0)." }
+        }
+        switch machine.state {
+        // No other step comes between this and the machine.
+        case .suspended: beginStop(reason: reason)
+        case .absent, .stopping, .stopped, .failed: break
+        case .creating, .running, .suspending, .resuming, .deleting: throw Self.isNeeded
+        }
+        await endOfRemoval()
+        if machine.container != nil { throw Self.isNeeded }
+    }
+
+    /// Asks all commands to end, ends what is left after a while, and cuts off whoever uses the files.
+    func stopWithGrace(reason: String) async {
+        activity.cutFiles()
+        let grace = Duration.seconds(Limits.drainGraceSeconds)
+        if let execs = running?.container?.execs, !activity.isAsleep {
+            await withTaskGroup(of: Void.self) { group in
+                for exec in execs.runningCommands {
+                    group.addTask { _ = try? await execs.end(exec, signal: 15, grace: grace) }
+                }
+            }
+        }
+        await stopAsked(reason: reason)
+        // Those who came while the commands ended.
+        activity.cutFiles()
+    }
+
+    private static let isNeeded = FastableError(
+        .conflict, "The container was not stopped: somebody needs it just now.", retryAfterSeconds: 1)
+}

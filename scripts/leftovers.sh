@@ -27,6 +27,8 @@ report "nft tables" "$(as_root nft list tables | grep -E "fastable_${instance//-
 report cgroups "$(find /sys/fs/cgroup -maxdepth 3 -type d -name "fastable-$instance" 2>/dev/null || true)"
 report processes "$(pgrep -af -- "--instance $instance( |\$)" | grep -v leftovers || true)"
 report "run directory" "$(as_root find "$node_run/containers" -mindepth 1 -maxdepth 1 2>/dev/null || true)"
+# The kernel takes down what belonged to a network namespace when it has time.
+for _ in {1..300}; do [ -n "$(links)" ] || break; sleep 0.1; done
 report "network interfaces" "$(links)"
 
 if [ "${1:-}" = --data ]; then
@@ -37,8 +39,10 @@ if [ "${1:-}" = --data ]; then
     done
 fi
 if [ "${1:-}" = --links ]; then
+    is_there() { [ "$(cat "/sys/class/net/${1%=*}/ifindex" 2>/dev/null)" = "${1#*=}" ]; }
     for link in $2; do
-        [ "$(cat "/sys/class/net/${link%=*}/ifindex" 2>/dev/null)" != "${link#*=}" ] || report "network interfaces" "$link"
+        for _ in {1..300}; do is_there "$link" || break; sleep 0.1; done
+        ! is_there "$link" || report "network interfaces" "$link"
     done
 fi
 exit "$left"

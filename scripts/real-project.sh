@@ -28,10 +28,10 @@ ended=$(date +%s%N)
 tail -3 "$log" | cut -d' ' -f2-
 grep -q ' OK' "$log" || { tail -20 "$log" >&2; fail "the suite did not say OK"; }
 
-# Live means: the first lines came long before the last one.
+# Live means: the first lines came long before the last one, and not together with it. How long it takes to begin is up to the machine.
 spread=$(($(tail -1 "$log" | cut -d' ' -f1) - $(head -1 "$log" | cut -d' ' -f1)))
 total=$(((ended - started) / 1000000))
-[ "$spread" -ge $((total / 4)) ] || fail "the output did not arrive live (all within $spread ms of $total ms)"
+[ "$spread" -ge $((total / 20)) ] || fail "the output did not arrive live (all within $spread ms of $total ms)"
 echo "ok: $(wc -l <"$log") lines arrived over $spread ms of $total ms"
 rm -f "$log"
 

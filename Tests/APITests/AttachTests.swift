@@ -188,9 +188,12 @@ import Testing
         try await withServer { server in
             let total = 24 * 1024 * 1024
             let printed = Mutex<[UInt64: Int]>([:])
+            // Until the client has stopped reading it would take whatever comes.
+            let (paused, go) = AsyncStream<Void>.makeStream()
             server.backend.node.onAttach { command in
                 let key = command.wanted.offsets.stdout
                 try await command.start()
+                if key == 1 { for await _ in paused { break } }
                 let piece = ByteBuffer(repeating: UInt8(key), count: 64 * 1024)
                 for _ in 0..<(total / piece.readableBytes) {
                     try await command.print(piece)
@@ -200,6 +203,7 @@ import Testing
             }
             let slow = try await SocketClient.open(server, "?stdout=1")
             try await slow.pauseReading()
+            go.yield()
             let quick = try await SocketClient.open(server, "?stdout=2")
             #expect(try await quick.read(total).readableBytes == total)
             #expect(try await quick.nextMessage()["result"] != nil)

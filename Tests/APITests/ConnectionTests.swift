@@ -185,9 +185,11 @@ import Testing
     @Test func runningRequestsEndBeforeShutdown() async throws {
         let backend = TestBackend()
         let (addresses, continuation) = AsyncStream<SocketAddress>.makeStream()
-        let server = try APIServer(TestServer.configuration(), backend: backend, logger: .quiet) {
-            continuation.yield($0)
-        }
+        // No server of another test gets it afterwards.
+        let reserved = try ReservedPort()
+        var configuration = TestServer.configuration()
+        configuration.port = reserved.number
+        let server = try APIServer(configuration, backend: backend, logger: .quiet) { continuation.yield($0) }
         let group = ServiceGroup(services: [server], logger: .quiet)
         let running = Task { try await group.run() }
         var iterator = addresses.makeAsyncIterator()
@@ -201,5 +203,6 @@ import Testing
         try await running.value
         #expect(backend.probe.all == ["slow began", "slow ended"])
         await #expect(throws: RawConnection.Failure.self) { _ = try await RawConnection(port: port) }
+        withExtendedLifetime(reserved) {}
     }
 }

@@ -8,6 +8,10 @@ struct EventTests {
     @Test func whatIsKeptIsShown() async throws {
         try await CLIWorld.with { world in
             try await world.makeShop()
+            // The node can be used before everybody has been told of it.
+            try await eventually("the node's coming is told") {
+                try await world.cli(["events"]).requireSuccess().text.contains("node.connected")
+            }
             let all = try await world.cli(["events"]).requireSuccess().text
             #expect(all.contains("node.connected") && all.contains("project.created") && all.contains("  shop\n"))
             let mine = try await world.cli(["events", "--project", "shop", "--json"]).requireSuccess()

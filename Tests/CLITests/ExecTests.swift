@@ -220,9 +220,14 @@ struct ExecTests {
             try await process.waitForOutput("ready\n")
             process.send(signal: SIGINT)
             try await process.waitForOutput("got 2\n")
-            process.send(signal: SIGINT)
+            // One that a busy machine brings too late is a first one again.
+            repeat {
+                let known = world.node.kills.count
+                process.send(signal: SIGINT)
+                try await eventually("it has come") { world.node.kills.count > known }
+            } while world.node.kills.last?.signal == SIGINT
             #expect(try await process.result().status == 130)
-            #expect(world.node.kills.map(\.signal) == [2, 9])
+            #expect(Array(world.node.kills.map(\.signal).drop { $0 == SIGINT }) == [9])
         }
     }
 
@@ -234,7 +239,7 @@ struct ExecTests {
             try await process.waitForOutput("attached\n")
             process.send(signal: signal)
             #expect(try await process.result().status == 128 + signal)
-            #expect(world.node.kills.map(\.signal) == [15])
+            try await eventually("the command is asked to end") { world.node.kills.map(\.signal) == [15] }
         }
     }
 }

@@ -311,10 +311,20 @@ import Testing
         let workspace = try Workspace(inMemory: true)
         for index in 0..<2000 { try workspace.put("x", "src/d\(index % 50)/f\(index)") }
         let service = workspace.service
-        let copy = Task { try await service.copy(FileCopy(from: "src", to: "copy", recursive: true)) }
-        copy.cancel()
-        let error = try await expectError { try await copy.value }
-        #expect(error.code == .cancelled)
-        #expect(try workspace.names() == ["src"])
+        // On a busy machine one may be over before it is given up.
+        var names: Set = ["src"]
+        for attempt in 0..<20 {
+            let to = "copy\(attempt)"
+            let copy = Task { try await service.copy(FileCopy(from: "src", to: to, recursive: true)) }
+            copy.cancel()
+            guard case .failure(let error) = await copy.result else {
+                names.insert(to)
+                continue
+            }
+            #expect((error as? FastableError)?.code == .cancelled, "\(error)")
+            #expect(try Set(workspace.names()) == names)
+            return
+        }
+        Issue.record("no copy was given up")
     }
 }

@@ -90,6 +90,7 @@ struct ClockTests {
             try await eventually("it counts") { (try? await Self.count(host)) ?? 0 > 3 }
             let before = try await Self.count(host)
             host.killNode(0)
+            try await eventually("its end is noticed") { await host.nodeState(0) == "offline" }
             try clock.set(secondsAhead: -24 * Self.hour)
             try await host.startNode(0, expectReady: false)
             try await Task.sleep(for: .seconds(3))

@@ -70,7 +70,8 @@ struct EventTests {
                 let following = Task { try await follower.run(host) }
                 let printed = host.directory.appending(path: "events")
                 let program = try Self.startProgram(host, output: printed)
-                defer { program.terminate() }
+                // What a thread of tasks starts has its signals blocked.
+                defer { if program.isRunning { kill(program.processIdentifier, SIGKILL) } }
                 try await host.tool("projects_create", ["name": "p"])
                 let began = ContinuousClock.now
                 try await host.tool("devcontainer.ensure", ["project": "p"])
@@ -180,7 +181,7 @@ struct EventTests {
             try await host.tool("projects_create", ["name": "p"])
             try await eventually("it follows") { follower.words == ["project.created"] }
             let began = ContinuousClock.now
-            host.stopController()
+            await host.stopController()
             #expect(ContinuousClock.now - began < .seconds(Limits.gracefulShutdownSeconds))
             try await host.startController()
             try await host.tool("projects_delete", ["project": "p"])

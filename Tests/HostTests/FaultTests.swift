@@ -148,8 +148,8 @@ struct FaultTests {
         let controller = both || generator.chance(40)
         let node = both || !controller
         let isGraceful = generator.chance(25)
-        if controller { isGraceful ? host.stopController() : host.killController() }
-        if node { isGraceful ? host.stopNode(0) : host.killNode(0) }
+        if controller { await (isGraceful ? host.stopController() : host.killController()) }
+        if node { await (isGraceful ? host.stopNode(0) : host.killNode(0)) }
         try await Task.sleep(for: .milliseconds(generator.int(0...500)))
         if controller { try await host.startController() }
         if node { try await host.startNode(0, expectReady: false) }

@@ -32,6 +32,11 @@ struct LostNodeTests {
         return text.flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) } ?? 0
     }
 
+    private static func goesOn(_ volume: URL) async throws {
+        let before = tick(volume)
+        try await eventually("what waits for its node goes on") { tick(volume) > before }
+    }
+
     private static func now() -> Int { Int(Date().timeIntervalSince1970) }
 
     @Test(.endsInTime) func theOldNodeStopsAndTheOtherGoesOn() async throws {
@@ -48,15 +53,15 @@ struct LostNodeTests {
             try await host.withCutLink {
                 cutAt = Self.now()
                 // The daemon is alive, and nobody tells it anything: it ends the one, and the other goes on.
-                try await eventually("it stops by itself", seconds: lostAfter) { Self.now() - Self.tick(moving) > 3 }
-                #expect(Self.tick(moving) - cutAt <= lostAfter / 2 + 3, "it must end in time")
-                try await eventually("the node is lost", seconds: 90) { await host.nodeState(0) == "lost" }
+                try await eventually("it stops by itself") { Self.now() - Self.tick(moving) > 3 }
+                #expect(Self.tick(moving) - cutAt < lostAfter, "it must end before another one may begin")
+                try await eventually("the node is lost") { await host.nodeState(0) == "lost" }
                 #expect(Self.now() - cutAt >= lostAfter, "and not before")
-                #expect(Self.now() - Self.tick(waiting) <= 2, "what waits for its node goes on")
+                try await Self.goesOn(waiting)
                 host.killNode(0)
             }
             let last = Self.tick(moving)
-            try await eventually("the other node is back", seconds: 60) { await host.nodeState(1) == "ready" }
+            try await eventually("the other node is back") { await host.nodeState(1) == "ready" }
             let elsewhere = try await host.exec("moving", "cat file; test -e later || echo anew")
             #expect(elsewhere["stdout"] == "saved\nanew\n", "\(elsewhere)")
             #expect(Self.tick(moving) == last, "nothing runs there any more")
@@ -75,13 +80,15 @@ struct LostNodeTests {
             #expect(try await host.exec("moving", "cat file")["stdout"] == "saved\n")
             // The other one never stopped.
             #expect(try await host.exec("waiting", "cat later")["stdout"] == "later\n")
-            #expect(Self.now() - Self.tick(waiting) <= 2)
+            try await Self.goesOn(waiting)
         }
     }
 
     /// The daemon dies as well. Whoever starts it anew, without a controller to be had, ends what it may not run any more.
     @Test(.endsInTime) func aDaemonThatStartsInTheColdStopsIt() async throws {
-        try await Installation.with(nodes: 2, options: ["--node-lost-after-seconds", "30"]) { host in
+        // Long enough for all of this on a busy machine; its lease is half of it.
+        let lostAfter = 60
+        try await Installation.with(nodes: 2, options: ["--node-lost-after-seconds", "\(lostAfter)"]) { host in
             try await host.tool("nodes_cordon", ["node": .string(host.nodeName(1))])
             try await Self.begin(host, "moving", policy: "restore")
             let moving = try await Self.volume(host, 0, "moving")
@@ -93,11 +100,11 @@ struct LostNodeTests {
             try await eventually("it goes on") { Self.tick(moving) > before }
             try await host.withCutLink {
                 host.killNode(0)
-                try await Task.sleep(for: .seconds(17))
+                try await Task.sleep(for: .seconds(lostAfter / 2 + 2))
                 try await host.startNode(0, expectReady: false)
                 try await eventually("it stops") { Self.now() - Self.tick(moving) > 3 }
             }
-            try await eventually("the node is back", seconds: 60) { await host.nodeState(0) == "ready" }
+            try await eventually("the node is back") { await host.nodeState(0) == "ready" }
             #expect(
                 try await host.exec("moving", "cat later")["stdout"] == "later\n", "it was away for too short a time")
         }

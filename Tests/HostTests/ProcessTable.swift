@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 /// The daemons of one test, by name.
@@ -25,7 +26,7 @@ final class ProcessTable: Sendable {
 
     func kill(_ name: String) { end(name, with: SIGKILL) }
 
-    func stop(_ name: String) { end(name, with: SIGTERM) }
+    func stop(_ name: String) async { try? await blocking { self.end(name, with: SIGTERM) } }
 
     /// It does nothing for a while: its connections are silent, and none of them is closed.
     func pause(_ name: String, seconds: Int) async throws {

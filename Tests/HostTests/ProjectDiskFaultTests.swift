@@ -85,7 +85,7 @@ struct ProjectDiskFaultTests {
         try await Installation.with { host in
             let id = try await Self.create(host, "p")
             #expect(try await host.exec("p", "echo kept > kept; cat kept")["stdout"] == "kept\n")
-            host.stopNode(0)
+            await host.stopNode(0)
             // As of a project whose removal was cut short: one disk is mounted, one has its device only.
             let trash = ["one", "other"].map { host.directory.appending(path: "node-0/trash/\($0)").path }
             for directory in trash {
@@ -116,7 +116,7 @@ struct ProjectDiskFaultTests {
             let id = try await Self.create(host, "p")
             #expect(try await host.exec("p", "echo kept > kept; sync; cat kept")["stdout"] == "kept\n")
             try await host.tool("devcontainer.stop", ["project": "p"])
-            host.stopNode(0)
+            await host.stopNode(0)
             let image = Self.image(host, id)
             let disk = host.directory.appending(path: "node-0/projects/\(id)/disk").path
             try HostFacts.run("umount", [disk])

@@ -88,7 +88,7 @@ struct SurvivalTests {
             try await eventually("the command runs") {
                 try await host.tool("shell.list", ["project": "p"])["execs"]?.array?.first?["cmd"]?.string == command
             }
-            host.stopController()
+            await host.stopController()
             try await host.startController()
             #expect(try await running.value == "up\non\n")
         }

@@ -81,11 +81,12 @@ struct EndTests {
     }
 
     /// A flood in the background must not keep the command's end from being told.
-    @Test func backgroundFlood() async throws {
+    @Test(.endsInTime) func backgroundFlood() async throws {
         try await InitProcess.withTable { table, _ in
             let session = try await table.shell("yes & echo $!")
             let done = try await session.finish()
-            #expect(done.result.exitCode == 0 && done.stdout.count < 1_000_000)
+            // How much of the flood comes before the end is up to the machine.
+            #expect(done.result.exitCode == 0 && UInt64(done.stdout.count) >= done.result.stdoutBytes)
             try await table.kill(session.exec, signal: 9)
         }
     }

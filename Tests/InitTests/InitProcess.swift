@@ -39,10 +39,16 @@ final class InitProcess: Sendable {
         }
     }
 
+    /// One that is ending already runs no program any more: it leaves its group a moment before it is a zombie.
     static func isAlive(_ pid: String) -> Bool {
         let text = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ""
-        return !text.isEmpty && !text.contains(") Z ")
+        let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
+        guard fields.count > 6, fields[0] != "Z", let flags = UInt32(fields[6]) else { return false }
+        return flags & exiting == 0
     }
+
+    /// PF_EXITING of the kernel.
+    private static let exiting: UInt32 = 4
 
     /// Runs `body` with an init, and removes it and all that it started.
     static func with<Result>(
@@ -140,7 +146,9 @@ final class InitProcess: Sendable {
         try? tree.remove(group)
         // An abandoned table may still be writing.
         for _ in 0..<3000 {
-            do { return try FileManager.default.removeItem(atPath: folder) } catch { usleep(10_000) }
+            do { return try FileManager.default.removeItem(atPath: folder) } catch {
+                try? await Task.sleep(for: .milliseconds(10))
+            }
         }
     }
 

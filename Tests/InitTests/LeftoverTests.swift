@@ -77,10 +77,17 @@ struct LeftoverTests {
         }
     }
 
+    private static func isStopped(_ pid: String) -> Bool {
+        (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8))?.contains(") T ") ?? false
+    }
+
     @Test func stoppedProcessesAreEndedToo() async throws {
         try await InitProcess.withTable { table, process in
             let session = try await table.shell("(kill -STOP $BASHPID; sleep 1000) & setsid sleep 1000 & kill -STOP $$")
-            try await eventually("all are there") { process.commandProcesses.count >= 3 }
+            try await eventually("all are there, and two stand still") {
+                let all = process.commandProcesses
+                return all.count >= 3 && all.count(where: Self.isStopped) == 2
+            }
             let doomed = process.commandProcesses
             let receipt = try await table.end(session.exec, signal: 15, grace: .milliseconds(300))
             #expect(receipt.everythingEnded && receipt.wasForced)

@@ -80,7 +80,7 @@ struct SharedSecretTests {
             group.next().execute { busy.wait() }
             async let recovered: Void = next.recover()
             do {
-                try await eventually("it knows what to mask", seconds: 10) { next.isMasking }
+                try await eventually("it knows what to mask") { next.isMasking }
                 busy.signal()
                 try await recovered
             } catch {

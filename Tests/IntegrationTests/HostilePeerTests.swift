@@ -84,11 +84,11 @@ struct HostilePeerTests {
             #expect(controller.log.contains("did not say hello"))
         }
         // One that said it stays. A busy machine needs its time for that.
-        try await TestController.with(helloDeadline: .seconds(3)) { controller in
+        try await TestController.with(helloDeadline: .seconds(10)) { controller in
             let node = try await controller.join()
             try await RawLink.with(controller, context: RawLink.context(node.identity())) { link in
                 try await link.hello(generation: 1)
-                try await Task.sleep(for: .milliseconds(3300))
+                try await Task.sleep(for: .milliseconds(10_300))
                 #expect(link.connection.isOpen)
             }
         }

@@ -80,9 +80,9 @@ struct TransitionTests {
                 var next = 0
                 while next < count {
                     let more = generator.withLock { $0.int(1...30) }
+                    let batches = controller.fleet.batches.count
                     record(next..<min(count, next + more), of: project, in: journal)
                     next += more
-                    let batches = controller.fleet.batches.count
                     try await eventually("it is told") { controller.fleet.batches.count > batches }
                 }
                 try await eventually("all are confirmed") { journal.batch() == nil }

@@ -29,7 +29,7 @@ import Testing
 
     private static func freeze(_ tree: CgroupTree, _ group: String) throws -> Bool {
         try tree.freeze(group)
-        return try tree.awaitFrost(of: group, milliseconds: 5000) { true }
+        return try tree.awaitFrost(of: group, milliseconds: 60_000) { true }
     }
 
     @Test func processesStandStillAndGoOn() async throws {

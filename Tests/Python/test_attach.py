@@ -84,13 +84,13 @@ class Attachment:
         self.passed = message.get("stdin", {}).get("passed", self.passed)
 
     async def until(self, condition):
-        with anyio.fail_after(60):
+        with anyio.fail_after(300):
             while not condition():
                 await self.step()
 
     async def end(self):
         """Everything up to the result and the goodbye."""
-        with anyio.fail_after(60), pytest.raises(ConnectionClosedOK):
+        with anyio.fail_after(300), pytest.raises(ConnectionClosedOK):
             while True:
                 await self.step()
         return self.result
@@ -312,7 +312,7 @@ async def test_a_close_for_a_mistake_ends_the_program_at_once(code, tmp_path):
         await socket.close(code, "Not like this.")
 
     async with controller(refuse) as (url, connections):
-        with anyio.fail_after(20):
+        with anyio.fail_after(300):
             done = await fastable_attach(url, tmp_path)
     assert done.returncode == 1 and len(connections) == 1
     assert f"close {code}): Not like this. The command goes on." in done.stderr.decode()
@@ -333,6 +333,6 @@ async def test_after_another_close_the_program_comes_again(code, tmp_path):
         await socket.wait_closed()
 
     async with controller(leave, leave, answer) as (url, connections):
-        with anyio.fail_after(30):
+        with anyio.fail_after(300):
             done = await fastable_attach(url, tmp_path)
     assert (done.returncode, len(connections), done.stderr) == (3, 3, b"")

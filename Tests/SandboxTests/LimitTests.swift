@@ -59,11 +59,13 @@ extension ContainerTests {
             var ticks = 0
             for name in Leftovers.names("/proc") where Int(name) != nil {
                 var status = stat()
+                // One that has just ended has no file any more, or one that cannot be read.
                 guard stat("/proc/\(name)", &status) == 0, status.st_uid == user,
-                    let bytes = try SmallFile.read("/proc/\(name)/stat", atMost: 4096)
+                    let bytes = (try? SmallFile.read("/proc/\(name)/stat", atMost: 4096)).flatMap({ $0 })
                 else { continue }
                 let text = String(decoding: bytes, as: UTF8.self)
                 let fields = text[(text.lastIndex(of: ")") ?? text.startIndex)...].split(separator: " ")
+                guard fields.count > 13 else { continue }
                 ticks += (Int(fields[12]) ?? 0) + (Int(fields[13]) ?? 0)
             }
             return ticks

@@ -75,9 +75,10 @@ extension ContainerTests {
                 let spec = node.project()
                 let before = try await node.manager.ensure(spec)
                 try await node.sh(spec, "echo kept > file")
-                let pid = try node.pid(spec)
+                let process = try ProcessIdentity(pid: try node.pid(spec))
                 await node.manager.close()
-                kill(pid, SIGKILL)
+                kill(process.pid, SIGKILL)
+                try await eventually("it has died") { !process.isAlive }
                 try await node.restart()
                 let status = try #require(await node.manager.status(spec.project))
                 #expect(status.state == .stopped)

@@ -152,9 +152,9 @@ extension ContainerTests {
                 let group = "/sys/fs/cgroup/pids/fastable-\(node.configuration.paths.instance)/\(before.id)"
                 // With version 2 alone, ending a group ends everything in it.
                 guard access(group, F_OK) == 0 else { return }
-                let guest = Task { try await HostCommand("sleep", ["30"]).run(timeout: .seconds(300)) }
+                let guest = Task { try await HostCommand("sleep", ["1717"]).run(timeout: .seconds(580)) }
                 defer { guest.cancel() }
-                let pid = try await Self.child(named: "sleep 30")
+                let pid = try await Self.child(named: "sleep 1717")
                 try Self.write("\(pid)", to: group + "/cgroup.procs")
                 await node.manager.stop(spec.project, reason: "test")
                 #expect(try #require(await node.manager.status(spec.project)).state == .failed)

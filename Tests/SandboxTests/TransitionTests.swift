@@ -1,5 +1,6 @@
 import FastableCore
 import Foundation
+import NodeLinux
 import NodeSandbox
 import TestSupport
 import Testing
@@ -83,9 +84,10 @@ extension ContainerTests {
                 let (running, ended) = (node.project(), node.project())
                 _ = try await node.manager.ensure(running)
                 _ = try await node.manager.ensure(ended)
-                let pid = try node.pid(ended)
+                let process = try ProcessIdentity(pid: try node.pid(ended))
                 await node.manager.close()
-                kill(pid, SIGKILL)
+                kill(process.pid, SIGKILL)
+                try await eventually("it has died") { !process.isAlive }
                 try await node.restart()
                 let told = Dictionary(uniqueKeysWithValues: taken(node).map { ($0.project, $0) })
                 #expect(told.count == 2 && told.values.allSatisfy { $0.isFound && $0.from == .running })

@@ -86,7 +86,7 @@ extension ContainerTests {
             let account = try await container.account(user)
             let command = ExecCommand(
                 arguments: ["/bin/sh", "-c", script],
-                environment: account.environment.merging(["PATH": "/bin"]) { $1 }, timeoutMilliseconds: 20_000,
+                environment: account.environment.merging(["PATH": "/bin"]) { $1 }, timeoutMilliseconds: 600_000,
                 takesInput: terminal, terminal: terminal ? TerminalSize(rows: 24, columns: 80) : nil)
             let session = try await container.execs.start(
                 exec: ExecID(), container: container.id, command: command, user: account.user)

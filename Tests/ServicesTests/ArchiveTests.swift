@@ -121,6 +121,8 @@ import Testing
                     }
                 }
                 for await _ in begun { break }
+                // Who comes when it is restored already waits for nothing, and is told nothing.
+                try await eventually("who listens is told") { told.withLock { !$0.isEmpty } }
                 #expect(try await Self.status(world)["state"] == "archived")
                 #expect(try await Self.status(world)["reason"]?.string?.contains("estor") == true)
                 go.yield()

@@ -97,9 +97,12 @@ import Testing
             let node = try await scene.node
             #expect(node["state"] == "cordoned" && node["projects"] == 0)
             #expect(try await scene.kinds(world.workspace).filter { $0 == .projectMoved }.count == 6)
-            let fleet = try await scene.kinds(.system)
+            // The last step of each move, which may come behind the end of the drain.
+            try await eventually("each is told") {
+                try await scene.kinds(.system).filter { $0 == .nodeDrainProgress }.count == 6
+            }
+            let fleet = try await scene.kinds(.system).filter { $0 != .nodeDrainProgress }
             #expect(fleet.last == .nodeStateChanged && fleet.filter { $0 == .nodeDrained }.count == 1)
-            #expect(fleet.filter { $0 == .nodeDrainProgress }.count == 6)
             #expect(try await world.audit("project.moved").count == 6)
             #expect(world.services.metrics.value(.projectMoves, ["ok"]) == 6)
             for index in 0..<6 {
@@ -181,7 +184,9 @@ import Testing
                 try await scene.node["drain"]?["projects"]?.array?.first?["state"] == "failed"
             }
             #expect(scene.residents[0].stops.isEmpty && scene.residents[0].releases.isEmpty)
-            #expect(try await scene.kinds(world.workspace).filter { $0 == .projectMoveFailed }.count == 1)
+            try await eventually("it is told once") {
+                try await scene.kinds(world.workspace).filter { $0 == .projectMoveFailed }.count == 1
+            }
             try await scene.use()
             // As soon as there is one it goes on, without the pause that a failure is followed by.
             await world.services.drainer.round(now: early)
@@ -432,10 +437,11 @@ import Testing
             let start = ContinuousClock.now
             await world.services.conditions.look(now: start)
             #expect(try await state() == "ready")
+            let gone = ContinuousClock.now
             world.directory.drop(nodes[0].id)
             await world.services.fleet.nodeDisconnected(nodes[0].id)
             #expect(try await state() == "offline")
-            await world.services.conditions.look(now: .now + .seconds(Limits.nodeLostAfterSeconds - 5))
+            await world.services.conditions.look(now: gone + .seconds(Limits.nodeLostAfterSeconds - 5))
             #expect(try await state() == "offline")
             await world.services.conditions.look(now: .now + .seconds(Limits.nodeLostAfterSeconds + 5))
             #expect(try await state() == "lost")

@@ -46,10 +46,13 @@ import Testing
 
         func save() async throws { try await world.run("projects_snapshot", ["project": "shop"]) }
 
+        /// It is away for so long; for no longer where that is not to be long enough, however slow this is.
         func lose(for seconds: Int = Limits.nodeLostAfterSeconds + 5) async {
+            let gone = ContinuousClock.now
             world.directory.drop(nodes[0].id)
             await world.services.fleet.nodeDisconnected(nodes[0].id)
-            await world.services.conditions.look(now: .now + .seconds(seconds))
+            let start: ContinuousClock.Instant = seconds < Limits.nodeLostAfterSeconds ? gone : .now
+            await world.services.conditions.look(now: start + .seconds(seconds))
         }
 
         func read() async throws { try await world.run("fs.read", ["project": "shop", "path": "a"]) }

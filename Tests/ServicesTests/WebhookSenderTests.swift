@@ -101,6 +101,7 @@ import Testing
     @Test func nobodyThere() async throws {
         let port = try ReservedPort()
         let problem = await Self.problem(WebhookSender(allowsPrivate: true), "http://127.0.0.1:\(port.number)/")
+        withExtendedLifetime(port) {}
         #expect(problem?.hasPrefix("could not be reached") == true, "\(problem ?? "nil")")
         let unknown = await Self.problem(WebhookSender(allowsPrivate: true), "http://nobody.invalid/")
         #expect(unknown == "has a name that cannot be resolved")

@@ -10,8 +10,8 @@ package struct CutDisk: Sendable {
     package static func with(_ body: (CutDisk) async throws -> Void) async throws {
         try await withTemporaryDirectory { directory in
             let disk = CutDisk(directory: directory)
-            try run("truncate", ["-s", "64M", disk.image])
-            try run("mkfs.ext4", ["-q", "-F", disk.image])
+            try await run("truncate", ["-s", "64M", disk.image])
+            try await run("mkfs.ext4", ["-q", "-F", disk.image])
             // Of the kernel's own accord nothing comes to the disk while a test lasts.
             try await disk.mounted(disk.image, at: disk.path, options: "loop,commit=300,noauto_da_alloc") {
                 try await body(disk)
@@ -22,7 +22,7 @@ package struct CutDisk: Sendable {
     /// Gives the path of what would be found after a loss of power now.
     package func afterLoss(_ body: (String) async throws -> Void) async throws {
         let copy = directory + "/copy"
-        try Self.run("cp", ["--sparse=always", image, copy])
+        try await Self.run("cp", ["--sparse=always", image, copy])
         defer { unlink(copy) }
         try await mounted(copy, at: directory + "/later", options: "loop") {
             try await body(directory + "/later")
@@ -33,20 +33,23 @@ package struct CutDisk: Sendable {
         _ image: String, at path: String, options: String, _ body: () async throws -> Void
     ) async throws {
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-        try Self.run("mount", ["-o", options, image, path])
+        try await Self.run("mount", ["-o", options, image, path])
         do { try await body() } catch {
-            try? Self.run("umount", ["-l", path])
+            try? await Self.run("umount", ["-l", path])
             throw error
         }
-        try Self.run("umount", ["-l", path])
+        try await Self.run("umount", ["-l", path])
     }
 
-    private static func run(_ program: String, _ arguments: [String]) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = [program] + arguments
-        try process.run()
-        process.waitUntilExit()
-        try #require(process.terminationStatus == 0, "\(program) \(arguments)")
+    private static func run(_ program: String, _ arguments: [String]) async throws {
+        let status = try await blocking {
+            let process = Process()
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+            process.arguments = [program] + arguments
+            try process.run()
+            process.waitUntilExit()
+            return process.terminationStatus
+        }
+        try #require(status == 0, "\(program) \(arguments)")
     }
 }

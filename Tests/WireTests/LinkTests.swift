@@ -234,6 +234,7 @@ func makeIdentity(_ node: NodeID, by authority: CertificateAuthority) throws -> 
                 host: "127.0.0.1", port: port.number, serverName: nil, sslContext: context,
                 eventLoopGroup: MultiThreadedEventLoopGroup.singleton)
         }
+        withExtendedLifetime(port) {}
         #expect(error?.details["stage"] == "connect")
     }
 

@@ -18,7 +18,7 @@ final class EchoFlow: Sendable {
         server = internet.start(["busybox", "nc", "-ll", "-p", "7007", "-e", "cat"])
         let container = try await node.manager.ensure(spec)
         // The server may take a moment to listen.
-        let script = "for i in 1 2 3 4 5 6 7 8 9; do nc \(internet.publicAddress) 7007 && exit; sleep 0.3; done"
+        let script = "until nc \(internet.publicAddress) 7007; do sleep 0.3; done"
         let command = ExecCommand(
             arguments: ["/bin/sh", "-c", script], environment: ["PATH": "/bin"], timeoutMilliseconds: 200_000,
             takesInput: true)

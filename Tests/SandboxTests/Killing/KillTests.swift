@@ -222,7 +222,7 @@ extension ContainerTests {
                 _ = try LocalSwitch(paths: paths).turnOn(.kill, reason: "fire", by: "root")
                 let kill = try LocalKill(paths: paths)
                 try await kill.killAll()
-                #expect(await kill.waitUntilEmpty(seconds: 10) == [])
+                #expect(await kill.waitUntilEmpty(seconds: 120) == [])
                 for pid in processes { #expect(Self.link("/proc/\(pid)/exe") == nil, "process \(pid) lives") }
                 try await node.restart()
                 let error = await expectFailure(.unavailable) { _ = try await node.manager.ensure(spec) }

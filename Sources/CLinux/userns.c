@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,11 +38,22 @@ static int apply_settings(void) {
     return 0;
 }
 
-/// The child keeps its namespaces alive until the parent has opened them. It runs in a copy of a process with threads, so it may
-/// do no more than make system calls.
-static void run_child(int answer) {
-    int status = apply_settings();
-    if (write(answer, &status, sizeof status) != sizeof status) _exit(1);
+enum { child_stack_bytes = 16 * 1024 };
+
+struct child {
+    pid_t parent;
+    int answer;
+};
+
+/// The child keeps its namespaces alive until the parent has opened them, and never outlives it: it has copies of the parent's
+/// descriptors, and with them the lock of the instance. It shares the memory of a process with threads, so it may do no more than make system
+/// calls, and none after its answer that fails: `errno` is the waiting thread's.
+static int run_child(void *argument) {
+    const struct child *child = argument;
+    int status = prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ? -errno : 0;
+    if (getppid() != child->parent) _exit(1);
+    if (status == 0) status = apply_settings();
+    if (write(child->answer, &status, sizeof status) != sizeof status) _exit(1);
     for (;;) pause();
 }
 
@@ -88,11 +99,20 @@ static int take_namespaces(pid_t child, uint32_t base, uint32_t count, struct fs
 int fst_namespaces_create(uint32_t base, uint32_t count, struct fst_namespaces *namespaces) {
     int answer[2];
     if (pipe2(answer, O_CLOEXEC) < 0) return -errno;
-    // No signal tells of the child's end, so no other wait of this process sees it. A null stack means a copy of the caller's;
-    // the other arguments are unused, so their order, which differs between machines, does not matter.
-    pid_t child = (pid_t)syscall(SYS_clone, (unsigned long)(CLONE_NEWUSER | CLONE_NEWNET), 0, 0, 0, 0);
-    if (child == 0) run_child(answer[1]);
+    // In our frame, since the child has ended before we return.
+    char stack[child_stack_bytes] __attribute__((aligned(16)));
+    struct child argument = {.parent = getpid(), .answer = answer[1]};
+    // Handlers of ours must not run in the child.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    // Memory is shared, not copied: a copy of the daemon's page tables costs more than all the rest. No signal tells of the child's
+    // end, so no other wait of this process sees it.
+    int flags = CLONE_VM | CLONE_NEWUSER | CLONE_NEWNET;
+    pid_t child = clone(run_child, stack + child_stack_bytes, flags, &argument);
     int status = child < 0 ? -errno : 0;
+    // With the child's copy alone open, its end is told too.
     close(answer[1]);
     if (child > 0) {
         status = await_child(answer[0]);
@@ -100,6 +120,7 @@ int fst_namespaces_create(uint32_t base, uint32_t count, struct fst_namespaces *
         kill(child, SIGKILL);
         while (waitpid(child, NULL, __WALL) < 0 && errno == EINTR) continue;
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     close(answer[0]);
     return status;
 }

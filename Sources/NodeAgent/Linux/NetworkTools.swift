@@ -1,3 +1,4 @@
+import CLinux
 import FastableCore
 public import FoundationEssentials
 import Glibc
@@ -23,6 +24,13 @@ public enum NetworkTools {
         let result = try await command("nft", arguments, in: namespace).run()
         if !result.status.isSuccess, result.errorText.contains("No such file or directory") { return nil }
         return try result.checked("list the firewall's rules").stdout
+    }
+
+    /// Counted up by the kernel with every change of the host's nftables, whoever makes it. Asking costs no program.
+    public static func nftGeneration() throws(Errno) -> UInt32 {
+        var generation: UInt32 = 0
+        try Errno.checkNegative(fst_nft_generation(&generation))
+        return generation
     }
 
     private static func command(

@@ -13,6 +13,8 @@ package final class Firewall: Sendable {
         var passageProblem: String?
         /// The interfaces that the rules switch off, as they were loaded last.
         var cut: Set<String>?
+        /// The generation of the host's nftables at which a look found nothing to mend.
+        var inForce: UInt32?
         /// The last change of the rules: the next one begins when it has ended.
         var change: Task<Void, any Error>?
         /// A look at what is in force, and the one that begins when it has ended.
@@ -74,10 +76,25 @@ package final class Firewall: Sendable {
         try await task.value
     }
 
+    /// The same for a container that starts. The programs are run only when something was changed since the last look.
+    ///
+    /// Those tools of the older filter that do not write nftables are seen by the next `check` alone: they can close ways, not open any.
+    package func checkBeforeStart() async throws {
+        let (inForce, loaded) = state.withLock { ($0.inForce, $0.cut) }
+        guard let inForce, loaded == cut(), inForce == (try? NetworkTools.nftGeneration()) else {
+            return try await check()
+        }
+        try forwarding.enable()
+    }
+
     private func look() async throws {
-        if try await change() != nil { try await inTurn { firewall in try await firewall.mend() } }
+        // Asked first: what is changed during the look is another generation's.
+        let generation = try? NetworkTools.nftGeneration()
+        let change = try await change()
+        if change != nil { try await inTurn { firewall in try await firewall.mend() } }
         try forwarding.enable()
         await setPassage(true)
+        state.withLock { $0.inForce = change == nil ? generation : nil }
     }
 
     /// What is to be cut is asked when its turn has come, so that the last change is the one that stays.

@@ -79,7 +79,7 @@ struct SandboxHost: Sendable {
         }
         // The network namespace exists before the container, so that both are made at the same time.
         async let link: Void = network.attach(slot, to: namespaces)
-        async let rules: Void = firewall.check()
+        async let rules: Void = firewall.checkBeforeStart()
         let pid = try await runtime.run(container, paths: containerPaths, listener: listener.descriptor.number)
         try await link
         try await rules

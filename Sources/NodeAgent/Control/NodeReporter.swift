@@ -7,7 +7,13 @@ public final class NodeReporter: Sendable {
     private let leased: @Sendable (NodeLease, ContinuousClock.Instant) -> Void
     private let imagesInUse: @Sendable ([String], ContinuousClock.Instant) -> Void
     private let calls = Mutex<ControllerCalls?>(nil)
-    private let last = Mutex<Task<Void, any Error>?>(nil)
+    private let turns = Mutex(Turns())
+
+    private struct Turns {
+        /// The report that is under way, and the one that begins when it has ended.
+        var current: Task<Void, any Error>?
+        var next: Task<Void, any Error>?
+    }
 
     /// - Parameters:
     ///   - leased: told how long the node may go on without a controller, and when it had asked.
@@ -28,26 +34,22 @@ public final class NodeReporter: Sendable {
     public func facts() async -> NodeFacts { await current().facts }
 
     /// Sends a report and waits until the controller has it. Without a link this does nothing: the next hello says it all.
-    public func reportNow() async {
-        guard let calls = calls.withLock({ $0 }) else { return }
-        try? await send(over: calls)
-    }
+    public func reportNow() async { try? await turn().value }
 
-    /// One report after the other: the parts of two must not mix.
-    private func send(over link: ControllerCalls) async throws {
-        let turn = last.withLock { last in
-            let task = Task { [previous = last] in
+    /// One report after the other: the parts of two must not mix. Who comes while one is under way shares the next with all others
+    /// who do: it is gathered after they came.
+    private func turn() -> Task<Void, any Error> {
+        turns.withLock { turns in
+            if let next = turns.next { return next }
+            let task = Task { [previous = turns.current] in
                 _ = await previous?.result
+                self.turns.withLock { $0.current = $0.next.take() }
                 try Task.checkCancellation()
+                guard let link = calls.withLock({ $0 }) else { return }
                 try await sendParts(over: link)
             }
-            last = task
+            turns.next = task
             return task
-        }
-        try await withTaskCancellationHandler {
-            try await turn.value
-        } onCancel: {
-            turn.cancel()
         }
     }
 
@@ -75,7 +77,12 @@ public final class NodeReporter: Sendable {
         calls.withLock { $0 = link }
         defer { calls.withLock { $0 = nil } }
         while true {
-            try await send(over: link)
+            let turn = turn()
+            try await withTaskCancellationHandler {
+                try await turn.value
+            } onCancel: {
+                turn.cancel()
+            }
             try await Task.sleep(for: .seconds(Limits.reportIntervalSeconds))
         }
     }

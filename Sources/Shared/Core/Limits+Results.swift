@@ -12,6 +12,8 @@ extension Limits {
     /// First and longest pause before the result of a command, which the disk did not take, is written again.
     public static let execRecordRetryFirstMilliseconds = 100
     public static let execRecordRetryLongestMilliseconds = 10_000
+    /// The results of commands that end within so long are written together.
+    public static let execRecordGatherMilliseconds = 5
     /// How a command ended is safe from a loss of power after so long.
     public static let execResultsSaveMilliseconds = 1000
 }

@@ -55,12 +55,17 @@ final class ExecRecorder: Sendable {
     var refusedCount: Int { state.withLock { $0.retry == nil ? 0 : $0.waiting.count } }
 
     /// Call when an exec has ended, and whenever something about it changed after that.
+    ///
+    /// What ends in the same moment is written together, and after the answers to those who wait for these commands.
     func record(_ session: ExecSession) {
         let starts = state.withLock { state in
             state.waiting.append(session)
             return state.begin()
         }
-        if starts { Task { await work() } }
+        guard starts else { return }
+        link.eventLoop.scheduleTask(in: .milliseconds(Int64(Limits.execRecordGatherMilliseconds))) {
+            Task { await self.work() }
+        }
     }
 
     /// Finds something out that blocks, and goes on with it on the event loop. `close` waits for that.

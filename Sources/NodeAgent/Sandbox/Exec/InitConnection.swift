@@ -19,8 +19,12 @@ final class InitConnection: Sendable {
     typealias Receiver = @Sendable (InitConnection, Event) -> Void
 
     private let channel: any Channel
+    private let direct: DirectSocket
 
-    private init(channel: any Channel) { self.channel = channel }
+    private init(channel: any Channel, direct: DirectSocket) {
+        self.channel = channel
+        self.direct = direct
+    }
 
     /// Connects and hands over the container's cgroup directory; init answers with `welcome`.
     ///
@@ -33,6 +37,8 @@ final class InitConnection: Sendable {
             fastable_init_connect(path, bytes.baseAddress, bytes.count, cgroup.number)
         }
         guard socket >= 0 else { throw refusal(Errno(-socket)) }
+        // As long as there is this copy of the socket, init sees a connection: it goes when the channel does.
+        let direct = DirectSocket(copying: socket)
         do {
             let channel = try await ClientBootstrap(group: group)
                 .channelOption(
@@ -41,14 +47,18 @@ final class InitConnection: Sendable {
                 )
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        let connection = InitConnection(channel: channel)
-                        let handler = InitFrameHandler { receive(connection, $0) }
+                        let connection = InitConnection(channel: channel, direct: direct)
+                        let handler = InitFrameHandler { event in
+                            if case .closed = event { direct.close() }
+                            receive(connection, event)
+                        }
                         try channel.pipeline.syncOperations.addHandler(handler)
                     }
                 }
                 .withConnectedSocket(socket).get()
-            return InitConnection(channel: channel)
+            return InitConnection(channel: channel, direct: direct)
         } catch {
+            direct.close()
             throw FastableError(
                 .unavailable, "The container does not answer. Try again.", context: "\(error)", retryAfterSeconds: 1)
         }
@@ -69,9 +79,21 @@ final class InitConnection: Sendable {
     var eventLoop: any EventLoop { channel.eventLoop }
 
     /// Sends a request. When the connection is lost instead, `closed` tells so.
-    func send(_ request: ByteBuffer) { channel.writeAndFlush(request, promise: nil) }
+    ///
+    /// The bytes go to the socket from the caller's thread where it takes them: to wake the event loop first would cost each start
+    /// of a command a change of threads.
+    func send(_ request: ByteBuffer) {
+        guard direct.send(request) else { return }
+        channel.eventLoop.execute { [channel, direct] in
+            guard let rest = direct.takeRest() else { return }
+            channel.writeAndFlush(rest).whenComplete { _ in direct.channelSent() }
+        }
+    }
 
-    func close() { channel.close(promise: nil) }
+    func close() {
+        direct.close()
+        channel.close(promise: nil)
+    }
 }
 
 /// The socket that a container's init inherits as file descriptor 3.

@@ -1,0 +1,68 @@
+import Glibc
+import NIOCore
+import Synchronization
+
+/// A channel's socket for senders that are not on its event loop. What the socket does not take at once is left to the channel, and
+/// everything after it too until the channel has sent it: bytes never overtake each other.
+final class DirectSocket: Sendable {
+    private struct State {
+        /// A descriptor of our own, so that its number cannot become another file's; -1 when there is none.
+        var socket: CInt
+        /// For the channel to take.
+        var rest: ByteBuffer?
+        /// What the channel took and has not sent yet.
+        var inChannel = 0
+    }
+
+    private let state: Mutex<State>
+
+    /// Without a descriptor for the copy everything is left to the channel.
+    init(copying socket: CInt) {
+        state = Mutex(State(socket: fcntl(socket, F_DUPFD_CLOEXEC, 3)))
+    }
+
+    deinit { close() }
+
+    /// `true` asks the caller to let the channel take what is left.
+    func send(_ bytes: ByteBuffer) -> Bool {
+        state.withLock { state in
+            var bytes = bytes
+            if state.rest == nil, state.inChannel == 0 { Self.send(&bytes, to: state.socket) }
+            guard bytes.readableBytes > 0 else { return false }
+            // Whoever left the first of it has asked.
+            guard state.rest == nil else {
+                state.rest?.writeBuffer(&bytes)
+                return false
+            }
+            state.rest = bytes
+            return true
+        }
+    }
+
+    /// On the channel's event loop; `channelSent` follows.
+    func takeRest() -> ByteBuffer? {
+        state.withLock { state in
+            if state.rest != nil { state.inChannel += 1 }
+            return state.rest.take()
+        }
+    }
+
+    func channelSent() { state.withLock { $0.inChannel -= 1 } }
+
+    /// From here on the channel alone has the connection.
+    func close() {
+        state.withLock { state in
+            if state.socket >= 0 { Glibc.close(state.socket) }
+            state.socket = -1
+        }
+    }
+
+    private static func send(_ bytes: inout ByteBuffer, to socket: CInt) {
+        guard socket >= 0 else { return }
+        // An error is the channel's to find, when it sends the same.
+        let sent = bytes.withUnsafeReadableBytes {
+            Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT | MSG_NOSIGNAL))
+        }
+        if sent > 0 { bytes.moveReaderIndex(forwardBy: sent) }
+    }
+}

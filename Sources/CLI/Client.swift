@@ -2,7 +2,7 @@ import AsyncHTTPClient
 import FastableCore
 import Foundation
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import NIOHTTP1
 
 /// Talks to one controller.

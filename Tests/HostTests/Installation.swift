@@ -2,7 +2,7 @@ import AsyncHTTPClient
 import FastableCore
 import Foundation
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import NIOHTTP1
 import TestSupport
 import Testing
@@ -128,8 +128,8 @@ final class Installation: Sendable {
     }
     func pauseController(seconds: Int) async throws { try await processes.pause("controller", seconds: seconds) }
     /// SIGTERM, and waits for its end.
-    func stopController() { processes.stop("controller") }
-    func stopNode(_ index: Int) { processes.stop("node-\(index)") }
+    func stopController() async { await processes.stop("controller") }
+    func stopNode(_ index: Int) async { await processes.stop("node-\(index)") }
 
     /// Nothing gets from the controller's node listener to a node, nor back, while `body` runs: packets are dropped, without a word to
     /// either end.
@@ -280,9 +280,9 @@ final class Installation: Sendable {
     // MARK: the end
 
     private func takeDown(nodes: Int) async {
-        for index in 0..<nodes { processes.stop("node-\(index)") }
+        for index in 0..<nodes { await processes.stop("node-\(index)") }
         for index in 0..<nodes { _ = try? await run("fastable-node", ["teardown", "--data"] + nodeOptions(index)) }
-        processes.stop("controller")
+        await processes.stop("controller")
         disk?.remove()
     }
 

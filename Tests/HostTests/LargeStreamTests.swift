@@ -3,7 +3,7 @@ import FastableCompression
 import FastableCore
 import Foundation
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import NIOHTTP1
 import Synchronization
 import TestSupport

@@ -4,7 +4,7 @@ import FastableCore
 import FastableWire
 import FoundationEssentials
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import TestSupport
 import Testing
 

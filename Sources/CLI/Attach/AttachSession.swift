@@ -3,7 +3,7 @@ import FastableCore
 import FastableWire
 import Foundation
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import NIOWebSocket
 import Synchronization
 

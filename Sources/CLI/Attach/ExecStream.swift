@@ -4,7 +4,7 @@ import FastableCore
 import FastableWire
 import Foundation
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import NIOHTTP1
 import Synchronization
 

@@ -4,7 +4,7 @@ import FastableCompression
 import FastableCore
 import Foundation
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import NIOHTTP1
 
 struct PushCommand: AsyncParsableCommand {

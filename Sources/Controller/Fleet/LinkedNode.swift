@@ -2,7 +2,7 @@ import FastableCore
 import FastableWire
 import FoundationEssentials
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 
 /// `NodeClient` over one link.
 final class LinkedNode: NodeClient {

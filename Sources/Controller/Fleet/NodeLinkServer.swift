@@ -3,7 +3,7 @@ import FastableWire
 import FoundationEssentials
 import Logging
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import Synchronization
 
 /// What the fleet needs from the rest of the controller.

@@ -5,7 +5,7 @@ import ControllerStore
 import FastableCore
 import FastableDaemon
 import FastableIdentity
-import Foundation
+import FoundationEssentials
 import Logging
 import NIOCore
 

@@ -2,7 +2,7 @@ import FastableCore
 import FastableWire
 import FoundationEssentials
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 
 /// Calls from the node to its controller: one message there, one back.
 struct ControllerCalls: Sendable {

@@ -3,7 +3,7 @@ public import FastableCore
 import FastableIdentity
 import FoundationEssentials
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import NIOHTTP1
 import NIOSSL
 

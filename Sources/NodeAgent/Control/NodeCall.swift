@@ -2,7 +2,7 @@ package import FastableCore
 package import FastableWire
 package import FoundationEssentials
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 
 /// One stream of the link as a call: its arguments in, its reply out.
 package struct NodeCall: Sendable {

@@ -3,7 +3,7 @@ public import FastableWire
 import FoundationEssentials
 public import Logging
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import NodeFiles
 import NodeLinux
 public import NodeSandbox

@@ -1,6 +1,6 @@
 import FastableCore
 import FastableDaemon
-import Foundation
+import FoundationEssentials
 import NodeSandbox
 
 /// `fastable-node kill-switch`: the file is written first, so that the daemon honours it whenever it runs; then the daemon does the
@@ -69,7 +69,7 @@ struct KillSwitchTask {
     }
 
     /// Not `print`: the process ends without emptying that buffer.
-    private func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
+    private func say(_ line: String) { print(line) }
 
     private var isAlive: Bool { InstanceLock.isHeld(directory: paths.state) }
 

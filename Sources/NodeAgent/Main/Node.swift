@@ -1,6 +1,6 @@
 import FastableCore
 import FastableDaemon
-import Foundation
+import FoundationEssentials
 import Logging
 import NIOPosix
 import NodeControl
@@ -94,7 +94,7 @@ enum Node {
         guard let bytes = try SmallFile.read(configuration.tokenFile, atMost: 64 * 1024) else {
             throw FastableError(.notFound, "There is no token file ‘\(configuration.tokenFile)’.")
         }
-        let token = String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        let token = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isWhitespace).joined(separator: " ")
         let joined = try await Joining.join(
             tokenText: token,
             name: configuration.name ?? NodeName.suggestion(hostName: ProcessInfo.processInfo.hostName),

@@ -3,7 +3,7 @@ import FastableCore
 import FastableWire
 import FoundationEssentials
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import NIOPosix
 import Synchronization
 

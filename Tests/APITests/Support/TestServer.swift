@@ -5,7 +5,7 @@ import FastableCore
 import FoundationEssentials
 import Logging
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import NIOHTTP1
 import TestSupport
 

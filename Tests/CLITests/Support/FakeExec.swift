@@ -2,7 +2,7 @@ import FastableCore
 import FastableWire
 import Foundation
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 
 /// A command at the fake node. What it does is told by its command line.
 struct FakeExec: Sendable {

@@ -2,7 +2,7 @@ import FastableCore
 import FastableWire
 import Foundation
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import Synchronization
 
 /// A node without containers: its files are in memory, and its commands are a few that tests need.

@@ -8,7 +8,7 @@ import FastableCore
 import FastableIdentity
 import Foundation
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import NIOHTTP1
 import NodeControl
 import Synchronization

@@ -3,7 +3,7 @@ import FastableIdentity
 import FastableWire
 import Foundation
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import NIOPosix
 import NIOSSL
 import NodeControl

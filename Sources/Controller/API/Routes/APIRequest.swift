@@ -5,7 +5,7 @@ import FoundationEssentials
 import HTTPTypes
 import HummingbirdCore
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 
 /// One HTTP request on its way to its route.
 package struct APIRequest: Sendable {

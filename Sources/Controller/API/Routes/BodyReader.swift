@@ -3,7 +3,7 @@ import FoundationEssentials
 import HTTPTypes
 import HummingbirdCore
 package import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import Synchronization
 
 /// The body of one request, with its limits. It is read once, as a whole or as a stream.

@@ -2,7 +2,7 @@ import FastableCore
 import FastableWire
 import FoundationEssentials
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 
 /// How far the streams of a command have come.
 public struct ExecOffsets: Codable, Sendable, Equatable {

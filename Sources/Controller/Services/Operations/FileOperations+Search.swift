@@ -3,7 +3,7 @@ import ControllerFleet
 import FastableCore
 import FastableWire
 import FoundationEssentials
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 
 /// Searches, whose results are told as they are found to those who listen.
 extension FileOperations {

@@ -5,7 +5,7 @@ import FastableCore
 import FastableWire
 import FoundationEssentials
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 
 /// Copies of workspaces on their own nodes: checkpoints, the way back to one, and new projects made of them.
 struct CheckpointService: Sendable {

@@ -6,7 +6,7 @@ import FastableWire
 import FoundationEssentials
 import Logging
 import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 import Synchronization
 
 /// Saved work: takes archives of workspaces into the controller's own store, and puts them back.

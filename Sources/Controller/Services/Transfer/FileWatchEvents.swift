@@ -1,7 +1,7 @@
 public import FastableCore
 import FastableWire
 import FoundationEssentials
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 
 /// Changes as a node tells them, with its flow control: while nobody reads, the node joins them and at last says that some were
 /// lost. May be iterated once; when it is dropped, the node stops watching.

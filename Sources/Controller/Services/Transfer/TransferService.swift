@@ -4,7 +4,7 @@ public import FastableCore
 import FastableWire
 import FoundationEssentials
 public import NIOCore
-import NIOFoundationCompat
+import NIOFoundationEssentialsCompat
 
 /// Raw files and whole trees, as bytes with flow control between a door and a node. Each call passes the same gate as an operation.
 public final class TransferService: Sendable {

@@ -128,6 +128,8 @@ package final class NodeDrainer: Sendable {
     private func look(at node: NodeRecord, _ now: ContinuousClock.Instant) async throws -> Int {
         let projects = try await allProjects(on: node.id)
         guard !projects.isEmpty else {
+            let isMoving = state.withLock { $0.drains[node.id]?.values.contains { $0.task != nil } ?? false }
+            guard !isMoving else { return 0 }
             // What is being deleted, or comes to the node just now, is waited for.
             guard try await store.endDrain(of: node.id, at: .nowMilliseconds) else { return 0 }
             state.withLock { $0.drains[node.id] = nil }
@@ -175,8 +177,9 @@ package final class NodeDrainer: Sendable {
         let isForced = node.drain?.forced?.contains(project.id) ?? false
         do {
             _ = try await archiver.move(project, off: node.id, isUrgent: isUrgent, isForced: isForced)
-            state.withLock { _ = $0.drains[node.id]?.removeValue(forKey: project.id) }
+            // Before the drain can be over: whoever follows hears of its end last.
             await tell(project, node, nil)
+            state.withLock { _ = $0.drains[node.id]?.removeValue(forKey: project.id) }
         } catch {
             let failure = FastableError.unexpected(error, doing: "moving the project")
             let isNews = note(failure, of: project.id, on: node.id)

@@ -1,10 +1,10 @@
 import Glibc
-import NIOCore
+package import NIOCore
 import Synchronization
 
 /// A channel's socket for senders that are not on its event loop. What the socket does not take at once is left to the channel, and
 /// everything after it too until the channel has sent it: bytes never overtake each other.
-final class DirectSocket: Sendable {
+package final class DirectSocket: Sendable {
     private struct State {
         /// A descriptor of our own, so that its number cannot become another file's; -1 when there is none.
         var socket: CInt
@@ -17,14 +17,24 @@ final class DirectSocket: Sendable {
     private let state: Mutex<State>
 
     /// Without a descriptor for the copy everything is left to the channel.
-    init(copying socket: CInt) {
+    package init(copying socket: CInt) {
         state = Mutex(State(socket: fcntl(socket, F_DUPFD_CLOEXEC, 3)))
     }
 
     deinit { close() }
 
-    /// `true` asks the caller to let the channel take what is left.
-    func send(_ bytes: ByteBuffer) -> Bool {
+    /// Sends from the caller's thread what the socket takes, and the rest through its channel. Nobody is told of a failure: the channel
+    /// ends then.
+    package func send(_ bytes: ByteBuffer, through channel: any Channel) {
+        guard leavesRest(of: bytes) else { return }
+        channel.eventLoop.execute {
+            guard let rest = self.takeRest() else { return }
+            channel.writeAndFlush(rest).whenComplete { _ in self.state.withLock { $0.inChannel -= 1 } }
+        }
+    }
+
+    /// `true` when the channel is to be asked to take what is left.
+    private func leavesRest(of bytes: ByteBuffer) -> Bool {
         state.withLock { state in
             var bytes = bytes
             if state.rest == nil, state.inChannel == 0 { Self.send(&bytes, to: state.socket) }
@@ -39,18 +49,15 @@ final class DirectSocket: Sendable {
         }
     }
 
-    /// On the channel's event loop; `channelSent` follows.
-    func takeRest() -> ByteBuffer? {
+    private func takeRest() -> ByteBuffer? {
         state.withLock { state in
             if state.rest != nil { state.inChannel += 1 }
             return state.rest.take()
         }
     }
 
-    func channelSent() { state.withLock { $0.inChannel -= 1 } }
-
     /// From here on the channel alone has the connection.
-    func close() {
+    package func close() {
         state.withLock { state in
             if state.socket >= 0 { Glibc.close(state.socket) }
             state.socket = -1

@@ -82,13 +82,7 @@ final class InitConnection: Sendable {
     ///
     /// The bytes go to the socket from the caller's thread where it takes them: to wake the event loop first would cost each start
     /// of a command a change of threads.
-    func send(_ request: ByteBuffer) {
-        guard direct.send(request) else { return }
-        channel.eventLoop.execute { [channel, direct] in
-            guard let rest = direct.takeRest() else { return }
-            channel.writeAndFlush(rest).whenComplete { _ in direct.channelSent() }
-        }
-    }
+    func send(_ request: ByteBuffer) { direct.send(request, through: channel) }
 
     func close() {
         direct.close()

@@ -74,6 +74,10 @@ install_packages() {
         name=$(available_package "${names[@]}")
         packages+=("$name")
     done
+    # Tests run a registry themselves; as a service of the machine it would listen on all of its addresses.
+    if [[ " ${packages[*]} " == *" docker-registry "* && -d /run/systemd/system ]]; then
+        as_root systemctl mask --quiet docker-registry.service
+    fi
     "${apt[@]}" install -y -qq --no-remove --no-install-recommends "${packages[@]}" >/dev/null
 }
 

@@ -60,7 +60,8 @@ import Testing
     ) {
         var world = World(generator: SeededGenerator(seed: seed), now: now)
         for _ in 0..<Self.cases {
-            let demand = PlacementDemand(image: "vibn-dev", limits: world.limits())
+            let demand = PlacementDemand(
+                image: "vibn-dev", limits: world.limits(), isPullable: world.chance(30))
             let policy = world.policy()
             let fleet = (0..<world.int(0...8)).map { world.candidate($0) }
             body(&world, demand, policy, fleet)
@@ -73,7 +74,8 @@ import Testing
             let seen = node.node.lastSeenAt, now.timeIntervalSince(seen) <= Double(policy.reportAgeSeconds)
         else { return false }
         let memory = Double(node.load.memoryBytes + demand.limits.memoryBytes)
-        return facts.images.contains(demand.image) && node.load.projects + 1 <= policy.projectsPerNode
+        return (demand.isPullable || facts.images.contains(demand.image))
+            && node.load.projects + 1 <= policy.projectsPerNode
             && memory <= Double(facts.memoryBytes) * policy.memoryOvercommit
             && node.load.cpus + demand.limits.cpus <= Double(facts.cpus) * policy.cpuOvercommit
             && node.load.pids + demand.limits.pids <= policy.pidsPerNode

@@ -134,6 +134,26 @@ private func place(_ candidates: PlacementCandidate...) -> PlacementDecision {
         #expect(place(crowded, empty).chosen == empty.node.id)
     }
 
+    /// A node that can pull the image is none of those that lack it, but one that has it goes first unless it is much fuller.
+    @Test func anImageThatCanBePulledKeepsNoNodeOut() throws {
+        let without = candidate(name: "without", images: [])
+        var pullable = demand
+        pullable.isPullable = true
+        let alone = Placement.place(pullable, on: [without], now: now)
+        #expect(try alone.requireNode() == without.node.id)
+        #expect(alone.reasons.first?.contains("image 0") == true)
+        #expect(alone.reasons.first?.hasSuffix(", after it has pulled the image") == true)
+        let some = NodeLoad(projects: 5, memoryBytes: 5 * gibibyte, cpus: 5)
+        let with = candidate(name: "with", load: some)
+        let decision = Placement.place(pullable, on: [without, with], now: now)
+        #expect(decision.chosen == with.node.id)
+        #expect(decision.reasons.first?.contains("image 1") == true)
+        #expect(decision.reasons.first?.contains("pulled") == false)
+        let full = candidate(name: "full", load: NodeLoad(projects: 20, memoryBytes: 20 * gibibyte, cpus: 20))
+        #expect(Placement.place(pullable, on: [without, full], now: now).chosen == without.node.id)
+        #expect(place(without, full).chosen == full.node.id, "nobody knows where to pull it from")
+    }
+
     @Test func equalNodesAreDecidedByTheSmallerID() {
         let nodes = (0..<20).map { _ in candidate() }
         let least = nodes.map(\.node.id).min()

@@ -21,6 +21,8 @@ final class Installation: Sendable {
     private let disk: SmallDisk?
     /// For the controller, beside those that every installation has.
     private let options: [String]
+    /// The same for the nodes.
+    private let moreNodeOptions: [String]
     /// What both daemons take for the time of day, when it is not the host's.
     let clock: SetClock?
 
@@ -35,12 +37,13 @@ final class Installation: Sendable {
     /// - Parameters:
     ///   - disk: gives the first node a file system of its own.
     ///   - options: for the controller.
+    ///   - nodeOptions: for each node.
     ///   - setsClock: gives both daemons a clock that the test can set.
     static func with(
-        nodes: Int = 1, disk: SmallDisk.Size? = nil, options: [String] = [], setsClock: Bool = false,
-        _ body: (Installation) async throws -> Void
+        nodes: Int = 1, disk: SmallDisk.Size? = nil, options: [String] = [], nodeOptions: [String] = [],
+        setsClock: Bool = false, _ body: (Installation) async throws -> Void
     ) async throws {
-        let installation = try Installation(disk, options, setsClock)
+        let installation = try Installation(disk, options, nodeOptions, setsClock)
         do {
             try await installation.startController()
             for index in 0..<nodes { try await installation.joinNode(index) }
@@ -58,8 +61,11 @@ final class Installation: Sendable {
         try await installation.expectNothingLeft(links)
     }
 
-    private init(_ diskSize: SmallDisk.Size?, _ options: [String], _ setsClock: Bool) throws {
+    private init(
+        _ diskSize: SmallDisk.Size?, _ options: [String], _ nodeOptions: [String], _ setsClock: Bool
+    ) throws {
         self.options = options
+        moreNodeOptions = nodeOptions
         (apiPort, nodePort) = (try ReservedPort(), try ReservedPort())
         name = "t" + String(UInt32.random(in: 0...UInt32.max), radix: 16)
         let directory = URL(fileURLWithPath: "/var/lib/fastable/\(name)")
@@ -161,7 +167,7 @@ final class Installation: Sendable {
             "--instance", nodeName(index), "--state-dir", place(of: index).appending(path: "node-\(index)").path,
             "--run-dir",
             runDirectory(index),
-        ]
+        ] + moreNodeOptions
     }
 
     /// Where a node's state lies.

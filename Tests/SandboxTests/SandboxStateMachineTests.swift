@@ -32,6 +32,8 @@ import Testing
         for (label, id) in [("first", first), ("second", second)] {
             events += [
                 Event(name: "ensure \(label)") { _ = $0.ensure(new: id, now: start) },
+                Event(name: "pulling \(label)") { $0.pulling(id, now: start) },
+                Event(name: "pulled \(label)") { $0.pulled(id, now: start) },
                 Event(name: "admitted \(label)") { $0.admitted(id, now: start) },
                 Event(name: "givenUp \(label)") { $0.givenUp(id, reason: "gone") },
                 Event(name: "started \(label)") { _ = $0.started(id) },
@@ -50,6 +52,8 @@ import Testing
         return events
     }()
 
+    private static let longest = Duration.seconds(Limits.imageAddSeconds + 3600)
+
     /// All reachable states. Deadlines move on, so they are cut off after a few rounds of deadlines on deadlines.
     static let reachable: [Machine] = {
         var found = [Machine()]
@@ -58,7 +62,7 @@ import Testing
             for event in events {
                 var machine = found[index]
                 event.apply(&machine)
-                if !found.contains(machine), (machine.deadline ?? start) < start + .seconds(3600) {
+                if !found.contains(machine), (machine.deadline ?? start) < start + longest {
                     found.append(machine)
                 }
             }
@@ -124,6 +128,8 @@ import Testing
         let stranger = ContainerID()
         for machine in Self.reachable {
             var after = machine
+            after.pulling(stranger, now: Self.start)
+            after.pulled(stranger, now: Self.start)
             after.admitted(stranger, now: Self.start)
             after.givenUp(stranger, reason: "x")
             #expect(after.started(stranger) == .discard)
@@ -142,7 +148,7 @@ import Testing
     /// Waiting for its turn takes nothing of the time for its start.
     @Test func theTimeOfAStartBeginsWithItsTurn() {
         for machine in Self.reachable {
-            guard case .creating(let id, let deadline) = machine.state else { continue }
+            guard case .creating(let id, let deadline, _) = machine.state else { continue }
             var admitted = machine
             let later = deadline - .milliseconds(1)
             admitted.admitted(id, now: later)
@@ -159,6 +165,32 @@ import Testing
         _ = machine.ensure(new: Self.first, now: Self.start)
         let longest = Duration.seconds(Limits.startQueueSeconds + Limits.containerStartSeconds)
         #expect(machine.deadline == Self.start + longest, "also when nobody tells that it is its turn")
+    }
+
+    /// Its image may take long to come; then everything is as if it had been there.
+    @Test func theImageComesFirst() {
+        var machine = Machine()
+        #expect(machine.ensure(new: Self.first, now: Self.start) == .start(Self.first))
+        machine.pulled(Self.first, now: Self.start + .seconds(1))
+        let waits = Duration.seconds(Limits.startQueueSeconds + Limits.containerStartSeconds)
+        #expect(machine.deadline == Self.start + waits, "nothing was pulled")
+        machine.pulling(Self.first, now: Self.start)
+        #expect(machine.ensure(new: Self.second, now: Self.start) == .join(Self.first))
+        let longest = Duration.seconds(Limits.imageAddSeconds)
+        #expect(machine.deadline.map { $0 > Self.start + longest } == true, "the pull ends first, and says why")
+        let late = Self.start + longest
+        var hung = machine
+        #expect(hung.deadlinePassed(now: late) == .nothing)
+        #expect(hung.deadlinePassed(now: hung.deadline ?? late) == .cancelStart(Self.first))
+        hung.startFailed(Self.first, reason: "cancelled")
+        guard case .failed(let reason) = hung.state else { return #expect(Bool(false), "\(hung.state)") }
+        #expect(reason.contains("image did not come"))
+        machine.pulled(Self.first, now: late)
+        #expect(machine.deadline == late + waits)
+        machine.admitted(Self.first, now: late)
+        #expect(machine.started(Self.first) == .serve)
+        machine.pulling(Self.first, now: late)
+        #expect(machine.state == .running(Self.first))
     }
 
     @Test func deletionWinsOverEverythingAndIsSaidNoTo() {

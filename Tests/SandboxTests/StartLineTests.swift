@@ -30,14 +30,14 @@ extension ContainerTests {
             } _: { node in
                 let manager = node.manager
                 let specs = (0..<3).map { _ in node.project() }
-                let told = Shared<[StartPlace]>([])
+                let told = Shared<[StartProgress]>([])
                 var starts: [Task<ContainerID, any Error>] = []
                 for (number, spec) in specs.enumerated() {
                     starts.append(
                         Task {
-                            try await manager.ensure(spec) { place in
+                            try await manager.ensure(spec) { progress in
                                 guard number == 2 else { return }
-                                told.change { $0.append(place) }
+                                told.change { $0.append(progress) }
                             }.id
                         })
                     try await Self.tellsItsPlace(node, spec, number + 1)
@@ -48,7 +48,9 @@ extension ContainerTests {
                 let explained = try await manager.explain(specs[2].project)
                 #expect(explained.text.contains("number 3 of 3") && explained.queue?.position == 3)
                 #expect(manager.startLoad == StartLoad(running: 0, waiting: 3))
-                try await eventually("its listener is told") { told.value.contains { $0.position == 3 } }
+                try await eventually("its listener is told") {
+                    told.value.contains { $0.stage == .waiting && $0.message.contains("number 3") }
+                }
                 // One that nobody waits for any more is not started, and those behind it move up.
                 starts[0].cancel()
                 try await Self.tellsItsPlace(node, specs[1], 1)

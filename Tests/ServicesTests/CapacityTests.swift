@@ -126,9 +126,11 @@ import Testing
         try await World.with { world, nodes in
             try await world.project()
             nodes[0].onExec { start, exec in
-                if start.wantsQueued == true {
-                    try await exec.send(.queued(StartPlace(position: 2, waiting: 7)))
-                    try await exec.send(.queued(StartPlace(position: 1, waiting: 3, lacksMemory: true)))
+                if start.wantsStart == true {
+                    let places = [
+                        StartPlace(position: 2, waiting: 7), StartPlace(position: 1, waiting: 3, lacksMemory: true),
+                    ]
+                    for place in places { try await exec.send(.starting(StartProgress(.waiting, place.text))) }
                 }
                 try await exec.started()
                 try await exec.finish()

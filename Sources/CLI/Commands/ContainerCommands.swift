@@ -60,7 +60,7 @@ struct ContainerCommand: AsyncParsableCommand {
         @OptionGroup var common: CommonOptions
         @Argument(help: "The project: its name or id.") var project: String
 
-        func run() async throws { try await common.change("devcontainer.ensure", project) }
+        func run() async throws { try await common.start("devcontainer.ensure", project) }
     }
 
     struct Suspend: AsyncParsableCommand {
@@ -113,7 +113,7 @@ struct ContainerCommand: AsyncParsableCommand {
         @OptionGroup var common: CommonOptions
         @Argument(help: "The project: its name or id.") var project: String
 
-        func run() async throws { try await common.change("devcontainer.restart", project) }
+        func run() async throws { try await common.start("devcontainer.restart", project) }
     }
 
     struct Archive: AsyncParsableCommand {
@@ -206,5 +206,12 @@ extension CommonOptions {
     fileprivate func change(_ operation: String, _ project: String, _ more: [String: JSONValue] = [:]) async throws {
         let input = more.merging(["project": .string(project)]) { $1 }
         try await show(operation, .object(input), as: ContainerCommand.State.self) { "\($0.state): \($0.reason)" }
+    }
+
+    /// One that starts it: its image may have to be pulled first.
+    fileprivate func start(_ operation: String, _ project: String) async throws {
+        try await work(operation, ["project": .string(project)], as: ContainerCommand.State.self) {
+            "\($0.state): \($0.reason)"
+        }
     }
 }

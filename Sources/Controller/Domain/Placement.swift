@@ -26,10 +26,13 @@ public struct PlacementPolicy: Sendable, Equatable {
 public struct PlacementDemand: Sendable, Equatable {
     public var image: String
     public var limits: ResourceLimits
+    /// A node that lacks the image can pull it.
+    public var isPullable: Bool
 
-    public init(image: String, limits: ResourceLimits) {
+    public init(image: String, limits: ResourceLimits, isPullable: Bool = false) {
         self.image = image
         self.limits = limits
+        self.isPullable = isPullable
     }
 
     public init(_ project: Project) { self.init(image: project.image, limits: project.limits) }
@@ -119,7 +122,9 @@ public enum Placement {
         }
         let age = now.timeIntervalSince(seen)
         if age > Double(policy.reportAgeSeconds) { filters.append(.silent(seconds: age)) }
-        if !facts.images.contains(demand.image) { filters.append(.missingImage(demand.image)) }
+        if !demand.isPullable, !facts.images.contains(demand.image) {
+            filters.append(.missingImage(demand.image))
+        }
         let load = candidate.load
         if load.projects >= policy.projectsPerNode { filters.append(.projects(most: policy.projectsPerNode)) }
         filters += shortages(of: facts, load, for: demand.limits, policy)
@@ -163,6 +168,7 @@ public enum Placement {
             memory: 1 - (Double(load.memoryBytes) + Double(demand.limits.memoryBytes)) / room.memory,
             cpus: 1 - (load.cpus + demand.limits.cpus) / room.cpus,
             projects: 1 - Double(load.projects + 1) / Double(policy.projectsPerNode),
+            image: candidate.node.facts?.images.contains(demand.image) == true ? 1 : 0,
             locality: load.workspaceProjects > 0 ? 1 : 0)
     }
 

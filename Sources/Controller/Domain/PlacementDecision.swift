@@ -61,26 +61,33 @@ public struct PlacementScore: Sendable, Equatable, CustomStringConvertible {
     public var cpus: Double
     /// Share of the project slots that stays free.
     public var projects: Double
+    /// 1 where the image is; elsewhere the first start pulls it.
+    public var image: Double
     /// 1 where the workspace has a project already: its image and packages are in the page cache.
     public var locality: Double
 
-    public init(memory: Double, cpus: Double, projects: Double, locality: Double) {
+    public init(memory: Double, cpus: Double, projects: Double, image: Double, locality: Double) {
         self.memory = memory
         self.cpus = cpus
         self.projects = projects
+        self.image = image
         self.locality = locality
     }
 
-    /// Memory weighs most, since it is what a host runs out of first.
-    public static let weights = PlacementScore(memory: 0.6, cpus: 0.2, projects: 0.199, locality: 0.001)
+    /// Memory weighs most, since it is what a host runs out of first. Pulling an image takes minutes once: a node that has it is worth
+    /// some load, and not all of it.
+    public static let weights = PlacementScore(memory: 0.5, cpus: 0.15, projects: 0.149, image: 0.2, locality: 0.001)
 
     public var total: Double {
         let weights = Self.weights
-        return memory * weights.memory + cpus * weights.cpus + projects * weights.projects + locality * weights.locality
+        return memory * weights.memory + cpus * weights.cpus + projects * weights.projects + image * weights.image
+            + locality * weights.locality
     }
 
     public var description: String {
-        let parts = [("memory", memory), ("CPUs", cpus), ("projects", projects), ("locality", locality)]
+        let parts = [
+            ("memory", memory), ("CPUs", cpus), ("projects", projects), ("image", image), ("locality", locality),
+        ]
         return "\(Words.decimal(total, places: 3)) ("
             + parts.map { "\($0.0) \(Words.decimal($0.1, places: 3))" }.joined(separator: ", ") + ")"
     }
@@ -106,7 +113,7 @@ public struct PlacementVerdict: Sendable, Equatable, CustomStringConvertible {
     /// `build-1 is cordoned, and has not reported for 80 s` or `build-1 fits: 0.83 (memory 0.9, …)`.
     public var description: String {
         switch outcome {
-        case .fits(let score): "\(name) fits: \(score)"
+        case .fits(let score): "\(name) fits: \(score)" + (score.image == 0 ? ", after it has pulled the image" : "")
         case .filtered(let filters): "\(name) \(filters.map(\.description).joined(separator: ", and "))"
         }
     }

@@ -24,17 +24,20 @@ public struct NodeFactsReader: Sendable {
         uname(&system)
         let (images, directory) = (sandboxes.images, stateDirectory)
         // A disk that hangs holds up the reports, and nothing else.
-        let (disk, pressure, found) =
+        let (disk, pressure, found, references) =
             (try? await BlockingPool.shared.run { [sandboxes] in
-                (DiskSpace(directory), Optional(sandboxes.lookAtDisk()), (try? images.list()) ?? [])
-            }) ?? (nil, nil, [])
+                (
+                    DiskSpace(directory), Optional(sandboxes.lookAtDisk()), (try? images.list()) ?? [],
+                    try? images.references()
+                )
+            }) ?? (nil, nil, [], nil)
         return NodeFacts(
             programVersion: Version.text, hostName: Self.text(&system.nodename), kernel: Self.text(&system.release),
             cgroup: sandboxes.cgroupMode, runtime: sandboxes.runtimeVersion, cpus: sysconf(Int32(_SC_NPROCESSORS_ONLN)),
             memoryBytes: sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)),
             diskBytes: disk?.totalBytes ?? 0, diskFreeBytes: disk?.freeBytes ?? 0,
             diskFreeFiles: disk?.freeInodes, diskPressure: pressure, diskReclaimed: sandboxes.diskReclaimed,
-            images: found.map(\.name), pids: Self.processes)
+            images: found.map(\.name), pids: Self.processes, registryImages: references)
     }
 
     /// What the kernel has numbers and room for.

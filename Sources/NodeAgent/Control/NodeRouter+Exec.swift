@@ -23,9 +23,9 @@ extension NodeRouter {
     private func begin(
         _ start: ExecStart, _ given: ByteBuffer?, before latest: ContinuousClock.Instant?, _ call: NodeCall
     ) async throws -> ExecSession {
-        let tell: @Sendable (StartPlace) async throws -> Void = { try await call.send(ExecEvent.queued($0)) }
+        let tell: @Sendable (StartProgress) async throws -> Void = { try await call.send(ExecEvent.starting($0)) }
         let container = try await sandboxes.ensure(
-            start.container, telling: start.wantsQueued == true ? tell : nil)
+            start.container, telling: start.wantsStart == true ? tell : nil)
         var command = start.command
         let account = try await container.account(command.user)
         command.environment = Self.baseEnvironment.merging(account.environment) { $1 }

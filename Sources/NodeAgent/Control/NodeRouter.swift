@@ -145,9 +145,12 @@ public struct NodeRouter: Sendable {
     // MARK: containers and images
 
     private func ensure(_ call: NodeCall) async throws {
-        try await call.answer { (spec: ContainerSpec) in
-            _ = try await sandboxes.ensure(spec)
-            return try await status(of: spec.project)
+        let tell: @Sendable (StartProgress) async throws -> Void = {
+            try await call.send(ContainerEnsureAnswer.starting($0))
+        }
+        try await call.answer { (wish: ContainerEnsure) in
+            _ = try await sandboxes.ensure(wish.container, telling: wish.wantsStart == true ? tell : nil)
+            return try await status(of: wish.container.project)
         }
         await reporter.reportNow()
     }

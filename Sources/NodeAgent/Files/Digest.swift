@@ -1,7 +1,7 @@
 import Crypto
 
 /// sha256 as 64 hexadecimal digits.
-struct Digest: Sendable {
+package struct Digest: Sendable {
     private var hash = SHA256()
 
     mutating func update(_ bytes: UnsafeRawBufferPointer) { hash.update(bufferPointer: bytes) }
@@ -17,16 +17,16 @@ struct Digest: Sendable {
         return String(decoding: text, as: UTF8.self)
     }
 
-    static func of(_ bytes: UnsafeRawBufferPointer) -> String {
+    package static func of(_ bytes: UnsafeRawBufferPointer) -> String {
         var digest = Digest()
         digest.update(bytes)
         return digest.text
     }
 
-    static func of(_ bytes: [UInt8]) -> String { bytes.withUnsafeBytes { of($0) } }
+    package static func of(_ bytes: [UInt8]) -> String { bytes.withUnsafeBytes { of($0) } }
 
     /// Whether a text can be a digest at all.
-    static func isForm(_ text: String) -> Bool {
+    package static func isForm(_ text: String) -> Bool {
         text.utf8.count == 64 && text.utf8.allSatisfy(isDigit)
     }
 

@@ -14,6 +14,7 @@ struct NodeConfiguration: DaemonConfiguration {
     let projectDiskBytes: Int
     let diskPercents: DiskPressurePercents
     let startsAtOnce: Int
+    let insecureRegistries: [String]
 
     static let instanceSetting = Setting(
         "instance", .name, default: "main",
@@ -65,9 +66,15 @@ struct NodeConfiguration: DaemonConfiguration {
         "container.startsAtOnce", .integer(1...Limits.startsAtOnceHighest), default: Limits.startsAtOnce,
         help: "Containers that are started at a time; others wait for their turn.")
 
+    static let insecureSetting = Setting(
+        "images.insecureRegistries", .list, default: [],
+        help: "Registries, each as host:port, that images come from without TLS: whoever is on the way can change them."
+    )
+
     static let groups = [
         SettingGroup("Node", instanceSetting, stateSetting, runSetting, initSetting, runtimeSetting, startsSetting),
         SettingGroup("Disk", diskSetting, lowSetting, reclaimSetting, refuseSetting),
+        SettingGroup("Images", insecureSetting),
         SettingGroup("Network", poolSetting, resolverSetting, deniedSetting),
     ]
 
@@ -97,6 +104,7 @@ struct NodeConfiguration: DaemonConfiguration {
         runtime = values[Self.runtimeSetting]
         projectDiskBytes = values[Self.diskSetting]
         startsAtOnce = values[Self.startsSetting]
+        insecureRegistries = try Self.registries(values[Self.insecureSetting])
         diskPercents = DiskPressurePercents(
             low: values[Self.lowSetting], reclaiming: values[Self.reclaimSetting], refusing: values[Self.refuseSetting])
         guard diskPercents.isOrdered else {
@@ -110,6 +118,19 @@ struct NodeConfiguration: DaemonConfiguration {
                 .invalid, "A project's disk has \(Limits.projectDiskBytesLeast) bytes or more; 0 makes none.",
                 details: ["field": "disk.perProject"])
         }
+    }
+}
+
+extension NodeConfiguration {
+    /// Only what a reference can begin with: anything else would be a mistake that nobody notices.
+    private static func registries(_ texts: [String]) throws -> [String] {
+        guard texts.count <= Limits.insecureRegistries, texts.allSatisfy({ HostPort($0) != nil }) else {
+            throw FastableError(
+                .invalid,
+                "‘images.insecureRegistries’ takes up to \(Limits.insecureRegistries) registries, each as host:port.",
+                details: ["field": "images.insecureRegistries"])
+        }
+        return texts
     }
 }
 

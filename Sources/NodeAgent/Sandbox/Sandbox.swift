@@ -24,6 +24,8 @@ actor Sandbox {
     /// Those who wait for the present start.
     var startWaiters: Set<Int> = []
     var lastWaiter = 0
+    /// The image that the last start had to wait for.
+    var wantedImage: String?
     /// The last suspension and the last waking, and the turn of the freezer.
     var freezing: Task<Void, Never>?
     var resuming: Task<Void, any Error>?
@@ -79,8 +81,8 @@ actor Sandbox {
 
     /// The running container, made or started when there is none. Callers that come meanwhile share one start.
     ///
-    /// - Parameter listener: told where it waits for its turn, when there are many to be started.
-    func ensure(_ spec: ContainerSpec, telling listener: PlaceListener? = nil) async throws -> RunningContainer {
+    /// - Parameter listener: told how far it is.
+    func ensure(_ spec: ContainerSpec, telling listener: StartListener? = nil) async throws -> RunningContainer {
         while true {
             try checkNotDeleted()
             // No other step comes between this and the machine: who ends the container later finds it starting.
@@ -212,13 +214,14 @@ actor Sandbox {
 
     func status() -> ContainerStatus {
         let queued = machine.container.flatMap { host.starts.place(of: $0) }
+        let start = startProgress
         return ContainerStatus(
             project: project, state: machine.publicState, container: machine.container, image: record.image,
-            startedAt: running == nil ? nil : record.startedAt, reason: queued?.text ?? machine.reason,
+            startedAt: running == nil ? nil : record.startedAt, reason: start?.message ?? machine.reason,
             limits: record.spec.limits,
             runningExecs: running?.container?.execs.runningCount ?? 0, since: record.changedAt,
             limitHits: limitHits, restingSince: restingSince,
-            disk: diskUse, queue: queued)
+            disk: diskUse, queue: queued, start: start)
     }
 
     // MARK: what happens
@@ -230,6 +233,7 @@ actor Sandbox {
             // Another start may be under way by now.
             try Task.checkCancellation()
             try await host.clearRemains(of: slot)
+            try await waitForImage(id, spec)
             try await waitForTurn(id, spec)
             defer { host.starts.leave(id) }
             let began = ContinuousClock.now

@@ -23,14 +23,18 @@ public struct SandboxConfiguration: Sendable {
 
     /// Containers that are started at a time; others wait for their turn.
     public var startsAtOnce: Int
+    /// `host:port` of registries that are spoken to without TLS.
+    public var insecureRegistries: [String]
     /// Memory that the host has to give.
     package var availableMemory: @Sendable () -> Int? = { HostMemory.available() }
 
     public init(
         paths: NodePaths, initProgram: String, addressPool: String = "10.224.0.0/15", resolvers: [String]? = nil,
         deniedNetworks: [String] = [], runtime: String = "runc", projectDiskBytes: Int? = nil,
-        diskPercents: DiskPressurePercents = DiskPressurePercents(), startsAtOnce: Int = Limits.startsAtOnce
+        diskPercents: DiskPressurePercents = DiskPressurePercents(), startsAtOnce: Int = Limits.startsAtOnce,
+        insecureRegistries: [String] = []
     ) {
+        self.insecureRegistries = insecureRegistries
         self.startsAtOnce = startsAtOnce
         self.paths = paths
         self.initProgram = initProgram

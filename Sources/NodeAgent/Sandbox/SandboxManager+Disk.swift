@@ -66,7 +66,7 @@ extension SandboxManager {
                 guard host.space.imagesInUse(now: moment)?.contains(name) == false,
                     await !imagesUsedHere().contains(name)
                 else { return }
-                try await host.images.remove(name, users: [])
+                try await host.images.drop(name)
                 host.space.dropped(image: name)
             case .cache(let project):
                 guard let sandbox = sandboxes[project], try await sandbox.dropCache() else { return }

@@ -57,7 +57,8 @@ public actor SandboxManager {
         let cgroups = try CgroupTree(ownMount: paths.cgroupMount)
         let board = SwitchBoard(paths: paths, block: block)
         host = SandboxHost(
-            paths: paths, block: block, images: ImageStore(directory: paths.images),
+            paths: paths, block: block,
+            images: ImageStore(directory: paths.images, insecureRegistries: configuration.insecureRegistries),
             runtime: RuncRuntime(program: configuration.runtime, stateDirectory: paths.runtime),
             cgroups: cgroups, group: try await DelegatedGroup(paths.group, in: cgroups).prepare(), network: Network(),
             firewall: Firewall(
@@ -92,9 +93,9 @@ public actor SandboxManager {
     /// - Throws: `not_found` for an unknown image, `limit` when the node is full, `conflict` while the project is being deleted,
     ///   `timeout`, `unavailable` or `internal` when it cannot be started; the status then says why.
     ///
-    /// - Parameter listener: told where it waits for its turn to be started; when that throws, nobody waits there any more.
+    /// - Parameter listener: told how far it is; when that throws, nobody waits there any more.
     public func ensure(
-        _ spec: ContainerSpec, telling listener: (@Sendable (StartPlace) async throws -> Void)? = nil
+        _ spec: ContainerSpec, telling listener: (@Sendable (StartProgress) async throws -> Void)? = nil
     ) async throws -> RunningContainer {
         try await sandbox(for: spec).ensure(spec, telling: listener)
     }

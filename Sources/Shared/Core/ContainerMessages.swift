@@ -14,11 +14,15 @@ public struct ContainerSpec: Codable, Sendable, Equatable {
     public var stay: Int?
     /// How often its settings had been changed. Limits and lifecycle of a lower revision than the node has come late: they do not count.
     public var revision: Int?
+    /// From where the node can have the image when it lacks it.
+    public var pull: ImageReference?
 
     public init(
         project: ProjectID, workspace: WorkspaceID, image: String, limits: ResourceLimits = ResourceLimits(),
-        environment: [String: String] = [:], lifecycle: LifecyclePolicy? = nil, stay: Int? = nil, revision: Int? = nil
+        environment: [String: String] = [:], lifecycle: LifecyclePolicy? = nil, stay: Int? = nil, revision: Int? = nil,
+        pull: ImageReference? = nil
     ) {
+        self.pull = pull
         self.revision = revision
         self.lifecycle = lifecycle
         self.stay = stay
@@ -88,12 +92,16 @@ public struct ContainerStatus: Codable, Sendable, Equatable {
     public var disk: DiskUse?
     /// Present while it waits for its turn to be started.
     public var queue: StartPlace?
+    /// Present while it is being started.
+    public var start: StartProgress?
 
     public init(
         project: ProjectID, state: ContainerState, container: ContainerID?, image: String, startedAt: Date?,
         reason: String, limits: ResourceLimits, runningExecs: Int, since: Date? = nil, limitHits: [LimitTally]? = nil,
-        restingSince: Date? = nil, disk: DiskUse? = nil, queue: StartPlace? = nil
+        restingSince: Date? = nil, disk: DiskUse? = nil, queue: StartPlace? = nil,
+        start: StartProgress? = nil
     ) {
+        self.start = start
         self.queue = queue
         self.disk = disk
         self.limitHits = limitHits
@@ -155,14 +163,14 @@ public struct ExecStart: Codable, Sendable {
     public var skipsStarted: Bool?
     /// From when this comes until the command may not start any more; `timeout` then.
     public var startWithinMilliseconds: Int?
-    /// Who starts it wants `queued`.
-    public var wantsQueued: Bool?
+    /// Who starts it wants `starting`.
+    public var wantsStart: Bool?
 
     public init(
         exec: ExecID, container: ContainerSpec, command: ExecCommand, isFollowed: Bool = true, inputBytes: Int? = nil,
-        skipsStarted: Bool? = nil, startWithinMilliseconds: Int? = nil, wantsQueued: Bool? = nil
+        skipsStarted: Bool? = nil, startWithinMilliseconds: Int? = nil, wantsStart: Bool? = nil
     ) {
-        self.wantsQueued = wantsQueued
+        self.wantsStart = wantsStart
         self.skipsStarted = skipsStarted
         self.startWithinMilliseconds = startWithinMilliseconds
         self.isFollowed = isFollowed
@@ -336,8 +344,8 @@ public enum ExecControl: Codable, Sendable, Equatable {
 
 /// Control messages of an exec stream. The bytes themselves are data frames; their offsets follow by counting.
 public enum ExecEvent: Codable, Sendable, Equatable {
-    /// Its container waits for its turn to be started; told again and again, to those who want it only.
-    case queued(StartPlace)
+    /// How far its container is, as long as that is being started; told again and again, to those who want it only.
+    case starting(StartProgress)
     /// Bytes that follow begin at these offsets.
     case started(container: ContainerID, stdoutOffset: UInt64, stderrOffset: UInt64, inputOffset: UInt64)
     /// The command has been given all input before this offset.

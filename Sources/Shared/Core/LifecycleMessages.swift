@@ -183,12 +183,15 @@ public struct ContainerExplanation: Codable, Sendable, Equatable {
     public var disk: DiskUse?
     /// Present while it waits for its turn to be started.
     public var queue: StartPlace?
+    /// Present while it is being started.
+    public var start: StartProgress?
 
     public init(
         project: ProjectID, state: ContainerState, since: Date?, reason: String, text: String, idleSince: Date?,
         awakeBecause: [Work], next: Next?, policy: LifecyclePolicy, limitHits: [LimitTally]? = nil,
-        disk: DiskUse? = nil, queue: StartPlace? = nil
+        disk: DiskUse? = nil, queue: StartPlace? = nil, start: StartProgress? = nil
     ) {
+        self.start = start
         self.queue = queue
         self.disk = disk
         self.limitHits = limitHits

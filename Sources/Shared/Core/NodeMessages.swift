@@ -26,6 +26,7 @@ public enum NodeMethod: String, Codable, Sendable, CaseIterable {
     /// Opened by the node when containers changed: `TransitionBatch` → `Empty` once they are kept.
     case transitions = "node.transitions"
 
+    /// `ContainerEnsure` → `ContainerStatus`, before which those who want it are told how far it is.
     case containerEnsure = "container.ensure"
     case containerStatus = "container.status"
     /// `ContainerSuspend` → `ContainerStatus`; `conflict` names what works in it.
@@ -208,12 +209,16 @@ public struct NodeFacts: Codable, Sendable, Equatable {
     public var images: [String]
     /// Processes that it can have at a time; a node of an earlier release does not tell.
     public var pids: Int?
+    /// From where images that it has, or had until its disk was full, can be pulled; a node of an earlier release does not tell.
+    public var registryImages: [ImageReference]?
 
     public init(
         programVersion: String, hostName: String, kernel: String, cgroup: CgroupMode, runtime: String, cpus: Int,
         memoryBytes: Int, diskBytes: Int, diskFreeBytes: Int, diskFreeFiles: Int? = nil,
-        diskPressure: DiskPressure? = nil, diskReclaimed: DiskReclaimed? = nil, images: [String], pids: Int? = nil
+        diskPressure: DiskPressure? = nil, diskReclaimed: DiskReclaimed? = nil, images: [String], pids: Int? = nil,
+        registryImages: [ImageReference]? = nil
     ) {
+        self.registryImages = registryImages
         self.diskFreeFiles = diskFreeFiles
         self.diskPressure = diskPressure
         self.diskReclaimed = diskReclaimed
@@ -313,8 +318,16 @@ public struct ImageInfo: Codable, Sendable, Equatable {
     public var source: String
     public var sizeBytes: Int
     public var addedAt: Date
+    /// Of the registry's manifest: what names these bytes there, whatever a tag stands for by now.
+    public var digest: String?
+    /// When somebody gave the name this content, on a node that had it first; absent there.
+    public var namedAt: Date?
 
-    public init(name: String, source: String, sizeBytes: Int, addedAt: Date) {
+    public init(
+        name: String, source: String, sizeBytes: Int, addedAt: Date, digest: String? = nil, namedAt: Date? = nil
+    ) {
+        self.digest = digest
+        self.namedAt = namedAt
         self.name = name
         self.source = source
         self.sizeBytes = sizeBytes

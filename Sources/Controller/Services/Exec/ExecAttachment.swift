@@ -32,7 +32,7 @@ public struct ExecAttachment: Sendable {
         self.place = place
         var events = ExecEvents(stream)
         var first = try await events.next()
-        while case .queued? = first { first = try await events.next() }
+        while case .starting? = first { first = try await events.next() }
         guard case .started(let offsets)? = first else {
             throw FastableError(.internal, "The node sent output before it told where it begins.")
         }
@@ -49,7 +49,7 @@ public struct ExecAttachment: Sendable {
             case .gap(let channel, let from, let to): return .gap(channel: channel, from: from, to: to)
             case .inputPassed(let offset): return .inputPassed(upTo: offset)
             case .finished(let result): return .finished(result)
-            case .started, .queued: continue
+            case .started, .starting: continue
             }
         }
         return nil

@@ -39,7 +39,7 @@ public enum OutputStart: Sendable, Equatable {
 struct ExecEvents: Sendable {
     enum Step: Sendable {
         /// Nothing has begun.
-        case queued(StartPlace)
+        case starting(StartProgress)
         /// Bytes that follow begin at these offsets.
         case started(ExecOffsets)
         /// The command has been given all input before this offset.
@@ -85,7 +85,7 @@ struct ExecEvents: Sendable {
 
     private mutating func step(for event: ExecEvent) -> Step {
         switch event {
-        case .queued(let place): return .queued(place)
+        case .starting(let progress): return .starting(progress)
         case .started(_, let stdoutOffset, let stderrOffset, let inputOffset):
             offsets = ExecOffsets(stdout: stdoutOffset, stderr: stderrOffset, input: inputOffset)
             return .started(offsets)

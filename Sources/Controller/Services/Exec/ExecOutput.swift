@@ -49,7 +49,7 @@ public struct ExecOutput: AsyncSequence, Sendable {
                 case .finished(let result):
                     isFinished = true
                     return .finished(result)
-                case .started, .queued, .inputPassed, .data, .gap: continue
+                case .started, .starting, .inputPassed, .data, .gap: continue
                 }
             }
             isFinished = true

@@ -35,6 +35,8 @@ struct ExecRun: Sendable {
     let command: ExecCommand
     let collectsOutput: Bool
     var listener: ExecService.Listener?
+    /// Its container's image may have to come first.
+    var mayPull = false
     private let waiting = Waiting()
 
     init(exec: ExecID, stream: MuxStream, command: ExecCommand, collectsOutput: Bool) {
@@ -46,7 +48,7 @@ struct ExecRun: Sendable {
 
     /// Throws `NodeFailure`, `ListenerFailure`, `CancellationError`, or `timeout` when the node lets the deadline pass.
     func follow() async throws -> ExecService.Outcome {
-        let beginning = Duration.seconds(Limits.startQueueSeconds + Limits.containerStartSeconds)
+        let beginning = Duration.seconds(ProjectService.startSeconds(mayPull: mayPull))
         let longest = .milliseconds(command.timeoutMilliseconds) + beginning + Self.slack
         watch(after: longest)
         defer { waiting.end() }
@@ -78,13 +80,13 @@ struct ExecRun: Sendable {
         var missingBytes: UInt64 = 0
         var hasStarted = false
         while let step = try await next(&events, hasStarted) {
-            if case .queued(let place) = step {
-                try await tell(.progress(message: place.text, fraction: nil))
+            if case .starting(let progress) = step {
+                try await tell(.progress(message: progress.message, fraction: progress.fraction))
                 continue
             }
             hasStarted = true
             switch step {
-            case .queued: break
+            case .starting: break
             case .started:
                 try await tell(.execStarted(exec))
             case .data(let channel, let offset, let bytes):

@@ -61,6 +61,8 @@ public final class ExecService: Sendable {
         var stream: MuxStream
         /// Its container counts as awake as long as it is followed.
         var admission: Admission
+        /// Its image may have to come first.
+        var mayPull: Bool
     }
 
     /// Who asks for a command, and what is known of that.
@@ -99,12 +101,14 @@ public final class ExecService: Sendable {
             throw FastableError(.cancelled, "The command \(handle.id) was cancelled before it started.")
         }
         let start = ExecStart(
-            exec: handle.id, container: placed.project.containerSpec, command: order.command, isFollowed: isFollowed,
+            exec: handle.id, container: try await projects.spec(of: placed.project), command: order.command,
+            isFollowed: isFollowed,
             inputBytes: order.input?.readableBytes, skipsStarted: isFollowed && !hasListener ? true : nil,
             startWithinMilliseconds: try await timeToStart(order, handle, placed, caller),
-            wantsQueued: hasListener ? true : nil)
+            wantsStart: hasListener ? true : nil)
         let stream = try await placed.client.open(.execStart, start, request: caller.request)
-        return Begun(handle: handle, placed: placed, stream: stream, admission: admission)
+        return Begun(
+            handle: handle, placed: placed, stream: stream, admission: admission, mayPull: start.container.pull != nil)
     }
 
     /// A project's place for a command. Finding one, or bringing the project back, is a change that the intent must precede.
@@ -179,6 +183,7 @@ public final class ExecService: Sendable {
         }
         var run = ExecRun(
             exec: begun.handle.id, stream: begun.stream, command: order.command, collectsOutput: collectsOutput)
+        run.mayPull = begun.mayPull
         run.listener = listener
         do {
             try await give(order.input, to: begun)

@@ -59,6 +59,7 @@ public final class FleetService: FleetDelegate {
 
     public func nodeConnected(_ node: NodeID, facts: NodeFacts) async {
         projects.nodeConnected(node)
+        projects.placement.references.heard(facts.registryImages, from: node)
         // Before what is stored of it is another one.
         await disks.heard(facts, of: node)
         await keep(facts, of: node)
@@ -76,6 +77,7 @@ public final class FleetService: FleetDelegate {
         let isRecent = stored.withLock { stored in stored[node].map { ContinuousClock.now - $0 < interval } ?? false }
         let isNews = await disks.heard(report.facts, of: node)
         projects.capacity.reported(node, report)
+        projects.placement.references.heard(report.facts.registryImages, from: node)
         if !isRecent || isNews { await keep(report.facts, of: node) }
         if let switches = report.switches { await kills.heard(node, switches) }
     }

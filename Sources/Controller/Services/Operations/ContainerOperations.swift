@@ -30,7 +30,7 @@ struct ContainerOperations: Sendable {
             answers: ProjectSchemas.container, recording: Self.record
         ) { _, project, context in
             let placed = try await projects.placed(project, telling: context.events)
-            return try await projects.ensure(placed, request: context.requestID)
+            return try await projects.ensure(placed, request: context.requestID, telling: context.events)
         }
     }
 
@@ -115,7 +115,7 @@ struct ContainerOperations: Sendable {
             let admission = try await projects.capacity.admit(placed.project, on: placed.client.node)
             defer { admission.release() }
             _ = try await projects.stop(placed.project, by: context.principal, request: context.requestID)
-            return try await projects.ensure(placed, request: context.requestID)
+            return try await projects.ensure(placed, request: context.requestID, telling: context.events)
         }
     }
 

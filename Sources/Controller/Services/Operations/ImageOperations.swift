@@ -18,6 +18,7 @@ struct ImageOperations: Sendable {
         var source: String
         var sizeBytes: Int
         var addedAt: Date
+        var digest: String?
 
         init(_ image: ImageInfo, on node: NodeRecord) {
             self.node = node.name
@@ -25,6 +26,7 @@ struct ImageOperations: Sendable {
             source = image.source
             sizeBytes = image.sizeBytes
             addedAt = image.addedAt
+            digest = image.digest
         }
     }
 
@@ -39,7 +41,9 @@ struct ImageOperations: Sendable {
         .required("name", .string()),
         .required("source", .string("Where it came from.")),
         .required("sizeBytes", .count()),
-        .required("addedAt", .date("When it was added.")),
+        .required("addedAt", .date("When it was added, or pulled by the node.")),
+        .optional(
+            "digest", .string("Of the manifest in its registry: nodes that lack the image pull exactly these bytes.")),
     ])
 
     private static let node = JSONSchema.Property.optional(
@@ -98,7 +102,8 @@ struct ImageOperations: Sendable {
                 "Add an image",
                 "Adds an image to one node or to all that are connected: `dir:/path` or `inplace:/path` for a root filesystem on the "
                     + "node, `oci:/path[:tag]` for an OCI layout on the node, `docker://registry/name:tag` for a registry. Takes "
-                    + "up to \(Limits.imageAddSeconds / 60) minutes."),
+                    + "up to \(Limits.imageAddSeconds / 60) minutes. Other nodes pull the same bytes from that registry when they need them."
+            ),
             scope: .admin, annotations: .writing(idempotent: true, openWorld: true), input: AddInput.self,
             accepts: .input([
                 Self.name, .required("source", .string("Where it comes from.", minimumBytes: 1, maximumBytes: 4096)),

@@ -180,6 +180,7 @@ struct NodeOperations: Sendable {
         ) { input, _ in
             let record = try await store.node(NodeKey(input.node))
             try await enrollment.remove(record, force: input.force ?? false)
+            projects.placement.references.forget(record.id)
             await projects.kills.forget(record.id)
             await drainer.cancel(record.id)
             return RemoveAnswer(id: record.id, name: record.name)

@@ -195,5 +195,12 @@ enum NodeSchemas {
                 .required("caches", .count("Caches of projects that were dropped.")),
             ])),
         .required("images", .array(.string())), .optional("pids", .count("Processes that it can have at a time.")),
+        .optional(
+            "registryImages",
+            .array(
+                .output([
+                    .required("name", .string()), .required("source", .string("With the digest of its manifest.")),
+                    .required("namedAt", .date("When somebody gave the name this content.")),
+                ]), "From where other nodes can pull images that it has, or had until its disk was full.")),
     ])
 }

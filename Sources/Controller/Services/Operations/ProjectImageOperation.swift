@@ -34,7 +34,9 @@ struct ProjectImageOperation: Sendable {
             fields: [
                 .required(
                     "image",
-                    .string("Name of an image of the project's node.", minimumBytes: 1, maximumBytes: Limits.nameBytes)),
+                    .string(
+                        "Name of an image that the project's node has or can pull.", minimumBytes: 1,
+                        maximumBytes: Limits.nameBytes)),
                 .optional("force", .boolean("Also when the content cannot be saved.", default: false)),
             ],
             answers: Self.answer,

@@ -65,7 +65,17 @@ enum ProjectSchemas {
         .optional("restingSince", .date("Since when it has had no container and nobody used its files.")),
         .optional("disk", disk),
         .optional("queue", queue),
+        .optional("start", start),
     ])
+
+    private static let start = JSONSchema.output(
+        [
+            .required("stage", .oneOf(StartProgress.Stage.allCases.map(\.rawValue))),
+            .required("message", .string("The same in a sentence.")),
+            .optional("fraction", .number(0...1, "How much of the stage is done, where that is known.")),
+            .optional("doneBytes", .count("How much of its image has come.")),
+            .optional("totalBytes", .count("How much of it comes in all, where the registry says so.")),
+        ], "How far it is; present while it is being started.")
 
     private static let queue = JSONSchema.output(
         [
@@ -117,6 +127,7 @@ enum ProjectSchemas {
         .optional("limitHits", limitHits),
         .optional("disk", disk),
         .optional("queue", queue),
+        .optional("start", start),
     ])
 
     /// What `shell.exec` answers, too.

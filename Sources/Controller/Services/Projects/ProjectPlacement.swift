@@ -11,6 +11,7 @@ final class ProjectPlacement: Sendable {
     private let nodes: any NodeDirectory
     private let kills: KillService
     private let capacity: CapacityService
+    let references: ImageReferences
     /// Images that were added lately: a node tells of them only with its next report.
     private let newImages = Mutex<[NodeID: [String: ContinuousClock.Instant]]>([:])
 
@@ -19,6 +20,7 @@ final class ProjectPlacement: Sendable {
         self.capacity = capacity
         self.store = store
         self.nodes = nodes
+        references = ImageReferences(store: store)
     }
 
     /// - Parameters:
@@ -29,6 +31,8 @@ final class ProjectPlacement: Sendable {
         _ demand: PlacementDemand, for workspace: WorkspaceID, on only: NodeID? = nil,
         except excluded: Set<NodeID> = [], placing project: ProjectID? = nil
     ) async throws -> PlacementDecision {
+        var demand = demand
+        demand.isPullable = try await references.reference(for: demand.image) != nil
         let records = try await store.nodes().filter { (only == nil || $0.id == only) && !excluded.contains($0.id) }
         let loads = try await store.nodeLoads(for: workspace)
         let connected = Dictionary(nodes.connectedNodes().map { ($0.id, $0) }) { first, _ in first }
@@ -45,14 +49,14 @@ final class ProjectPlacement: Sendable {
             return PlacementCandidate(
                 node: record, connected: connected[record.id] != nil, load: loads[record.id] ?? NodeLoad())
         }
-        return capacity.decide { awake in
+        return capacity.decide { [demand] awake in
             let loaded = candidates.map { candidate in
                 var candidate = candidate
                 candidate.load = candidate.load.adding(awake(candidate.node.id))
                 return candidate
             }
             return Placement.place(demand, on: loaded, policy: capacity.policy, now: .nowMilliseconds)
-        } expecting: { node in
+        } expecting: { [demand] node in
             project.map { CapacityBook.Start(project: $0, workspace: workspace, node: node, limits: demand.limits) }
         }
     }

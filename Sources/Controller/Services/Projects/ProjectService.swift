@@ -129,18 +129,6 @@ public final class ProjectService: Sendable {
         return placed
     }
 
-    /// Makes the container unless it runs, and tells how it is.
-    func ensure(_ placed: PlacedProject, request: RequestID) async throws -> ContainerStatus {
-        try await kills.checkStart(placed.project)
-        let admission = try await capacity.admit(placed.project, on: placed.client.node)
-        let status = try await placed.client.call(
-            .containerEnsure, placed.project.containerSpec, returning: ContainerStatus.self, request: request,
-            timeout: .seconds(
-                Limits.startQueueSeconds + Limits.containerStartSeconds + Limits.nodeAnswerSeconds))
-        admission.release(status)
-        return status
-    }
-
     /// How the container is; `absent` for a project that was never used.
     func status(_ project: Project, request: RequestID) async throws -> ContainerStatus {
         try await askContainer(

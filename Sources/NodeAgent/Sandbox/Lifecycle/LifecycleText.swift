@@ -79,7 +79,8 @@ extension LifecycleReconciler {
         var explanation = ContainerExplanation(
             project: status.project, state: status.state, since: status.since, reason: status.reason, text: "",
             idleSince: since.map(date), awakeBecause: works, next: next, policy: desired.policy,
-            limitHits: status.limitHits, disk: status.disk, queue: status.queue)
+            limitHits: status.limitHits, disk: status.disk, queue: status.queue,
+            start: status.start)
         explanation.text = LifecycleText.text(explanation, wall: wall)
         return explanation
     }

@@ -20,7 +20,8 @@ public struct SandboxStateMachine: Sendable, Equatable {
     public enum State: Sendable, Equatable {
         /// Nothing on disk, or nothing but the project's files: there was no container yet.
         case absent
-        case creating(ContainerID, deadline: Instant)
+        /// `pulls`: its image has to come first.
+        case creating(ContainerID, deadline: Instant, pulls: Bool = false)
         case running(ContainerID)
         /// Its processes are being stopped; some may still run.
         case suspending(ContainerID, deadline: Instant, reason: String)
@@ -40,6 +41,8 @@ public struct SandboxStateMachine: Sendable, Equatable {
 
     public init() {}
 
+    /// Until its image is there. The pull has a deadline of its own, and says what went wrong.
+    static let pullTime = Duration.seconds(Limits.imageAddSeconds + Limits.hostCommandSeconds)
     /// Until its turn to be started comes.
     static let queueTime = Duration.seconds(Limits.startQueueSeconds)
     static let startTime = Duration.seconds(Limits.containerStartSeconds)
@@ -51,7 +54,7 @@ public struct SandboxStateMachine: Sendable, Equatable {
     /// When `deadlinePassed` is due.
     public var deadline: Instant? {
         switch state {
-        case .creating(_, let deadline), .suspending(_, let deadline, _), .resuming(_, let deadline),
+        case .creating(_, let deadline, _), .suspending(_, let deadline, _), .resuming(_, let deadline),
             .stopping(_, let deadline, _, _), .deleting(let deadline):
             deadline
         case .absent, .running, .suspended, .stopped, .failed: nil
@@ -61,7 +64,7 @@ public struct SandboxStateMachine: Sendable, Equatable {
     /// The incarnation that exists, at least in part.
     public var container: ContainerID? {
         switch state {
-        case .creating(let id, _), .running(let id), .suspending(let id, _, _), .suspended(let id, _),
+        case .creating(let id, _, _), .running(let id), .suspending(let id, _, _), .suspended(let id, _),
             .resuming(let id, _), .stopping(let id, _, _, _):
             id
         case .absent, .stopped, .deleting, .failed: nil
@@ -87,7 +90,7 @@ public struct SandboxStateMachine: Sendable, Equatable {
         case .absent, .stopped, .failed:
             state = .creating(new, deadline: now + Self.queueTime + Self.startTime)
             return .start(new)
-        case .creating(let id, _): return .join(id)
+        case .creating(let id, _, _): return .join(id)
         case .running(let id): return .use(id)
         case .suspending, .suspended, .resuming: return .wake(wake(now: now))
         case .stopping: return .waitForEnd
@@ -108,7 +111,7 @@ public struct SandboxStateMachine: Sendable, Equatable {
     /// The container shall end, the project's files stay.
     public mutating func stop(reason: String, now: Instant) -> StopAction {
         switch state {
-        case .creating(let id, _):
+        case .creating(let id, _, _):
             state = .stopping(id, deadline: now + Self.stopTime, reason: reason, failure: false)
             return .cancelStart(id)
         case .running(let id), .suspending(let id, _, _), .suspended(let id, _), .resuming(let id, _):
@@ -133,7 +136,7 @@ public struct SandboxStateMachine: Sendable, Equatable {
         if case .deleting = before { return .join }
         state = .deleting(deadline: now + Self.deleteTime)
         switch before {
-        case .creating(let id, _): return .cancelStartThenRemove(id)
+        case .creating(let id, _, _): return .cancelStartThenRemove(id)
         case .running(let id), .suspending(let id, _, _), .suspended(let id, _), .resuming(let id, _),
             .stopping(let id, _, _, _):
             return .remove(id)
@@ -151,27 +154,39 @@ public struct SandboxStateMachine: Sendable, Equatable {
 
     /// The incarnation's init answers.
     public mutating func started(_ id: ContainerID) -> StartedAction {
-        guard case .creating(id, _) = state else { return .discard }
+        guard case .creating(id, _, _) = state else { return .discard }
         state = .running(id)
         return .serve
     }
 
+    /// Its image has to come first: the time for that begins.
+    public mutating func pulling(_ id: ContainerID, now: Instant) {
+        guard case .creating(id, _, _) = state else { return }
+        state = .creating(id, deadline: now + Self.pullTime, pulls: true)
+    }
+
+    /// Its image is there: the time in which its turn has to come begins.
+    public mutating func pulled(_ id: ContainerID, now: Instant) {
+        guard case .creating(id, _, true) = state else { return }
+        state = .creating(id, deadline: now + Self.queueTime + Self.startTime)
+    }
+
     /// Its turn to be started has come: the time for that begins.
     public mutating func admitted(_ id: ContainerID, now: Instant) {
-        guard case .creating(id, _) = state else { return }
+        guard case .creating(id, _, _) = state else { return }
         state = .creating(id, deadline: now + Self.startTime)
     }
 
     /// Nobody waits for it any more, and its start has not begun.
     public mutating func givenUp(_ id: ContainerID, reason: String) {
-        guard case .creating(id, _) = state else { return }
+        guard case .creating(id, _, _) = state else { return }
         state = .stopped(reason: reason)
     }
 
     /// The start failed, or was cut short, and left nothing behind.
     public mutating func startFailed(_ id: ContainerID, reason: String) {
         switch state {
-        case .creating(id, _): state = .failed(reason: reason)
+        case .creating(id, _, _): state = .failed(reason: reason)
         case .stopping(id, _, _, _): removed(id)
         case .absent, .creating, .running, .suspending, .suspended, .resuming, .stopping, .stopped, .deleting, .failed:
             break
@@ -241,10 +256,13 @@ public struct SandboxStateMachine: Sendable, Equatable {
     public mutating func deadlinePassed(now: Instant) -> DeadlineAction {
         guard let deadline, deadline <= now else { return .nothing }
         switch state {
-        case .creating(let id, _):
+        case .creating(let id, _, let pulls):
             let reason =
-                "The container did not start within \(Limits.containerStartSeconds) seconds. Try again; the node's log tells which "
-                + "step hung."
+                pulls
+                ? "The container's image did not come within \(Limits.imageAddSeconds) seconds. Try again, or add it to the node with "
+                    + "‘fastable image add’."
+                : "The container did not start within \(Limits.containerStartSeconds) seconds. Try again; the node's log tells "
+                    + "which step hung."
             state = .stopping(id, deadline: now + Self.stopTime, reason: reason, failure: true)
             return .cancelStart(id)
         case .suspending(let id, _, _):

@@ -1,4 +1,4 @@
-import FastableCore
+package import FastableCore
 import FoundationEssentials
 import Glibc
 import NodeLinux
@@ -32,6 +32,21 @@ extension ImageStore {
     }
 
     package func removeUnregistered() async throws { try await removeUnregistered(unregistered()) }
+
+    /// Removes an image that nobody uses, and remembers where it came from.
+    package func drop(_ name: String) async throws {
+        let reference = try image(name).info.reference
+        try await remove(name, users: [])
+        if let reference { try await dropped.remember(reference) }
+    }
+
+    /// From where other nodes can have the images of this one, and those that it had.
+    package func references() throws -> [ImageReference] {
+        let present = try list()
+        let names = Set(present.map(\.name))
+        let all = present.compactMap(\.reference) + dropped.all.filter { !names.contains($0.name) }
+        return Array(all.prefix(Limits.imageReferencesTold))
+    }
 
     /// A container begins on an image: nobody wants to lose it for a while.
     func noteUse(of name: String) { utimensat(AT_FDCWD, path(name) + "/image.json", nil, 0) }

@@ -9,6 +9,9 @@ import NodeLinux
 public struct ImageStore: Sendable {
     let directory: String
     private let tools: Tools
+    let registry: Registry
+    let pulls = ImagePulls()
+    let dropped: DroppedImages
     private let drafts = ImageDrafts()
 
     /// The programs that fetch and unpack images: names of the host's, or paths.
@@ -22,9 +25,22 @@ public struct ImageStore: Sendable {
         }
     }
 
-    package init(directory: String, tools: Tools = Tools()) {
+    /// - Parameter insecureRegistries: `host:port` of those that are spoken to without TLS.
+    package init(directory: String, tools: Tools = Tools(), insecureRegistries: [String] = []) {
         self.directory = directory
         self.tools = tools
+        registry = Registry(skopeo: tools.skopeo, insecure: Set(insecureRegistries))
+        dropped = DroppedImages(file: directory + "-dropped.json")
+    }
+
+    /// What lies in a draft once it is filled.
+    struct Content {
+        /// A name in the draft, or a path on the host.
+        var rootfs: String
+        var settings = StoredImage.Settings()
+        /// Of what came from a registry, see `ImageInfo`.
+        var digest: String?
+        var namedAt: Date?
     }
 
     /// All images, by name. One whose description is damaged is none, and keeps no other from being listed.
@@ -53,18 +69,17 @@ public struct ImageStore: Sendable {
         if inPlace, case .directory(let path) = source, try isInPlace(request.name) {
             return try await point(request.name, at: path, source: request.source)
         }
-        return try await register(request.name, source: request.source) { draft in
-            switch source {
-            case .directory(let path) where inPlace: return (path, .init())
-            case .directory(let path):
+        switch source {
+        case .registry(let reference): return try await add(request, from: reference)
+        case .layout(let path, let tag):
+            return try await register(request.name, source: request.source) { try await unpack(path, tag, $0) }
+        case .directory(let path):
+            return try await register(request.name, source: request.source) { draft in
+                guard !inPlace else { return Content(rootfs: path) }
                 try Self.checkDirectory(path)
-                try await Self.run(
+                try await ImageTool.run(
                     "cp", ["-a", "--reflink=auto", "--", path + "/.", draft + "/rootfs"], "copy the image")
-                return ("rootfs", .init())
-            case .layout(let path, let tag): return try await unpack(path, tag, draft)
-            case .registry(let reference):
-                try await pull(reference, draft)
-                return try await unpack(draft + "/layout", "image", draft)
+                return Content(rootfs: "rootfs")
             }
         }
     }
@@ -95,16 +110,18 @@ public struct ImageStore: Sendable {
                 guard errno == EXDEV else {
                     throw FastableError.system(errno, cannot: "move the image", context: rootfs)
                 }
-                try await Self.run("mv", ["-T", "--", rootfs, draft + "/rootfs"], "move the image")
+                try await ImageTool.run("mv", ["-T", "--", rootfs, draft + "/rootfs"], "move the image")
             }
-            return ("rootfs", .init())
+            return Content(rootfs: "rootfs")
         }
     }
 
-    /// Removes an image and its files; one that is used in place only loses its name.
+    /// Removes an image and its files; one that is used in place only loses its name. Nothing remembers then where it came from.
     ///
     /// - Parameter users: projects whose containers are built on it; `conflict` when there are any.
     package func remove(_ name: String, users: [ProjectID]) async throws {
+        try Self.check(name)
+        if try await dropped.forget(name), try load(name) == nil { return }
         _ = try image(name)
         guard users.isEmpty else {
             throw FastableError(
@@ -148,8 +165,8 @@ extension ImageStore {
     }
 
     /// `fill` prepares the draft directory and says where in it, or elsewhere, the root file system is.
-    private func register(
-        _ name: String, source: String, fill: (String) async throws -> (rootfs: String, settings: StoredImage.Settings)
+    func register(
+        _ name: String, source: String, fill: (String) async throws -> Content
     ) async throws -> ImageInfo {
         try Self.check(name)
         try Directories.make(directory, mode: 0o700)
@@ -160,13 +177,15 @@ extension ImageStore {
         defer { drafts.end(draftName) }
         try Directories.make(draft, mode: 0o700)
         do {
-            let (rootfs, settings) = try await fill(draft)
-            let full = rootfs.hasPrefix("/") ? rootfs : draft + "/" + rootfs
+            let content = try await fill(draft)
+            let full = content.rootfs.hasPrefix("/") ? content.rootfs : draft + "/" + content.rootfs
             try Self.checkDirectory(full)
-            let info = ImageInfo(name: name, source: source, sizeBytes: try await Self.size(full), addedAt: Date())
+            let info = ImageInfo(
+                name: name, source: source, sizeBytes: try await Self.size(full), addedAt: Date(),
+                digest: content.digest, namedAt: content.namedAt)
             let image = StoredImage(
-                info: info, rootfs: rootfs, environment: settings.environment,
-                workingDirectory: settings.workingDirectory)
+                info: info, rootfs: content.rootfs, environment: content.settings.environment,
+                workingDirectory: content.settings.workingDirectory)
             let bytes = Array(try JSON.encodePretty(image))
             try await BlockingPool.shared.run { try AtomicFile.write(draft + "/image.json", bytes) }
             // A rename replaces an empty directory only, and an image's is not: the second of two that come at once fails.
@@ -176,12 +195,13 @@ extension ImageStore {
             }
             return info
         } catch {
-            try? await Directories.removeTree(draft, timeout: .seconds(Limits.imageAddSeconds))
+            // The steps back must be taken although this task may have been cancelled.
+            await Task { try? await Directories.removeTree(draft, timeout: .seconds(Limits.imageAddSeconds)) }.value
             throw error
         }
     }
 
-    private static func taken(_ name: String) -> FastableError {
+    static func taken(_ name: String) -> FastableError {
         FastableError(
             .conflict, "The node has an image ‘\(name)’ already. Remove it first, or use another name.",
             details: ["image": .string(name)])
@@ -197,24 +217,14 @@ extension ImageStore {
         }
     }
 
-    private func pull(_ reference: String, _ draft: String) async throws {
-        // Debian's package brings a policy file; without one the tool would refuse every image.
-        let policy = Directories.exists("/etc/containers/policy.json") ? [] : ["--insecure-policy"]
-        try await Self.run(
-            tools.skopeo, policy + ["copy", "--quiet", "docker://" + reference, "oci:\(draft)/layout:image"],
-            "pull the image ‘\(reference)’", temporary: draft)
-    }
-
-    private func unpack(
-        _ layout: String, _ tag: String, _ draft: String
-    ) async throws -> (rootfs: String, settings: StoredImage.Settings) {
+    func unpack(_ layout: String, _ tag: String, _ draft: String) async throws -> Content {
         guard Directories.exists(layout + "/index.json") else {
             throw FastableError(
                 .unprocessable, "There is no OCI image layout: a directory with ‘index.json’ was expected.",
                 context: layout)
         }
         let bundle = draft + "/bundle"
-        try await Self.run(
+        try await ImageTool.run(
             tools.umoci, ["unpack", "--image", layout + ":" + tag, bundle], "unpack the image", temporary: draft)
         guard rename(bundle + "/rootfs", draft + "/rootfs") == 0 else {
             throw FastableError.system(errno, cannot: "keep the unpacked image", context: bundle)
@@ -223,28 +233,13 @@ extension ImageStore {
         for leftover in [bundle, draft + "/layout"] {
             try await Directories.removeTree(leftover, timeout: .seconds(Limits.imageAddSeconds))
         }
-        return ("rootfs", try StoredImage.Settings(bundleConfiguration: Data(configuration ?? Array("{}".utf8))))
+        let settings = try StoredImage.Settings(bundleConfiguration: Data(configuration ?? Array("{}".utf8)))
+        return Content(rootfs: "rootfs", settings: settings)
     }
 
     private static func size(_ path: String) async throws -> Int {
         let result = try await HostCommand("du", ["-s", "-x", "--block-size=1", "--", path])
             .runChecked("measure the image", timeout: .seconds(Limits.imageAddSeconds))
         return result.text.split(whereSeparator: \.isWhitespace).first.flatMap { Int($0) } ?? 0
-    }
-
-    private static func run(
-        _ tool: String, _ arguments: [String], _ what: String, temporary: String? = nil
-    ) async throws {
-        var environment = HostCommand.minimalEnvironment
-        if let temporary { environment["TMPDIR"] = temporary }
-        let result = try await HostCommand(tool, arguments, environment: environment)
-            .run(timeout: .seconds(Limits.imageAddSeconds))
-        do { try result.checked(what) } catch var error as FastableError {
-            // Why a registry gives nothing only the tool knows. Its last line says it; paths of the host are left out.
-            let said = result.errorText.split(separator: "\n").last.map(String.init) ?? ""
-            let plain = temporary.map { said.replacing($0, with: "…") } ?? said
-            if !plain.isEmpty { error.message += " It said: \(plain.prefix(Limits.toolMessageCharacters))" }
-            throw error
-        }
     }
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 from api import DAEMONS, Api, Docker, running_container
 from exec_cases import bench_concurrency, bench_exec, bench_idle, bench_leftovers, bench_new_project
 from file_cases import bench_files, bench_trees
-from lifecycle_cases import bench_known, bench_many, bench_snapshots, bench_suspended, bench_suspension
+from lifecycle_cases import bench_kills, bench_known, bench_many, bench_snapshots, bench_suspended, bench_suspension
 from processes import smaps_kibibytes, threads
 from report import Report
 from stream_cases import bench_profile, bench_stream
@@ -93,6 +93,7 @@ def main():
                 "trees": lambda: bench_trees(api, docker, report, scratch, max(2, options.runs // 20)),
                 "stream": lambda: bench_stream(api, docker, report),
                 "suspension": lambda: bench_suspension(api, docker, report, options.runs),
+                "kills": lambda: bench_kills(api, docker, report),
                 "suspended": lambda: bench_suspended(api, report, options.suspended),
                 "many": lambda: bench_many(api, docker, report),
                 "snapshots": lambda: bench_snapshots(api, report),

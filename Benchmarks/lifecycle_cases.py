@@ -62,6 +62,42 @@ def bench_suspension(api, docker, report, runs):
         f"The way to the node and back takes {path:.2f} ms of it (p50 of `devcontainer.status`); what is left counts as the node's.")
 
 
+def bench_kills(api, docker, report, runs=50):
+    """Killing a project's container with what hides in it: until the answer, which tells when the node had proven it."""
+    api.tool("projects_create", name="bench-kill")
+    proven, answers, unproven = [], [], 0
+    for _ in range(runs + 2):
+        api.tool("shell.exec", project="bench-kill", cmd="trap '' TERM; (setsid sleep 1000 &); (sleep 1000 &); sleep 1000", detach=True)
+        start = time.perf_counter()
+        answer = api.tool("kill.project", project="bench-kill", reason="measured")
+        answers.append((time.perf_counter() - start) * 1000)
+        for node in answer["acknowledged"]:
+            if all(receipt["effect"] == "ended" for receipt in node["receipts"]):
+                proven.append(node["milliseconds"])
+            else:
+                unproven += 1
+        unproven += len(answer["missing"])
+    api.tool("projects_delete", project="bench-kill")
+    proven, answers = sorted(proven[2:]), sorted(answers[2:])
+    peer = None
+    if docker.name:
+        peer = sorted(
+            timed(lambda: run("docker", "kill", docker.name)) for _ in range(runs) if run("docker", "start", docker.name) is None)
+        run("docker", "start", docker.name)
+    worst = proven[-1] if proven else float("inf")
+    report.target(
+        "killing a project: proven by its node within 2 s, each time",
+        f"{worst:.0f} ms at most, {unproven} of {runs + 2} without a proof", worst <= 2000 and unproven == 0)
+    report.table(
+        "Killing a container and all that runs in it",
+        [
+            ("Fastable `kill.project`: until the node had proven that nothing is left", proven),
+            ("Fastable `kill.project`, REST: until the answer", answers),
+            ("`docker kill`", peer),
+        ],
+        "Three processes each, of which one has a session of its own and one ignores TERM.")
+
+
 def bench_suspended(api, report, count=200):
     """Many that stand still: what each costs, what all of them cost the node, and how they wake."""
     names = [f"bench-still-{number}" for number in range(count)]

@@ -239,7 +239,11 @@ import Testing
         for index in 0...(Limits.searchIgnoredBytes / directory.utf8.count) {
             close(creat("\(workspace.path)/\(directory)/\(index)", 0o644))
         }
-        let error = try await expectError { try await service.grep(FileGrep(pattern: "needle")) }
+        var error = try await expectError { try await service.grep(FileGrep(pattern: "needle")) }
+        // Without optimization, and on a busy machine, the time of a search may be over before it has come that far.
+        for _ in 0..<5 where error.code == .timeout {
+            error = try await expectError { try await service.grep(FileGrep(pattern: "needle")) }
+        }
         #expect(error.code == .limit && error.message.contains("includeIgnored"))
         #expect(error.details["limit"] == .integer(Int64(Limits.searchIgnoredBytes)))
         // These remember nothing, or so much less that it fits.

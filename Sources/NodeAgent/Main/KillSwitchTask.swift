@@ -68,8 +68,7 @@ struct KillSwitchTask {
         say("on (\(what)), by \(held.by) since \(held.since.formatted(.iso8601)), \(daemon): \(held.reason)")
     }
 
-    /// Not `print`: the process ends without emptying that buffer.
-    private func say(_ line: String) { print(line) }
+    private func say(_ line: String) { LogOutput.standardOutput.write(line: line) }
 
     private var isAlive: Bool { InstanceLock.isHeld(directory: paths.state) }
 

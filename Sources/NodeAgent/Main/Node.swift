@@ -99,7 +99,7 @@ enum Node {
             tokenText: token,
             name: configuration.name ?? NodeName.suggestion(hostName: ProcessInfo.processInfo.hostName),
             identityDirectory: identity)
-        print("Joined as \(joined.node); the node will dial \(joined.listener).")
+        LogOutput.standardOutput.write(line: "Joined as \(joined.node); the node will dial \(joined.listener).")
     }
 
     private static func tearDown(_ configuration: TeardownConfiguration, _ logger: Logger) async throws {

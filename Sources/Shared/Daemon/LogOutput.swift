@@ -9,6 +9,8 @@ import Synchronization
 public final class LogOutput: Sendable {
     /// The daemon's standard error.
     public static let standardError = LogOutput(descriptor: STDERR_FILENO)
+    /// For what a program was asked: the buffer of `print` is not emptied when a daemon's program ends.
+    public static let standardOutput = LogOutput(descriptor: STDOUT_FILENO)
 
     private let descriptor: Int32
     /// Held while one line is written: a pipe takes a long line in pieces.
@@ -17,7 +19,7 @@ public final class LogOutput: Sendable {
     /// - Parameter descriptor: stays the caller's; it must outlive the output.
     public init(descriptor: Int32) { self.descriptor = descriptor }
 
-    func write(line: String) {
+    public func write(line: String) {
         let bytes = Array(line.utf8) + [UInt8(ascii: "\n")]
         lock.withLock { _ in
             var rest = bytes[...]

@@ -87,6 +87,29 @@ import Testing
         }
     }
 
+    /// Who sends slowly reads the refusal as well, and who does not go on is hung up on.
+    @Test func aSlowSenderReadsTheRefusal() async throws {
+        try await withServer { server in
+            // On a busy machine a pause may be longer than the server waits.
+            for _ in 0..<5 {
+                let raw = try await RawConnection(port: server.port)
+                defer { raw.close() }
+                try await raw.send(
+                    "POST /api/tools/test.echo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(TestBackend.token)\r\n"
+                        + "Content-Length: \(Limits.requestBodyBytes + 1)\r\n\r\n")
+                var sent = 0
+                while sent < 24, (try? await raw.send(String(repeating: " ", count: 1000))) != nil {
+                    sent += 1
+                    try await Task.sleep(for: .milliseconds(250))
+                }
+                guard sent == 24 else { continue }
+                #expect(try await raw.readAnswer().hasPrefix("HTTP/1.1 413 "))
+                return #expect(try await raw.readsEnd())
+            }
+            Issue.record("the server hung up each time")
+        }
+    }
+
     @Test func tokensAreNeededAndScopesCount() async throws {
         try await withServer { server in
             var basic = server.request(.GET, "/api/tools", token: nil)

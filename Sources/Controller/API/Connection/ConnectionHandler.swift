@@ -7,15 +7,18 @@ import NIOHTTP1
 /// - answers `Expect: 100-continue` when the request's handler begins to read the body;
 /// - turns the connection into a WebSocket when the answer says so (`ConnectionHandler+Upgrade.swift`);
 /// - carries out `Connection: close` of an answer whose request body was not read: the answer goes out, then the sending side is
-///   closed, and the rest arrives and is dropped for a moment. Closing at once would reset the connection and could destroy the
-///   answer on its way.
+///   closed, and the rest arrives and is dropped as long as some of it comes now and then, within bounds. Closing at once would reset
+///   the connection and could destroy the answer on its way.
 final class ConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
     typealias OutboundIn = HTTPServerResponsePart
     typealias OutboundOut = HTTPServerResponsePart
 
+    /// So long nothing may come of what is dropped, …
     static let lingerTime = TimeAmount.seconds(2)
+    /// … and it goes on for so many times that.
+    static let lingerRounds = 15
 
     let sockets: WebSocketSettings
     var upgrade = UpgradeStateMachine()
@@ -25,6 +28,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var wantsRead = false
     private let watch: ConnectionWatch
     private var closesAfterEnd = false
+    /// Something has come since the last look at what is dropped.
+    private var hasHeard = false
 
     init(watch: ConnectionWatch, sockets: WebSocketSettings) {
         self.watch = watch
@@ -32,6 +37,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        hasHeard = true
         switch unwrapInboundIn(data) {
         case .head(let head):
             let expects = head.headers[canonicalForm: "expect"].contains { $0.lowercased() == "100-continue" }
@@ -66,8 +72,16 @@ final class ConnectionHandler: ChannelDuplexHandler {
             guard closesAfterEnd else { return context.write(data, promise: promise) }
             context.writeAndFlush(data, promise: promise)
             context.close(mode: .output, promise: nil)
-            let channel = context.channel
-            context.eventLoop.scheduleTask(in: Self.lingerTime) { channel.close(promise: nil) }
+            linger(context.channel, rounds: Self.lingerRounds)
+        }
+    }
+
+    private func linger(_ channel: any Channel, rounds: Int) {
+        hasHeard = false
+        let handler = NIOLoopBound(self, eventLoop: channel.eventLoop)
+        channel.eventLoop.scheduleTask(in: Self.lingerTime) {
+            guard handler.value.hasHeard, rounds > 1, channel.isActive else { return channel.close(promise: nil) }
+            handler.value.linger(channel, rounds: rounds - 1)
         }
     }
 

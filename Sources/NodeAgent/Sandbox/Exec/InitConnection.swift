@@ -19,12 +19,8 @@ final class InitConnection: Sendable {
     typealias Receiver = @Sendable (InitConnection, Event) -> Void
 
     private let channel: any Channel
-    private let direct: DirectSocket
 
-    private init(channel: any Channel, direct: DirectSocket) {
-        self.channel = channel
-        self.direct = direct
-    }
+    private init(channel: any Channel) { self.channel = channel }
 
     /// Connects and hands over the container's cgroup directory; init answers with `welcome`.
     ///
@@ -37,8 +33,6 @@ final class InitConnection: Sendable {
             fastable_init_connect(path, bytes.baseAddress, bytes.count, cgroup.number)
         }
         guard socket >= 0 else { throw refusal(Errno(-socket)) }
-        // As long as there is this copy of the socket, init sees a connection: it goes when the channel does.
-        let direct = DirectSocket(copying: socket)
         do {
             let channel = try await ClientBootstrap(group: group)
                 .channelOption(
@@ -47,18 +41,14 @@ final class InitConnection: Sendable {
                 )
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        let connection = InitConnection(channel: channel, direct: direct)
-                        let handler = InitFrameHandler { event in
-                            if case .closed = event { direct.close() }
-                            receive(connection, event)
-                        }
+                        let connection = InitConnection(channel: channel)
+                        let handler = InitFrameHandler { receive(connection, $0) }
                         try channel.pipeline.syncOperations.addHandler(handler)
                     }
                 }
                 .withConnectedSocket(socket).get()
-            return InitConnection(channel: channel, direct: direct)
+            return InitConnection(channel: channel)
         } catch {
-            direct.close()
             throw FastableError(
                 .unavailable, "The container does not answer. Try again.", context: "\(error)", retryAfterSeconds: 1)
         }
@@ -79,15 +69,9 @@ final class InitConnection: Sendable {
     var eventLoop: any EventLoop { channel.eventLoop }
 
     /// Sends a request. When the connection is lost instead, `closed` tells so.
-    ///
-    /// The bytes go to the socket from the caller's thread where it takes them: to wake the event loop first would cost each start
-    /// of a command a change of threads.
-    func send(_ request: ByteBuffer) { direct.send(request, through: channel) }
+    func send(_ request: ByteBuffer) { channel.writeAndFlush(request, promise: nil) }
 
-    func close() {
-        direct.close()
-        channel.close(promise: nil)
-    }
+    func close() { channel.close(promise: nil) }
 }
 
 /// The socket that a container's init inherits as file descriptor 3.

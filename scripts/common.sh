@@ -77,6 +77,7 @@ install_packages() {
     # Tests run a registry themselves; as a service of the machine it would listen on all of its addresses.
     if [[ " ${packages[*]} " == *" docker-registry "* && -d /run/systemd/system ]]; then
         as_root systemctl mask --quiet docker-registry.service
+        echo "  docker-registry is for the tests alone: its service is off (systemctl unmask docker-registry.service)"
     fi
     "${apt[@]}" install -y -qq --no-remove --no-install-recommends "${packages[@]}" >/dev/null
 }

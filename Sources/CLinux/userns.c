@@ -46,8 +46,8 @@ struct child {
 };
 
 /// The child keeps its namespaces alive until the parent has opened them, and never outlives it: it has copies of the parent's
-/// descriptors, and with them the lock of the instance. It shares the memory of a process with threads, so it may do no more than make system
-/// calls, and none after its answer that fails: `errno` is the waiting thread's.
+/// descriptors, and with them the lock of the instance. It shares the memory of a process with threads, so it may do no more than
+/// make system calls, and none after its answer that fails: `errno` is the waiting thread's.
 static int run_child(void *argument) {
     const struct child *child = argument;
     int status = prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ? -errno : 0;

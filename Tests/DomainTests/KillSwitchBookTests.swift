@@ -108,7 +108,7 @@ import Testing
         let request = NodeRequest(
             method: .killApply, requestID: RequestID(),
             arguments: KillOrder(set: KillSwitchSet(version: .max / 2, switches: switches), asked: switches[0].id))
-        #expect(try JSON.encode(request).count < Limits.controlMessageBytes)
+        #expect(try request.opening().count < Limits.controlMessageBytes)
     }
 
     @Test(arguments: seeds())

@@ -48,7 +48,7 @@ import Testing
             }
             let batch = try #require(journal.batch())
             let request = NodeRequest(method: .transitions, requestID: RequestID(), arguments: batch)
-            #expect(try JSON.encode(request).count < Limits.controlMessageBytes)
+            #expect(try request.opening().count < Limits.controlMessageBytes)
             #expect(try batch.validated() == batch)
         }
     }

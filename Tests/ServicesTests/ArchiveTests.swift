@@ -97,7 +97,7 @@ import Testing
                 restores.withLock { $0 += 1 }
                 begins.yield()
                 for await _ in goes { break }
-                let call = try JSON.decode(NodeRequest<FileCall<SnapshotRestore>>.self, from: opening).arguments
+                let call = try NodeRequest<FileCall<SnapshotRestore>>(opening: opening).arguments
                 while try await stream.next() != nil {}
                 let facts = archive.facts
                 #expect(call.arguments.sha256 == facts.sha256)

@@ -19,7 +19,7 @@ import Testing
             try await world.project()
             let exec = try await started(world)
             nodes[0].handle(.execAttach) { stream, opening in
-                let attach = try JSON.decode(NodeRequest<ExecAttach>.self, from: opening).arguments
+                let attach = try NodeRequest<ExecAttach>(opening: opening).arguments
                 func tell(_ event: ExecEvent) async throws {
                     try await stream.send(message: ByteBuffer(data: try JSON.encode(event)))
                 }

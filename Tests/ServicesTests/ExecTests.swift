@@ -303,7 +303,7 @@ import Testing
             let report = try await world.services.execs.status(of: exec, context: world.context())
             #expect(report.running)
             nodes[0].handle(.execAttach) { stream, opening in
-                let attach = try JSON.decode(NodeRequest<ExecAttach>.self, from: opening).arguments
+                let attach = try NodeRequest<ExecAttach>(opening: opening).arguments
                 let start = ExecStart(
                     exec: attach.exec,
                     container: ContainerSpec(project: attach.project, workspace: WorkspaceID(), image: "x"),
@@ -352,7 +352,7 @@ import Testing
                 ExecStatus(exec: reference.exec, running: true, result: nil, stdoutBytes: 10)
             }
             nodes[0].handle(.execAttach) { stream, opening in
-                let attach = try JSON.decode(NodeRequest<ExecAttach>.self, from: opening).arguments
+                let attach = try NodeRequest<ExecAttach>(opening: opening).arguments
                 let start = ExecStart(
                     exec: attach.exec,
                     container: ContainerSpec(project: attach.project, workspace: WorkspaceID(), image: "x"),

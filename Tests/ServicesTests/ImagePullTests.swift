@@ -104,7 +104,7 @@ import Testing
                 StartProgress(.unpacking, "It is unpacked."), StartProgress(.starting, "It is started."),
             ]
             nodes[0].handle(.containerEnsure) { stream, opening in
-                let wish = try JSON.decode(NodeRequest<ContainerEnsure>.self, from: opening).arguments
+                let wish = try NodeRequest<ContainerEnsure>(opening: opening).arguments
                 for stage in wish.wantsStart == true ? stages : [] {
                     let message = try JSON.encode(ContainerEnsureAnswer.starting(stage))
                     try await stream.send(message: ByteBuffer(bytes: message))

@@ -65,7 +65,7 @@ import Testing
     /// A node that tells a command again from its beginning.
     private func know(_ output: String, code: Int32, on node: SimulatedNode) {
         node.handle(.execAttach) { stream, opening in
-            let attach = try JSON.decode(NodeRequest<ExecAttach>.self, from: opening).arguments
+            let attach = try NodeRequest<ExecAttach>(opening: opening).arguments
             let start = ExecStart(
                 exec: attach.exec,
                 container: ContainerSpec(project: attach.project, workspace: WorkspaceID(), image: "x"),

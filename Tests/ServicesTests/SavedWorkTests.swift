@@ -163,13 +163,13 @@ import Testing
             let result = TreeWorkResult(entries: 9, contentBytes: 10, changedFiles: 1, skipped: 0)
             nodes[0].handle(.checkpointCreate) { stream, opening in
                 var made = result
-                let call = try JSON.decode(NodeRequest<FileCall<CheckpointCreate>>.self, from: opening).arguments
+                let call = try NodeRequest<FileCall<CheckpointCreate>>(opening: opening).arguments
                 made.checkpoint = call.arguments.id
                 try await Self.tell(made, on: stream)
             }
             nodes[0].handle(.checkpointRollback) { stream, opening in
                 var made = result
-                let call = try JSON.decode(NodeRequest<FileCall<CheckpointRollback>>.self, from: opening).arguments
+                let call = try NodeRequest<FileCall<CheckpointRollback>>(opening: opening).arguments
                 made.checkpoint = call.arguments.keepAs
                 try await Self.tell(made, on: stream)
             }

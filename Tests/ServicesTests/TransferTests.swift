@@ -47,7 +47,7 @@ import Testing
             try await world.project()
             let (ended, continuation) = AsyncStream.makeStream(of: Void.self)
             nodes[0].handle(.fsWatch) { stream, opening in
-                let call = try JSON.decode(NodeRequest<FileCall<FileWatch>>.self, from: opening).arguments
+                let call = try NodeRequest<FileCall<FileWatch>>(opening: opening).arguments
                 #expect(call.arguments == FileWatch(path: "src"))
                 try await stream.send(message: ByteBuffer(bytes: try JSON.encode(NodeReply.success(Empty()))))
                 for name in ["a", "b"] {
@@ -83,7 +83,7 @@ import Testing
         try await World.with { world, nodes in
             try await world.project()
             nodes[0].handle(.fileDownload) { stream, opening in
-                let call = try JSON.decode(NodeRequest<FileCall<FileDownload>>.self, from: opening).arguments
+                let call = try NodeRequest<FileCall<FileDownload>>(opening: opening).arguments
                 #expect(call.arguments == FileDownload(path: "big", offset: 5, length: 2_000_000))
                 let head = FileDownloadHead(sizeBytes: 3_000_000, offset: 5, length: 2_000_000, version: "v1-2-3-4")
                 try await stream.send(message: ByteBuffer(bytes: try JSON.encode(NodeReply.success(head))))

@@ -17,8 +17,8 @@ final class LinkedNode: NodeClient {
     func open<Arguments: Codable & Sendable>(
         _ method: NodeMethod, _ arguments: Arguments, request: RequestID
     ) async throws -> MuxStream {
-        let opening = NodeRequest(method: method, requestID: request, arguments: arguments)
-        return try await connection.open(ByteBuffer(data: try JSON.encode(opening)))
+        let opening = try NodeRequest(method: method, requestID: request, arguments: arguments).opening()
+        return try await connection.open(ByteBuffer(data: opening))
     }
 
     func call<Arguments: Codable & Sendable, Value: Codable & Sendable>(

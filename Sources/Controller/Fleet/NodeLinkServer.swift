@@ -106,7 +106,7 @@ struct NodeLinkServer: Sendable {
     private func serve(_ stream: MuxStream) async {
         do {
             let opening = Data(buffer: stream.opening)
-            let head = try JSON.decode(NodeRequestHead.self, from: opening)
+            let head = try NodeRequestHead(opening: opening)
             switch head.method {
             case .hello: try await answer(stream, try await welcome(opening))
             case .report: try await answer(stream, try await report(opening))
@@ -139,7 +139,7 @@ struct NodeLinkServer: Sendable {
     }
 
     private func welcome(_ opening: Data) async throws -> NodeReply<NodeWelcome> {
-        let hello = try JSON.decode(NodeRequest<NodeHello>.self, from: opening).arguments
+        let hello = try NodeRequest<NodeHello>(opening: opening).arguments
         guard greeting.begin() else { throw FastableError(.invalid, "A link says hello once.") }
         guard let version = LinkVersion.negotiate(peerOldest: hello.oldestVersion, peerCurrent: hello.currentVersion)
         else {
@@ -164,7 +164,7 @@ struct NodeLinkServer: Sendable {
     }
 
     private func report(_ opening: Data) async throws -> NodeReply<NodeReportAnswer> {
-        let report = try JSON.decode(NodeRequest<NodeReport>.self, from: opening).arguments
+        let report = try NodeRequest<NodeReport>(opening: opening).arguments
         // A link that was replaced, or has ended, is promised nothing.
         guard registry.update(node, generation: try greeting.completed(), report: report) else {
             throw FastableError(.unavailable, "The link was replaced by a newer one.")
@@ -176,14 +176,14 @@ struct NodeLinkServer: Sendable {
     }
 
     private func keepTransitions(_ opening: Data) async throws -> NodeReply<Empty> {
-        let batch = try JSON.decode(NodeRequest<TransitionBatch>.self, from: opening).arguments
+        let batch = try NodeRequest<TransitionBatch>(opening: opening).arguments
         _ = try greeting.completed()
         try await delegate.nodeTold(node, batch)
         return .success(Empty())
     }
 
     private func renew(_ opening: Data) async throws -> NodeReply<CertificateAnswer> {
-        let request = try JSON.decode(NodeRequest<CertificateRequest>.self, from: opening).arguments
+        let request = try NodeRequest<CertificateRequest>(opening: opening).arguments
         _ = try greeting.completed()
         let serial = renewed.last ?? admitted.serial
         let certificate = try await delegate.renewCertificate(node: node, serial: serial, request: request)

@@ -111,8 +111,9 @@ final class WriteQueue: Sendable {
             for job in jobs { finishes.append(try job.run(db)) }
             return .commit
         }
-        if durability == .soon { saver.saveSoon() }
+        // Nobody waits for the saving, so the callers come first.
         for finish in finishes { finish() }
+        if durability == .soon { saver.saveSoon() }
     }
 
     /// With `FULL`, a commit returns when the log is on the disk itself, and all that was written to it before.

@@ -11,8 +11,8 @@ struct ControllerCalls: Sendable {
     func call<Arguments: Codable & Sendable, Value: Codable & Sendable>(
         _ method: NodeMethod, _ arguments: Arguments, returning: Value.Type
     ) async throws -> Value {
-        let opening = NodeRequest(method: method, requestID: RequestID(), arguments: arguments)
-        let stream = try await connection.open(ByteBuffer(data: try JSON.encode(opening)))
+        let request = NodeRequest(method: method, requestID: RequestID(), arguments: arguments)
+        let stream = try await connection.open(ByteBuffer(data: try request.opening()))
         return try await withThrowingTaskGroup(of: Value.self) { group in
             group.addTask {
                 // The answer may have come already, and with it the end of the controller's interest in more.

@@ -18,7 +18,7 @@ package struct NodeCall: Sendable {
     }
 
     func arguments<Arguments: Codable & Sendable>(_ type: Arguments.Type = Arguments.self) throws -> Arguments {
-        try JSON.decode(NodeRequest<Arguments>.self, from: opening).arguments
+        try NodeRequest<Arguments>(opening: opening).arguments
     }
 
     /// A unary call: decodes, runs, replies.

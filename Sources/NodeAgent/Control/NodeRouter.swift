@@ -28,7 +28,7 @@ public struct NodeRouter: Sendable {
     public func serve(_ stream: MuxStream) async {
         do {
             let opening = Data(buffer: stream.opening)
-            let head = try JSON.decode(NodeRequestHead.self, from: opening)
+            let head = try NodeRequestHead(opening: opening)
             let call = NodeCall(stream: stream, opening: opening, requestID: head.requestID)
             defer { call.uses.end() }
             do {

@@ -152,7 +152,7 @@ public struct ProjectRelease: Codable, Sendable, Equatable {
 /// Starts a command; the node makes the container first when there is none.
 public struct ExecStart: Codable, Sendable {
     public var exec: ExecID
-    public var container: ContainerSpec
+    @ContainerSpecText public var container: ContainerSpec
     public var command: ExecCommand
     /// Who starts it stays to follow it.
     public var isFollowed: Bool

@@ -2,25 +2,13 @@ public import FoundationEssentials
 
 /// The one place where JSON is made and read: keys sorted so that equal values give equal bytes, dates as ISO 8601.
 public enum JSON {
-    public static func encode(_ value: some Encodable) throws -> Data {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        encoder.dateEncodingStrategy = .iso8601
-        return try encoder.encode(value)
-    }
+    public static func encode(_ value: some Encodable) throws -> Data { try compact.encode(value) }
 
     /// For people: indented.
-    public static func encodePretty(_ value: some Encodable) throws -> Data {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
-        encoder.dateEncodingStrategy = .iso8601
-        return try encoder.encode(value)
-    }
+    public static func encodePretty(_ value: some Encodable) throws -> Data { try pretty.encode(value) }
 
     /// Reads a value; what does not fit becomes `invalid` and names the field.
     public static func decode<Value: Decodable>(_ type: Value.Type = Value.self, from data: Data) throws -> Value {
-        let decoder = JSONDecoder()
-        decoder.dateDecodingStrategy = .custom(date)
         do {
             return try decoder.decode(type, from: data)
         } catch DecodingError.dataCorrupted(let context) where context.codingPath.isEmpty {
@@ -33,6 +21,22 @@ public enum JSON {
             throw error.asFastableError
         }
     }
+
+    private static let compact = encoder([.sortedKeys, .withoutEscapingSlashes])
+    private static let pretty = encoder([.sortedKeys, .withoutEscapingSlashes, .prettyPrinted])
+
+    private static func encoder(_ format: JSONEncoder.OutputFormatting) -> JSONEncoder {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = format
+        encoder.dateEncodingStrategy = .iso8601
+        return encoder
+    }
+
+    private static let decoder: JSONDecoder = {
+        let decoder = JSONDecoder()
+        decoder.dateDecodingStrategy = .custom(date)
+        return decoder
+    }()
 
     /// Like the decoder's own ISO 8601 strategy, which does not tell the field.
     @Sendable private static func date(from decoder: any Decoder) throws -> Date {

@@ -48,6 +48,9 @@ public enum Limits {
     public static let callReplyBytes = 32 * 1024 * 1024
     /// Longest wait for the answer to a short control call.
     public static let controlCallSeconds = 15
+    /// Specs of containers whose text each end keeps, and the longest such text.
+    public static let specTextsKept = 512
+    public static let specTextKeptBytes = 4096
 
     // MARK: exec
     public static let execTimeoutDefaultSeconds = 120

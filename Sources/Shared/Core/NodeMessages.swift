@@ -110,26 +110,6 @@ public enum NodeMethod: String, Codable, Sendable, CaseIterable {
     case idleSweep = "idle.sweep"
 }
 
-/// The opening message of every stream: which method, with which arguments.
-public struct NodeRequest<Arguments: Codable & Sendable>: Codable, Sendable {
-    public var method: NodeMethod
-    /// Goes into the logs of both ends.
-    public var requestID: RequestID
-    public var arguments: Arguments
-
-    public init(method: NodeMethod, requestID: RequestID, arguments: Arguments) {
-        self.method = method
-        self.requestID = requestID
-        self.arguments = arguments
-    }
-}
-
-/// The opening message without its arguments: what the router reads first.
-public struct NodeRequestHead: Codable, Sendable {
-    public var method: NodeMethod
-    public var requestID: RequestID
-}
-
 /// One control message back: a value or an error. Exactly one closes each unary call.
 public enum NodeReply<Value: Codable & Sendable>: Codable, Sendable {
     case success(Value)

@@ -43,10 +43,14 @@ enum LogText {
     }
 
     private static func mustEscape(_ scalar: Unicode.Scalar, quoting: Bool) -> Bool {
+        // Asking for the properties costs much more than the rest of a log line, and most text is ASCII.
+        guard !scalar.isASCII else {
+            return scalar.value < 0x20 || scalar.value == 0x7f || (quoting && (scalar == "\"" || scalar == "\\"))
+        }
         switch scalar.properties.generalCategory {
         // Control, format (with the marks that reorder text), line and paragraph separators.
-        case .control, .format, .lineSeparator, .paragraphSeparator: true
-        default: quoting && (scalar == "\"" || scalar == "\\")
+        case .control, .format, .lineSeparator, .paragraphSeparator: return true
+        default: return false
         }
     }
 

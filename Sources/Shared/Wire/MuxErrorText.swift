@@ -4,6 +4,9 @@ import NIOCore
 
 /// Errors in the payload of `reset` and `goaway`.
 enum MuxErrorText {
+    /// What an empty payload says: most streams end so, and nobody reads it.
+    static let doesNotWait = FastableError(.cancelled, "The other end does not wait for the rest any more.")
+
     static func encode(_ error: FastableError) -> ByteBuffer {
         // Encoding an error cannot fail; should it ever, an empty payload still resets the stream.
         let json = (try? JSON.encode(error)) ?? Data()
@@ -11,6 +14,7 @@ enum MuxErrorText {
     }
 
     static func decode(_ payload: ByteBuffer) -> FastableError {
+        guard payload.readableBytes > 0 else { return doesNotWait }
         let json = Data(payload.readableBytesView)
         return (try? JSON.decode(FastableError.self, from: json))
             ?? FastableError(.internal, "The other end gave no readable reason.")

@@ -125,8 +125,7 @@ extension MuxStateMachine {
             stream.isReleased = true
             stream.inbound.removeAll()
             if mustTell || mustTellAfterOpening {
-                let error = FastableError(.cancelled, "The other end does not wait for the rest any more.")
-                stream.enqueue(.reset(MuxErrorText.encode(error)), ticket: nil)
+                stream.enqueue(.reset(ByteBuffer()), ticket: nil)
             }
             return stream.pending.isEmpty
         }

@@ -49,7 +49,7 @@ final class FakeNode: Sendable {
     func serve(_ stream: MuxStream) async {
         do {
             let opening = Data(buffer: stream.opening)
-            let method = try JSON.decode(NodeRequestHead.self, from: opening).method
+            let method = try NodeRequestHead(opening: opening).method
             do {
                 try await serve(method, FakeCall(stream: stream, opening: opening))
             } catch let error as FastableError where method != .execStart && method != .execAttach {
@@ -398,7 +398,7 @@ struct FakeCall: Sendable {
     let opening: Data
 
     func arguments<Arguments: Codable & Sendable>() throws -> Arguments {
-        try JSON.decode(NodeRequest<Arguments>.self, from: opening).arguments
+        try NodeRequest<Arguments>(opening: opening).arguments
     }
 
     func answer<Arguments: Codable & Sendable, Value: Codable & Sendable>(

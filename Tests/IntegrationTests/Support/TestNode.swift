@@ -75,14 +75,14 @@ final class FakeWork: Sendable {
     func serve(_ stream: MuxStream) async {
         do {
             let opening = Data(buffer: stream.opening)
-            let head = try JSON.decode(NodeRequestHead.self, from: opening)
+            let head = try NodeRequestHead(opening: opening)
             let method = head.method
             asked.withLock { $0.append(method) }
             let call = NodeCall(stream: stream, opening: opening, requestID: head.requestID)
             if try await special(method, call, stream) { return }
             switch method {
             case .execStart:
-                try await exec(try JSON.decode(NodeRequest<ExecStart>.self, from: opening).arguments, stream)
+                try await exec(try NodeRequest<ExecStart>(opening: opening).arguments, stream)
             case .fsRead: while try await stream.next() != nil {}
             case .fsList: try await send(stream, ["ok": ["nonsense": true]])
             default: try await send(stream, ["ok": [:]])
@@ -152,7 +152,7 @@ struct RawLink: Sendable {
 
     func call(_ method: NodeMethod, _ arguments: some Codable & Sendable) async throws -> JSONValue {
         let request = NodeRequest(method: method, requestID: RequestID(), arguments: arguments)
-        return try await ask(ByteBuffer(data: try JSON.encode(request)))
+        return try await ask(ByteBuffer(data: try request.opening()))
     }
 
     /// Says hello; throws the controller's refusal.

@@ -60,7 +60,7 @@ extension SimulatedNode {
     func takesRestores() -> RestoredArchives {
         let restored = RestoredArchives()
         handle(.snapshotRestore) { stream, opening in
-            let call = try JSON.decode(NodeRequest<FileCall<SnapshotRestore>>.self, from: opening).arguments
+            let call = try NodeRequest<FileCall<SnapshotRestore>>(opening: opening).arguments
             var bytes: [UInt8] = []
             while let event = try await stream.next() {
                 if case .data(_, let part) = event { bytes += part.readableBytesView }

@@ -40,7 +40,7 @@ final class SimulatedNode: Sendable {
                 everythingEnded: kill.signal == 9 || kill.graceMilliseconds != nil, wasForced: false, result: nil)
         }
         handle(.execStart) { [self] stream, opening in
-            let start = try JSON.decode(NodeRequest<ExecStart>.self, from: opening).arguments
+            let start = try NodeRequest<ExecStart>(opening: opening).arguments
             let script = state.withLock { $0.script }
             try await script(start, SimulatedExec(start: start, stream: stream))
         }
@@ -64,7 +64,7 @@ final class SimulatedNode: Sendable {
         _ method: NodeMethod, _ answer: @escaping @Sendable (Arguments) async throws -> Value
     ) {
         handle(method) { stream, opening in
-            let arguments = try JSON.decode(NodeRequest<Arguments>.self, from: opening).arguments
+            let arguments = try NodeRequest<Arguments>(opening: opening).arguments
             try await Self.send(NodeReply.success(try await answer(arguments)), on: stream)
         }
     }
@@ -74,7 +74,7 @@ final class SimulatedNode: Sendable {
         _ method: NodeMethod, _ arguments: Arguments.Type = Arguments.self
     ) throws -> [Arguments] {
         try state.withLock { $0.requests }.filter { $0.method == method }
-            .map { try JSON.decode(NodeRequest<Arguments>.self, from: $0.opening).arguments }
+            .map { try NodeRequest<Arguments>(opening: $0.opening).arguments }
     }
 
     var methods: [NodeMethod] { state.withLock { $0.requests.map(\.method) } }
@@ -82,7 +82,7 @@ final class SimulatedNode: Sendable {
     private func serve(_ stream: MuxStream) async {
         let opening = Data(stream.opening.readableBytesView)
         do {
-            let method = try JSON.decode(NodeRequestHead.self, from: opening).method
+            let method = try NodeRequestHead(opening: opening).method
             let handler = state.withLock { state in
                 state.requests.append((method, opening))
                 return state.handlers[method]

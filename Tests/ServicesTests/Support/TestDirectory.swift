@@ -13,8 +13,8 @@ struct TestNodeClient: NodeClient {
     func open<Arguments: Codable & Sendable>(
         _ method: NodeMethod, _ arguments: Arguments, request: RequestID
     ) async throws -> MuxStream {
-        let opening = NodeRequest(method: method, requestID: request, arguments: arguments)
-        return try await connection.open(ByteBuffer(bytes: try JSON.encode(opening)))
+        let opening = try NodeRequest(method: method, requestID: request, arguments: arguments).opening()
+        return try await connection.open(ByteBuffer(bytes: opening))
     }
 
     func call<Arguments: Codable & Sendable, Value: Codable & Sendable>(

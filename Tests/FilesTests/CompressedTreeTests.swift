@@ -138,13 +138,19 @@ import Testing
     }
 
     private func takeAllTurns() async throws {
+        let workspaces = try (0..<Limits.zstdTreesPerNode / Limits.zstdTreesPerProject).map { _ in try makeSample() }
         let workspace = try makeSample()
         var sinks: [TreePushSink] = []
         var streams: [TreePullStream] = []
-        while sinks.count < Limits.zstdTreesPerNode - 1 {
-            sinks.append(try await workspace.service.pushTree(TreePush(replace: true, compression: .zstd)))
+        for (index, project) in workspaces.enumerated() {
+            // Each of them may have a part only, so that there is some for the next one.
+            for _ in 0..<Limits.zstdTreesPerProject - (index == 0 ? 1 : 0) {
+                sinks.append(try await project.service.pushTree(TreePush(replace: true, compression: .zstd)))
+            }
+            if index == 0 { streams.append(try await project.service.pullTree(TreePull(compression: .zstd))) }
+            let own = try await expectError { try await project.service.pullTree(TreePull(compression: .zstd)) }
+            #expect(own.code == .limit && own.retryAfterSeconds != nil)
         }
-        streams.append(try await workspace.service.pullTree(TreePull(compression: .zstd)))
         let refused = try await expectError {
             try await workspace.service.pushTree(TreePush(replace: true, compression: .zstd))
         }

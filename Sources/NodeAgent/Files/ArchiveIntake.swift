@@ -8,8 +8,8 @@ struct ArchiveIntake: ~Copyable {
         private let turn: CompressionTurn
         fileprivate var decoder: ZstdDecoder
 
-        init() throws {
-            let turn = try CompressionTurn.take()
+        init(_ work: FileWork) throws {
+            let turn = try CompressionTurn.take(of: work)
             decoder = try ZstdDecoder()
             self.turn = turn
         }

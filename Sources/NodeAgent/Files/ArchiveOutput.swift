@@ -15,8 +15,8 @@ struct ArchiveOutput<Packer: TreePacking>: ~Copyable {
     private let turn: CompressionTurn?
     private(set) var isAtEnd = false
 
-    init(_ packer: consuming Packer, _ compression: TreeCompression?) throws {
-        let turn = compression == nil ? nil : try CompressionTurn.take()
+    init(_ packer: consuming Packer, _ compression: TreeCompression?, _ work: FileWork) throws {
+        let turn = compression == nil ? nil : try CompressionTurn.take(of: work)
         encoder = compression == nil ? nil : try ZstdEncoder()
         self.turn = turn
         self.packer = packer

@@ -9,10 +9,12 @@ public final class FileDownloadStream: Sendable {
     public let head: FileDownloadHead
     private let path: RootedPath
     private let file: OpenFile
+    private let work: FileWork
     private let position: Mutex<Int64>
 
-    init(_ path: RootedPath, _ file: OpenFile, offset: Int64, length: Int64) {
+    init(_ path: RootedPath, _ file: OpenFile, offset: Int64, length: Int64, work: FileWork) {
         self.path = path
+        self.work = work
         self.file = file
         head = FileDownloadHead(
             sizeBytes: file.status.size, offset: offset, length: length,
@@ -27,7 +29,7 @@ public final class FileDownloadStream: Sendable {
         let start = position.withLock { $0 }
         let wanted = min(Int64(Limits.framePayloadBytes), head.offset + head.length - start)
         guard wanted > 0 else { return nil }
-        let bytes = try await BlockingPool.files.run { [self] in
+        let bytes = try await work.run { [self] in
             do throws(Errno) {
                 return try file.descriptor.readChunk(Int(wanted), at: start)
             } catch { throw error.fileError(path.description, doing: "read") }
@@ -57,6 +59,6 @@ extension FileService {
         guard (0...size).contains(offset) else { throw Self.outOfRange("offset", "0 to \(size), the file's size") }
         let length = request.length ?? size - offset
         guard length >= 0 else { throw Self.outOfRange("length", "0 and above") }
-        return FileDownloadStream(path, file, offset: offset, length: min(length, size - offset))
+        return FileDownloadStream(path, file, offset: offset, length: min(length, size - offset), work: work)
     }
 }

@@ -93,7 +93,7 @@ extension FileService {
             }
             copied = .success(result)
         } catch { copied = .failure(error) }
-        await staged.discard()
+        await staged.discard(self.work)
         return try copied.get()
     }
 

@@ -24,7 +24,13 @@ extension FileService {
             return try await offload { [self] in try readDirectory(path) }
         case .regular:
             let scanner = LineScanner(firstLine: offset, lineLimit: limit, byteLimit: Limits.fileReadBytes)
-            if file.status.size <= Self.inlineBytes { return try readSmall(path, file, scanner) }
+            if file.status.size <= Self.inlineBytes {
+                await smallReads.take()
+                defer { smallReads.giveBack() }
+                // Behind those who came meanwhile.
+                await Task.yield()
+                return try readSmall(path, file, scanner)
+            }
             return try await offload { [self] in try readLarge(path, file, scanner) }
         case .symlink, .other:
             throw notRegular(path)

@@ -58,22 +58,26 @@ extension FileService {
 
     /// Lines that match, by path and line. Files above `Limits.searchFileBytes` and binary files are not searched.
     public func grep(_ request: FileGrep) async throws -> FileGrepResult {
-        let (run, collector) = try await prepare(request)
-        try await run.search.run(run.arguments, standardInput: run.file, collector.feed)
-        return collector.result
+        try await work.search {
+            let (run, collector) = try await prepare(request)
+            try await run.search.run(run.arguments, standardInput: run.file, collector.feed)
+            return collector.result
+        }
     }
 
     /// The same, told as it is found; the result has no matches. A slow `found` slows the search.
     public func grep(
         _ request: FileGrep, found: @escaping @Sendable ([FileGrepResult.Match]) async throws -> Void
     ) async throws -> FileGrepResult {
-        let (run, collector) = try await prepare(request)
-        try await run.search.stream(run.arguments + ["--line-buffered"], standardInput: run.file) { [self] bytes in
-            let (matches, goesOn) = try await offload { collector.take(bytes) }
-            if !matches.isEmpty { try await found(matches) }
-            return goesOn
+        try await work.search {
+            let (run, collector) = try await prepare(request)
+            try await run.search.stream(run.arguments + ["--line-buffered"], standardInput: run.file) { [self] bytes in
+                let (matches, goesOn) = try await offload { collector.take(bytes) }
+                if !matches.isEmpty { try await found(matches) }
+                return goesOn
+            }
+            return collector.result
         }
-        return collector.result
     }
 
     private struct GrepRun: Sendable {

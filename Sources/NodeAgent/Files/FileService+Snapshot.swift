@@ -16,7 +16,7 @@ extension FileService {
 
     /// Begins to make a compressed archive of the whole workspace.
     public func readSnapshot() throws -> SnapshotStream {
-        try SnapshotStream(ArchiveOutput(SnapshotPacker(top: root, users: users), .zstd)) { [self] in
+        try SnapshotStream(ArchiveOutput(SnapshotPacker(top: root, users: users), .zstd, work), work) { [self] in
             try checkInPlace()
         }
     }
@@ -29,8 +29,8 @@ extension FileService {
             let staged = try onFile(.root, "restore") { () throws(Errno) in
                 try StagedTree(in: root, owner: uidBase)
             }
-            let intake = try SnapshotIntake(request, top: staged.tree, users: users)
-            return SnapshotSink(intake, staged: staged) { [self] top in
+            let intake = try SnapshotIntake(request, top: staged.tree, users: users, work)
+            return SnapshotSink(intake, staged: staged, work) { [self] top in
                 try replaceContent(
                     with: staged, top: top, keepingAs: request.keepAs, note: "before restore", in: checkpoints)
             }
@@ -84,18 +84,23 @@ public final class SnapshotStream: Sendable {
     }
 
     private let state: Mutex<State>
+    private let work: FileWork
     /// Throws when what was read was not all.
     private let check: @Sendable () throws -> Void
 
-    init(_ output: consuming ArchiveOutput<SnapshotPacker>, check: @escaping @Sendable () throws -> Void) {
+    init(
+        _ output: consuming ArchiveOutput<SnapshotPacker>, _ work: FileWork,
+        check: @escaping @Sendable () throws -> Void
+    ) {
         state = Mutex(State(output: output))
+        self.work = work
         self.check = check
     }
 
     /// The next bytes; `nil` after the end. One reader at a time.
     public func next() async throws -> [UInt8]? {
         while true {
-            let (bytes, isAtEnd) = try await BlockingPool.files.run { [self] in
+            let (bytes, isAtEnd) = try await work.run { [self] in
                 try state.withLock { state in
                     let bytes = try state.output.next()
                     bytes.withUnsafeBytes { state.digest.update($0) }
@@ -131,8 +136,8 @@ struct SnapshotIntake: ~Copyable {
     private var digest = Digest()
     private var archiveBytes: Int64 = 0
 
-    init(_ expected: SnapshotRestore, top: RootedDirectory, users: ContainerUsers) throws {
-        let turn = try CompressionTurn.take()
+    init(_ expected: SnapshotRestore, top: RootedDirectory, users: ContainerUsers, _ work: FileWork) throws {
+        let turn = try CompressionTurn.take(of: work)
         let unpacker = try Self.unpacker(top, users)
         decoder = try ZstdDecoder()
         self.expected = expected
@@ -201,10 +206,12 @@ public final class SnapshotSink: Sendable {
     }
 
     private let state: Mutex<State>
+    private let work: FileWork
     private let publish: Publish
 
-    init(_ intake: consuming SnapshotIntake, staged: StagedTree, publish: @escaping Publish) {
+    init(_ intake: consuming SnapshotIntake, staged: StagedTree, _ work: FileWork, publish: @escaping Publish) {
         state = Mutex(State(intake: intake, staged: staged))
+        self.work = work
         self.publish = publish
     }
 
@@ -237,14 +244,14 @@ public final class SnapshotSink: Sendable {
             state.intake.abandon()
             return state.staged.take()
         }
-        await staged?.discard()
+        await staged?.discard(work)
     }
 
     private func perform<Value: Sendable>(
         _ body: @escaping @Sendable (inout SnapshotIntake) throws -> Value
     ) async throws -> Value {
         do {
-            return try await BlockingPool.files.run { [self] in
+            return try await work.run { [self] in
                 try state.withLock { state in
                     guard !state.isOver else { throw FastableError(.cancelled, "The restore was cancelled.") }
                     do { return try body(&state.intake) } catch {

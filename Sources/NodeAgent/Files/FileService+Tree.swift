@@ -13,7 +13,7 @@ extension FileService {
     public func pushTree(_ request: TreePush) async throws -> TreePushSink {
         let path = try Self.requestedPath(request.path ?? ".")
         return try await offload { [self] in
-            let expansion = request.compression == nil ? nil : try ArchiveIntake.Expansion()
+            let expansion = request.compression == nil ? nil : try ArchiveIntake.Expansion(work)
             if try Self.isForNothing(request) { return try beginNew(path, expansion) }
             if request.replace ?? false { return try beginReplacing(path, expansion) }
             if !path.isRoot {
@@ -22,7 +22,7 @@ extension FileService {
                 }
             }
             let top = try directory(path, "unpack into")
-            return TreePushSink(ArchiveIntake(TreeUnpacker(top: top, owner: uidBase), expansion))
+            return TreePushSink(ArchiveIntake(TreeUnpacker(top: top, owner: uidBase), expansion), work)
         }
     }
 
@@ -89,14 +89,14 @@ extension FileService {
     ) throws -> TreePushSink {
         let staged = try onFile(path, "unpack into") { () throws(Errno) in try StagedTree(in: root, owner: uidBase) }
         let intake = ArchiveIntake(TreeUnpacker(top: staged.tree, owner: uidBase), expansion)
-        return TreePushSink(intake, staged: staged) { try publish(staged) }
+        return TreePushSink(intake, work, staged: staged) { try publish(staged) }
     }
 
     /// Makes a tar archive of what is below a directory.
     public func pullTree(_ request: TreePull) async throws -> TreePullStream {
         let path = try Self.requestedPath(request.path ?? ".")
         let packer = TreePacker(top: try directory(path, "read"))
-        return TreePullStream(try ArchiveOutput(packer, request.compression))
+        return TreePullStream(try ArchiveOutput(packer, request.compression, work), work)
     }
 }
 
@@ -112,14 +112,16 @@ public final class TreePushSink: Sendable {
     }
 
     private let state: Mutex<State>
+    private let work: FileWork
     private let publish: @Sendable () throws -> Void
 
     /// - Parameter publish: puts the staged tree in place.
     init(
-        _ intake: consuming ArchiveIntake, staged: StagedTree? = nil,
+        _ intake: consuming ArchiveIntake, _ work: FileWork, staged: StagedTree? = nil,
         publish: @escaping @Sendable () throws -> Void = {}
     ) {
         state = Mutex(State(intake: intake, staged: staged))
+        self.work = work
         self.publish = publish
     }
 
@@ -157,14 +159,14 @@ public final class TreePushSink: Sendable {
 
     private func discard() async {
         guard let staged = state.withLock({ $0.staged.take() }) else { return }
-        await staged.discard()
+        await staged.discard(work)
     }
 
     private func perform<Value: Sendable>(
         _ body: @escaping @Sendable (inout ArchiveIntake) throws -> Value
     ) async throws -> Value {
         do {
-            return try await BlockingPool.files.run { [self] in
+            return try await work.run { [self] in
                 try state.withLock { state in
                     if let failure = state.failure { throw failure }
                     do {
@@ -188,13 +190,17 @@ public final class TreePushSink: Sendable {
 /// The bytes of a tar archive.
 public final class TreePullStream: Sendable {
     private let output: Mutex<ArchiveOutput<TreePacker>>
+    private let work: FileWork
 
-    init(_ output: consuming ArchiveOutput<TreePacker>) { self.output = Mutex(output) }
+    init(_ output: consuming ArchiveOutput<TreePacker>, _ work: FileWork) {
+        self.output = Mutex(output)
+        self.work = work
+    }
 
     /// The next bytes; `nil` after the end. One reader at a time.
     public func next() async throws -> [UInt8]? {
         while true {
-            let (bytes, isAtEnd) = try await BlockingPool.files.run { [self] in
+            let (bytes, isAtEnd) = try await work.run { [self] in
                 try output.withLock { (try $0.next(), $0.isAtEnd) }
             }
             if !bytes.isEmpty { return bytes }

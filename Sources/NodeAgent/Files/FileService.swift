@@ -14,7 +14,9 @@ public final class FileService: Sendable {
     public let uidBase: UInt32
     /// Held while a new file takes the place of the old one, so that of two changes with the same `ifMatch` one is `stale`.
     let commitLock = Mutex(())
-    private let jobs = Turns(Limits.fileJobsPerProject)
+    let work = FileWork()
+    /// Small files are read without a change of thread, few at a time: calls of others come between.
+    let smallReads = Turns(Limits.smallReadsPerProject)
     /// How many listen to what changes here.
     let watches = Mutex(0)
 
@@ -50,14 +52,9 @@ public final class FileService: Sendable {
             details: ["path": .string(path.description)])
     }
 
-    /// Runs what may wait for the disk away from Swift's own threads.
-    ///
-    /// What one project has under way is bounded: whoever asks for a hundred copies waits for his own.
+    /// Runs what may wait for the disk away from Swift's own threads, unless nobody waits for it any more when its turn comes.
     func offload<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-        await jobs.take()
-        defer { jobs.giveBack() }
-        guard !Task.isCancelled else { throw FastableError(.cancelled, "The caller went away.") }
-        return try await BlockingPool.files.run(body)
+        try await work.run(onlyIfWanted: true, body)
     }
 
     /// Throws `gone` when the workspace was taken away since it was opened: what was read of it may be a part of it only. Blocks.

@@ -65,13 +65,15 @@ struct Search: Sendable {
         var inherited: [HostCommand.InheritedDescriptor] = []
         if let standardInput { inherited.append(.init(standardInput.descriptor.number, as: 0)) }
         if let ignored { inherited.append(.init(ignored.file.descriptor.number, as: IgnoredPaths.descriptor)) }
-        return HostCommand(
+        var command = HostCommand(
             "rg", Self.fixedArguments + (ignored == nil ? [] : IgnoredPaths.arguments) + arguments + Self.lastArguments,
             inheritedDescriptors: inherited,
             workingDirectory: .descriptor(top.descriptor.number),
             // Only root can become somebody else; tests run as anybody.
             identity: geteuid() == 0 ? .init(user: uidBase, group: uidBase) : nil,
             memoryLimitBytes: Limits.searchMemoryBytes, group: group)
+        command.pool = .searches
+        return command
     }
 
     static func tookTooLong(context: String? = nil) -> FastableError {

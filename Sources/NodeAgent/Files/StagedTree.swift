@@ -158,8 +158,8 @@ final class StagedTree: Sendable {
     }
 
     /// Removes what lies in the directory, and that itself. What cannot be removed goes at the next start of the node.
-    func discard() async {
-        try? await BlockingPool.files.run { [self] in try remove() }
+    func discard(_ work: FileWork) async {
+        try? await work.run { [self] in try remove() }
     }
 
     /// Like `discard`, on this thread.

@@ -7,58 +7,95 @@ import Synchronization
 ///
 /// Threads are made on demand, up to `Limits.blockingThreads`, and end after some idle seconds. They block all signals; a write to
 /// a closed pipe gives `EPIPE` there and kills nobody. A job must not wait for another job of the pool.
+///
+/// Where jobs of several owners come, each owner has a lane. Lanes with waiting jobs take turns, and a lane of which nothing runs gets a
+/// thread also where the jobs of others have taken all of them and never end.
 public final class BlockingPool: Sendable {
     public static let shared = BlockingPool(threadLimit: Limits.blockingThreads)
     /// For work on projects' files, which may take minutes: commands and the node's own records do not wait for it.
     package static let files = BlockingPool(threadLimit: Limits.blockingFileThreads)
     /// For waiting until files change.
     package static let watches = BlockingPool(threadLimit: Limits.watchesPerNode)
+    /// For waiting for programs that search. Each project has few at a time, and a program takes more than the thread that waits for it.
+    package static let searches = BlockingPool(threadLimit: .max)
 
     package typealias Job = @Sendable () -> Void
 
+    /// Whose a job is.
+    package struct Lane: Sendable, Hashable {
+        private static let last = Atomic(0)
+        private let number: Int
+
+        package init() { number = Self.last.add(1, ordering: .relaxed).newValue }
+    }
+
+    /// A job with its lane.
+    fileprivate struct Work: Sendable {
+        var job: Job
+        var lane: Lane
+    }
+
     /// A thread that waits for its next job.
-    private final class Worker: Sendable {
-        let job = Mutex<Job?>(nil)
+    fileprivate final class Worker: Sendable {
+        let work = Mutex<Work?>(nil)
         let wake = DispatchSemaphore(value: 0)
     }
 
-    private struct State {
+    fileprivate struct State {
         var threads = 0
         var idle: [Worker] = []
-        var waiting: [Job] = []
+        /// How many jobs of a lane run; lanes without any are left out, here and below.
+        var running: [Lane: Int] = [:]
+        var waiting: [Lane: [Job]] = [:]
+        /// Lanes with waiting jobs; the first one is next.
+        var turns: [Lane] = []
     }
 
     private let state = Mutex(State())
     private let threadLimit: Int
     private static let idleSeconds = 10
+    private static let common = Lane()
 
-    init(threadLimit: Int) { self.threadLimit = threadLimit }
+    package init(threadLimit: Int) { self.threadLimit = threadLimit }
 
     /// Runs `body` on a thread of the pool.
     public func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+        try await run(in: Self.common, body)
+    }
+
+    /// The same for one of several owners.
+    package func run<Value: Sendable>(
+        in lane: Lane, _ body: @escaping @Sendable () throws -> Value
+    ) async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in
-            submit { continuation.resume(with: Result { try body() }) }
+            submit(in: lane) { continuation.resume(with: Result { try body() }) }
         }
     }
 
     /// Runs `body` some time soon; nobody waits for it.
-    package func submit(_ job: @escaping Job) {
+    package func submit(_ job: @escaping Job) { submit(in: Self.common, job) }
+
+    package func submit(in lane: Lane, _ job: @escaping Job) {
         enum Next { case wake(Worker), start(Worker), queued }
         let next = state.withLock { state -> Next in
-            if let worker = state.idle.popLast() { return .wake(worker) }
-            if state.threads < threadLimit {
+            if let worker = state.idle.popLast() {
+                state.begin(lane)
+                return .wake(worker)
+            }
+            if state.threads < threadLimit || state.running[lane] == nil {
                 state.threads += 1
+                state.begin(lane)
                 return .start(Worker())
             }
-            state.waiting.append(job)
+            state.queue(job, lane)
             return .queued
         }
         switch next {
         case .wake(let worker):
-            worker.job.withLock { $0 = job }
+            worker.work.withLock { $0 = Work(job: job, lane: lane) }
             worker.wake.signal()
         case .start(let worker):
-            worker.job.withLock { $0 = job }
+            worker.work.withLock { $0 = Work(job: job, lane: lane) }
             start(worker)
         case .queued: break
         }
@@ -94,32 +131,59 @@ public final class BlockingPool: Sendable {
     }
 
     private func giveBack(_ worker: Worker) {
-        let job = worker.job.withLock { $0.take() }
+        guard let work = worker.work.withLock({ $0.take() }) else { return }
         let runHere = state.withLock { state -> Bool in
             state.threads -= 1
+            state.end(work.lane)
             if state.threads == 0 { return true }
-            if let job { state.waiting.append(job) }
+            state.queue(work.job, work.lane)
             return false
         }
-        if runHere { job?() }
+        if runHere { work.job() }
     }
 
     private func serve(_ worker: Worker) {
         var all = sigset_t()
         sigfillset(&all)
         pthread_sigmask(SIG_SETMASK, &all, nil)
-        while let job = next(worker) { job() }
+        var work = worker.work.withLock { $0.take() }
+        while let lane = Self.run(&work) { work = next(worker, after: lane) }
+    }
+
+    /// Runs a job and lets go of it, and with it of what it holds.
+    private static func run(_ work: inout Work?) -> Lane? {
+        guard let current = work.take() else { return nil }
+        current.job()
+        return current.lane
     }
 
     /// The next job of a thread, or `nil` when it shall end.
-    private func next(_ worker: Worker) -> Job? {
-        if let job = worker.job.withLock({ $0.take() }) { return job }
-        let queued = state.withLock { state -> Job? in
-            if !state.waiting.isEmpty { return state.waiting.removeFirst() }
+    private func next(_ worker: Worker, after lane: Lane) -> Work? {
+        enum Next { case run(Work), rest, end }
+        let next = state.withLock { state -> Next in
+            state.end(lane)
+            // Else nothing of that lane would run.
+            if state.running[lane] == nil, let job = state.takeWaiting(lane) {
+                return .run(Work(job: job, lane: lane))
+            }
+            if state.threads > threadLimit {
+                state.threads -= 1
+                return .end
+            }
+            if let lane = state.turns.first, let job = state.takeWaiting(lane) {
+                return .run(Work(job: job, lane: lane))
+            }
             state.idle.append(worker)
-            return nil
+            return .rest
         }
-        if let queued { return queued }
+        switch next {
+        case .run(let work): return work
+        case .end: return nil
+        case .rest: return rest(worker)
+        }
+    }
+
+    private func rest(_ worker: Worker) -> Work? {
         if worker.wake.wait(timeout: .now() + .seconds(Self.idleSeconds)) == .timedOut {
             let ends = state.withLock { state -> Bool in
                 guard let index = state.idle.firstIndex(where: { $0 === worker }) else { return false }
@@ -131,6 +195,29 @@ public final class BlockingPool: Sendable {
             // A job was handed over at this very moment; its signal follows.
             worker.wake.wait()
         }
-        return worker.job.withLock { $0.take() }
+        return worker.work.withLock { $0.take() }
+    }
+}
+
+extension BlockingPool.State {
+    fileprivate mutating func begin(_ lane: BlockingPool.Lane) { running[lane, default: 0] += 1 }
+
+    fileprivate mutating func end(_ lane: BlockingPool.Lane) {
+        let rest = (running[lane] ?? 1) - 1
+        running[lane] = rest == 0 ? nil : rest
+    }
+
+    fileprivate mutating func queue(_ job: @escaping BlockingPool.Job, _ lane: BlockingPool.Lane) {
+        if waiting[lane] == nil { turns.append(lane) }
+        waiting[lane, default: []].append(job)
+    }
+
+    /// The first waiting job of a lane, which runs from now on. The next turn is that of another lane.
+    fileprivate mutating func takeWaiting(_ lane: BlockingPool.Lane) -> BlockingPool.Job? {
+        guard let job = waiting[lane]?.removeFirst() else { return nil }
+        turns.removeAll { $0 == lane }
+        if waiting[lane]?.isEmpty ?? true { waiting[lane] = nil } else { turns.append(lane) }
+        begin(lane)
+        return job
     }
 }

@@ -16,7 +16,7 @@ extension HostCommand {
     ) async throws -> Result {
         let control = CommandControl()
         return try await withTaskCancellationHandler {
-            let process = try await BlockingPool.shared.run {
+            let process = try await pool.run {
                 try RunningCommand(starting: self, control: control, streamsInput: input != nil)
             }
             return try await Self.pump(process, timeout, input, output)
@@ -31,22 +31,23 @@ extension HostCommand {
         _ process: RunningCommand, _ timeout: Duration, _ input: (@Sendable () async throws -> [UInt8]?)?,
         _ output: @escaping @Sendable ([UInt8]) async throws -> Void
     ) async throws -> Result {
-        try await withThrowingTaskGroup(of: Part.self) { group in
+        let pool = process.command.pool
+        return try await withThrowingTaskGroup(of: Part.self) { group in
             group.addTask {
                 while let chunk = try await input?() {
-                    guard try await BlockingPool.shared.run({ try process.write(chunk) }) else { break }
+                    guard try await pool.run({ try process.write(chunk) }) else { break }
                 }
                 process.closeInput()
                 return .fed
             }
             group.addTask {
-                while let chunk = try await BlockingPool.shared.run({ try process.readOutput() }) {
+                while let chunk = try await pool.run({ try process.readOutput() }) {
                     try await output(chunk)
                 }
                 return .drained
             }
             group.addTask {
-                .ended(try await BlockingPool.shared.run { try process.waitBesideReader(timeout: timeout) })
+                .ended(try await pool.run { try process.waitBesideReader(timeout: timeout) })
             }
             do {
                 var result: Result?

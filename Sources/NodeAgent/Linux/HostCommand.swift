@@ -50,6 +50,8 @@ public struct HostCommand: Sendable {
     public var memoryLimitBytes: Int?
     /// The control group in which it starts; that of the daemon otherwise.
     public var group: GroupEntrance?
+    /// The threads that wait for it.
+    package var pool = BlockingPool.shared
 
     public init(
         _ executable: String, _ arguments: [String], environment: [String: String] = HostCommand.minimalEnvironment,
@@ -152,7 +154,7 @@ extension HostCommand {
     ) async throws -> Result {
         let control = CommandControl()
         return try await withTaskCancellationHandler {
-            try await BlockingPool.shared.run { try body(RunningCommand(starting: self, control: control)) }
+            try await pool.run { try body(RunningCommand(starting: self, control: control)) }
         } onCancel: {
             control.kill(.cancelled)
         }

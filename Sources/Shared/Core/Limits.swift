@@ -197,6 +197,7 @@ public enum Limits {
     public static let zstdTreesPerNode = 32
     /// Bytes that are compressed or expanded at once, before anything else gets its turn.
     public static let zstdStepBytes = 4 * 1024 * 1024
+    public static let zstdTreesPerProject = 8
 
     // MARK: snapshots and checkpoints
     /// What one snapshot holds, expanded, and how many files, directories and links.
@@ -310,6 +311,10 @@ public enum Limits {
     public static let fileJobsPerProject = 16
     public static let projectsPerWorkspace = 10_000
     public static let nameBytes = 63
+    /// Small files of one project that are read at once, without a change of thread.
+    public static let smallReadsPerProject = 8
+    /// Programs that search files of one project at a time; further searches wait.
+    public static let searchesPerProject = 8
 
     // MARK: lifecycle
     /// Followers of events are told at most this often that a container came to the same limit.

@@ -1,4 +1,3 @@
-import CLinux
 public import FastableCore
 import Glibc
 import NodeLinux
@@ -132,7 +131,7 @@ extension FileService {
                 budget: task.budget)
             try copy.run()
             try staged.tree.descriptor.setMode(mode)
-            try Errno.checkNegative(fst_synchronize_filesystem(staged.tree.descriptor.number))
+            try copy.synchronize()
             guard try put(StagedTree.treeName, of: staged.directory, at: place, expected) else { return nil }
             try place.directory.synchronize()
             return FileCopyResult(

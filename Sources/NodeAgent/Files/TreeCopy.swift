@@ -16,6 +16,8 @@ struct TreeCopy {
     private let destination: FileStatus
     /// Directories that their owner cannot write to get their mode at the end.
     private var laterModes: [(path: [UInt8], mode: UInt32)] = []
+    /// The first files and directories that were made.
+    private var made: [[UInt8]] = []
     private(set) var copied = 0
     private(set) var skipped = 0
     private(set) var sizeBytes: Int64 = 0
@@ -54,6 +56,17 @@ struct TreeCopy {
         }
     }
 
+    /// Returns once the copy is on the disk. Few files are waited for one by one: whatever else the file system has yet to write, of
+    /// other projects too, may take long.
+    func synchronize() throws(Errno) {
+        guard made.count <= Limits.copyEntriesSavedSingly else {
+            try Errno.checkNegative(fst_synchronize_filesystem(target.descriptor.number))
+            return
+        }
+        for path in made.reversed() { try target.openWithoutLinks(path, O_RDONLY).synchronize() }
+        try target.descriptor.synchronize()
+    }
+
     private mutating func copy(_ entry: TreeWalker.Entry) throws(Errno) {
         let (parent, name) = Self.split(entry.path)
         let directory = try target.openWithoutLinks(parent, O_RDONLY | O_DIRECTORY)
@@ -71,6 +84,8 @@ struct TreeCopy {
             return
         }
         copied += 1
+        // A link is saved with its directory.
+        if entry.status.kind != .symlink, made.count <= Limits.copyEntriesSavedSingly { made.append(entry.path) }
     }
 
     private mutating func copyFile(

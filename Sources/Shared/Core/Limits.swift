@@ -146,6 +146,8 @@ public enum Limits {
     public static let copyEntries = 100_000
     public static let copyBytes = 10 * 1024 * 1024 * 1024
     public static let copySeconds = 300
+    /// Up to so many files and directories of a copy are put onto the disk one by one; for more the whole file system is.
+    public static let copyEntriesSavedSingly = 64
     public static let grepMatches = 2_000
     public static let grepLineBytes = 2_000
     public static let searchSeconds = 30
@@ -195,9 +197,9 @@ public enum Limits {
     public static let zstdLevel = 1
     /// Trees that one node compresses or expands at a time.
     public static let zstdTreesPerNode = 32
+    public static let zstdTreesPerProject = 8
     /// Bytes that are compressed or expanded at once, before anything else gets its turn.
     public static let zstdStepBytes = 4 * 1024 * 1024
-    public static let zstdTreesPerProject = 8
 
     // MARK: snapshots and checkpoints
     /// What one snapshot holds, expanded, and how many files, directories and links.
@@ -309,12 +311,12 @@ public enum Limits {
     /// The same for work on projects' files, and how much of it one project has under way.
     public static let blockingFileThreads = 256
     public static let fileJobsPerProject = 16
-    public static let projectsPerWorkspace = 10_000
-    public static let nameBytes = 63
     /// Small files of one project that are read at once, without a change of thread.
     public static let smallReadsPerProject = 8
     /// Programs that search files of one project at a time; further searches wait.
     public static let searchesPerProject = 8
+    public static let projectsPerWorkspace = 10_000
+    public static let nameBytes = 63
 
     // MARK: lifecycle
     /// Followers of events are told at most this often that a container came to the same limit.

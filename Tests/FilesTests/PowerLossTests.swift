@@ -69,6 +69,80 @@ import Testing
         }
     }
 
+    /// What changes names and modes only.
+    enum Alteration: String, CaseIterable {
+        case delete, deleteAsIs, deleteTree, mode, modeAsIs, modeOfDirectory, directory, directories
+
+        func perform(_ service: FileService) async throws {
+            let asIs = try await service.read(FileRead(path: "d/file")).sha256
+            switch self {
+            case .delete: _ = try await service.delete(FileDelete(path: "d/file"))
+            case .deleteAsIs: _ = try await service.delete(FileDelete(path: "d/file", ifMatch: asIs))
+            case .deleteTree: _ = try await service.delete(FileDelete(path: "d", recursive: true))
+            case .mode: _ = try await service.changeMode(FileModeChange(path: "d/file", mode: "751"))
+            case .modeAsIs: _ = try await service.changeMode(FileModeChange(path: "d/file", mode: "751", ifMatch: asIs))
+            case .modeOfDirectory: _ = try await service.changeMode(FileModeChange(path: "d", mode: "700"))
+            case .directory: _ = try await service.makeDirectory(DirectoryMake(path: "d/new"))
+            case .directories: _ = try await service.makeDirectory(DirectoryMake(path: "a/b/c", parents: true))
+            }
+        }
+
+        /// What `look` finds when it was done.
+        var modes: [String: String] {
+            let before = ["d": "0755", "d/file": "0644"]
+            let changes: [String: String?] =
+                switch self {
+                case .delete, .deleteAsIs: ["d/file": nil]
+                case .deleteTree: ["d/file": nil, "d": nil]
+                case .mode, .modeAsIs: ["d/file": "0751"]
+                case .modeOfDirectory: ["d": "0700"]
+                case .directory: ["d/new": "0755"]
+                case .directories: ["a": "0755", "a/b": "0755", "a/b/c": "0755"]
+                }
+            return changes.reduce(into: before) { $0[$1.key] = $1.value }
+        }
+    }
+
+    private static func look(_ service: FileService) async -> [String: String] {
+        var modes: [String: String] = [:]
+        for path in ["d", "d/file", "d/new", "a", "a/b", "a/b/c"] {
+            modes[path] = try? await service.stat(FileStat(path: path)).mode
+        }
+        return modes
+    }
+
+    @Test(arguments: Alteration.allCases) func whatWasAlteredStaysSo(_ alteration: Alteration) async throws {
+        try await CutDisk.with { disk in
+            let service = try Workspace(service: disk.path).service
+            _ = try await service.write(FileWrite(path: "d/file", content: Self.old))
+            try await alteration.perform(service)
+            #expect(await Self.look(service) == alteration.modes)
+            try await disk.afterLoss { path in
+                let later = try Workspace(service: path).service
+                #expect(await Self.look(later) == alteration.modes)
+            }
+        }
+    }
+
+    /// Few files are put onto the disk one by one, many together.
+    @Test(arguments: [1, 10, Limits.copyEntriesSavedSingly + 10]) func copiesOfAnySize(files: Int) async throws {
+        try await CutDisk.with { disk in
+            let workspace = try Workspace(service: disk.path)
+            let service = workspace.service
+            for number in 0..<files {
+                _ = try await service.write(FileWrite(path: "from/\(number % 3)/\(number)", content: "\(number)"))
+            }
+            _ = try await service.copy(FileCopy(from: "from", to: "made/for/it", recursive: true))
+            try await disk.afterLoss { path in
+                let later = try Workspace(service: path).service
+                for number in 0..<files {
+                    let copy = try await later.read(FileRead(path: "made/for/it/\(number % 3)/\(number)"))
+                    #expect(copy.text == "\(number)")
+                }
+            }
+        }
+    }
+
     /// The test can fail: what nobody waited for is not there.
     @Test func whatOnlyTheKernelHasIsLost() async throws {
         try await CutDisk.with { disk in

@@ -34,13 +34,23 @@ extension FileService {
                     return true
                 }
             }
-            if isDone { return FileDeleteResult(path: path.description, removed: 1) }
+            if isDone {
+                try onFile(path, "delete") { () throws(Errno) in try place.directory.synchronize() }
+                return FileDeleteResult(path: path.description, removed: 1)
+            }
         }
         throw busy(path)
     }
 
     private func delete(_ path: RootedPath, recursive: Bool) throws(Errno) -> Int {
         let place = try root.place(of: path)
+        let removed = try delete(place, recursive)
+        // It stays away after a loss of power.
+        try place.directory.synchronize()
+        return removed
+    }
+
+    private func delete(_ place: borrowing RootedDirectory.Place, _ recursive: Bool) throws(Errno) -> Int {
         guard let status = place.status else { throw Errno(ENOENT) }
         guard status.kind == .directory else {
             try place.directory.removeEntry(place.name)

@@ -47,13 +47,21 @@ extension FileService {
             let kind = try onFile(path, "change") { () throws(Errno) in
                 let file = try root.open(path, CInt(FST_O_PATH))
                 let kind = try file.status().kind
-                if kind == .regular || kind == .directory {
-                    try Errno.checkNegative(fst_change_mode(file.number, mode))
-                }
+                guard kind == .regular || kind == .directory else { return kind }
+                try Errno.checkNegative(fst_change_mode(file.number, mode))
+                try Self.synchronize(file)
                 return kind
             }
             guard kind == .regular || kind == .directory else { throw notRegular(path) }
             return FileModeChangeResult(path: path.description, mode: FileStatus.octal(mode))
+        }
+    }
+
+    /// Waits until what was changed of a file, opened with `O_PATH`, is on the disk.
+    private static func synchronize(_ file: borrowing FileDescriptor) throws(Errno) {
+        do throws(Errno) { try file.reopen(O_RDONLY).synchronize() } catch {
+            // Only root can open what nobody may read, and the node is root.
+            guard error.number == EACCES else { throw error }
         }
     }
 
@@ -71,6 +79,7 @@ extension FileService {
                     let file = try place.directory.openEntry(place.name, O_RDONLY)
                     guard try file.status().isSameState(as: status) else { return false }
                     try Errno.checkNegative(fst_change_mode(file.number, mode))
+                    try file.synchronize()
                     return true
                 }
             }

@@ -34,6 +34,11 @@ public struct FileDescriptor: ~Copyable, Sendable {
         return number
     }
 
+    /// The same file opened anew, for more than `O_PATH` allows. Never waits for a FIFO or a lease.
+    public borrowing func reopen(_ flags: CInt) throws(Errno) -> FileDescriptor {
+        try FileDescriptor(opening: "/proc/self/fd/\(number)", flags | O_NONBLOCK | O_NOCTTY)
+    }
+
     /// Another descriptor of the same open file, close-on-exec.
     public borrowing func duplicate() throws(Errno) -> FileDescriptor {
         let number = number

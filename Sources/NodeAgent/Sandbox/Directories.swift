@@ -79,6 +79,14 @@ enum Directories {
     /// Renames within one file system.
     static func move(_ path: String, to other: String) throws(Errno) { try Errno.check { rename(path, other) } }
 
+    /// The same, and it stays so after a loss of power.
+    static func moveForGood(_ path: String, to other: String) throws(Errno) {
+        try move(path, to: other)
+        for place in [path, other] {
+            try open(place.lastIndex(of: "/").map { String(place[..<$0]) } ?? ".").synchronize()
+        }
+    }
+
     /// Removes a tree that may be large and whose names are a stranger's. Nothing happens when it does not exist.
     static func removeTree(_ path: String, timeout: Duration = .seconds(Limits.hostCommandSeconds)) async throws {
         guard exists(path) else { return }

@@ -56,7 +56,7 @@ extension Sandbox {
                     guard Directories.exists(paths.directory) else { return nil }
                     guard let asidePath else { return try host.trash.discard(paths.directory) }
                     try Directories.make(host.paths.setAside, mode: 0o700)
-                    try Directories.move(paths.directory, to: asidePath)
+                    try Directories.moveForGood(paths.directory, to: asidePath)
                     return nil
                 }
             }

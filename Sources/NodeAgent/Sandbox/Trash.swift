@@ -2,20 +2,21 @@ import FastableCore
 
 /// Where directories go that are being removed: their names are free at once, the files may take a while. Only root looks in here,
 /// so whose ids the files carry does not matter any more.
-actor Trash {
+package actor Trash {
     private let directory: String
     private var last: Task<Void, any Error>?
 
-    init(_ directory: String) { self.directory = directory }
+    package init(_ directory: String) { self.directory = directory }
 
     /// Takes a directory out of the way in one step. Blocks.
     ///
     /// - Returns: where it is now, for `remove`.
-    nonisolated func discard(_ path: String) throws -> String {
+    package nonisolated func discard(_ path: String) throws -> String {
         try Directories.make(directory, mode: 0o700)
         let name = path.split(separator: "/").last.map(String.init) ?? "unnamed"
         let discarded = "\(directory)/\(name)-\(String(UInt64.random(in: .min ... .max), radix: 36))"
-        try Directories.move(path, to: discarded)
+        // What was deleted must not be there again when the host has lost its power.
+        try Directories.moveForGood(path, to: discarded)
         return discarded
     }
 

@@ -25,7 +25,10 @@ final class Workspaces: Sendable {
     func files(of project: ProjectID) async throws -> FileService {
         if let files = touch(project) { return files }
         let volume = try await sandboxes.volume(of: project)
-        let files = try FileService(root: volume.paths.workspace, uidBase: volume.uidBase) { [sandboxes] in
+        let names = TemporaryNames(folder: volume.paths.temporaryNames)
+        let files = try FileService(
+            root: volume.paths.workspace, uidBase: volume.uidBase, names: names
+        ) { [sandboxes] in
             try await sandboxes.searchGroup(of: project)
         }
         return state.withLock { state in

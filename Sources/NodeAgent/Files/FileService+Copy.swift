@@ -72,7 +72,8 @@ extension FileService {
         let keeps = place.status?.kind == .regular
         var pending = try onFile(task.to, "copy to") { () throws(Errno) in
             let pending = try PendingFile.begin(
-                at: place, owner: uidBase, attributes: keeps ? .kept(executable: nil) : .mode(file.status.mode))
+                at: place, owner: uidBase, attributes: keeps ? .kept(executable: nil) : .mode(file.status.mode),
+                names: names)
             try pending.write(contentOf: file.descriptor, size: size, task.budget)
             try pending.synchronize()
             return pending
@@ -87,7 +88,9 @@ extension FileService {
         let place = try targetPlace(task.to, task.precondition, of: .symlink)
         let expected = try expectation(task.to, place, task.precondition, wasGiven: task.wasGiven)
         let isDone = try onFile(task.to, "copy to") { () throws(Errno) in
-            let temporary = PendingFile.randomName()
+            let temporary = TemporaryNames.random()
+            names?.note(temporary, in: place.directory)
+            defer { names?.forget(temporary) }
             try place.directory.makeSymlink(
                 temporary, target: text.map { CChar(bitPattern: $0) } + [0], owner: uidBase)
             do throws(Errno) {

@@ -28,7 +28,8 @@ extension FileService {
         let outcome = try EditEngine.apply(edits, to: content, path: path.description)
         let digest = Digest.of(outcome.content)
         var pending = try onFile(path, "edit") { () throws(Errno) in
-            let pending = try PendingFile.begin(at: place, owner: uidBase, attributes: .kept(executable: nil))
+            let pending = try PendingFile.begin(
+                at: place, owner: uidBase, attributes: .kept(executable: nil), names: names)
             try pending.write(outcome.content)
             try pending.synchronize()
             return pending

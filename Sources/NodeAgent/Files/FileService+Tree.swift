@@ -22,7 +22,7 @@ extension FileService {
                 }
             }
             let top = try directory(path, "unpack into")
-            return TreePushSink(ArchiveIntake(TreeUnpacker(top: top, owner: uidBase), expansion), work)
+            return TreePushSink(ArchiveIntake(TreeUnpacker(top: top, owner: uidBase, names: names), expansion), work)
         }
     }
 

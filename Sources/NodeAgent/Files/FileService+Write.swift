@@ -52,7 +52,7 @@ extension FileService {
             let isNew = place.status == nil
             let expected = try expectation(path, place, precondition)
             var pending = try onFile(path, "write") { () throws(Errno) in
-                let pending = try PendingFile.begin(at: place, owner: uidBase, attributes: attributes)
+                let pending = try PendingFile.begin(at: place, owner: uidBase, attributes: attributes, names: names)
                 try fill(pending)
                 try pending.synchronize()
                 return pending

@@ -20,16 +20,21 @@ public final class FileService: Sendable {
     /// How many listen to what changes here.
     let watches = Mutex(0)
 
+    /// Notes what files are called before they take the places of old ones.
+    let names: TemporaryNames?
     /// Where searches run: they work for the project and must not take more of the host than it may.
     let searchGroup: (@Sendable () async throws -> GroupEntrance)?
 
     /// - Parameters:
     ///   - root: the workspace's directory, an absolute path of the host.
+    ///   - names: notes what the end of the daemon would leave in the workspace.
     ///   - searchGroup: gives the control group of the project's searches; without one they run in the daemon's.
     public init(
-        root: String, uidBase: UInt32, searchGroup: (@Sendable () async throws -> GroupEntrance)? = nil
+        root: String, uidBase: UInt32, names: TemporaryNames? = nil,
+        searchGroup: (@Sendable () async throws -> GroupEntrance)? = nil
     ) throws {
         self.uidBase = uidBase
+        self.names = names
         self.searchGroup = searchGroup
         path = root
         do throws(Errno) {

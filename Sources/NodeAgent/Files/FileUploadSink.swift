@@ -88,7 +88,8 @@ extension FileService {
             let isNew = place.status == nil
             let expected = try expectation(path, place, precondition)
             let pending = try onFile(path, "write") { () throws(Errno) in
-                try PendingFile.begin(at: place, owner: uidBase, attributes: .kept(executable: request.executable))
+                try PendingFile.begin(
+                    at: place, owner: uidBase, attributes: .kept(executable: request.executable), names: names)
             }
             return FileUploadSink(self, path, precondition, expected, pending, isNew: isNew)
         }

@@ -21,28 +21,32 @@ struct PendingFile: ~Copyable, Sendable {
     private let file: FileDescriptor
     /// A name for the time being: where the filesystem has no files without one, and just before an old file is replaced.
     private var temporaryName: String?
+    private let names: TemporaryNames?
     private let exists: Bool
 
     private init(
         directory: consuming FileDescriptor, name: String, file: consuming FileDescriptor, temporaryName: String?,
-        exists: Bool
+        names: TemporaryNames?, exists: Bool
     ) {
         self.directory = directory
         self.name = name
         self.file = file
         self.temporaryName = temporaryName
+        self.names = names
         self.exists = exists
     }
 
-    /// - Parameter owner: the container's root on the host.
+    /// - Parameters:
+    ///   - owner: the container's root on the host.
+    ///   - names: notes a name for the time being.
     static func begin(
-        at place: borrowing RootedDirectory.Place, owner: UInt32, attributes: Attributes
+        at place: borrowing RootedDirectory.Place, owner: UInt32, attributes: Attributes, names: TemporaryNames?
     ) throws(Errno) -> PendingFile {
         let directory = try place.directory.duplicate()
-        let (number, temporaryName) = try create(in: directory)
+        let (number, temporaryName) = try create(in: directory, names)
         let pending = PendingFile(
             directory: directory, name: place.name, file: FileDescriptor(owning: number),
-            temporaryName: temporaryName, exists: place.status != nil)
+            temporaryName: temporaryName, names: names, exists: place.status != nil)
         switch attributes {
         case .kept(let executable): try pending.adopt(place.status, owner, executable)
         case .mode(let mode):
@@ -53,21 +57,22 @@ struct PendingFile: ~Copyable, Sendable {
     }
 
     deinit {
-        if let temporaryName { try? directory.removeEntry(temporaryName) }
+        guard let temporaryName else { return }
+        try? directory.removeEntry(temporaryName)
+        names?.forget(temporaryName)
     }
 
-    private static func create(in directory: borrowing FileDescriptor) throws(Errno) -> (number: CInt, name: String?) {
+    private static func create(
+        in directory: borrowing FileDescriptor, _ names: TemporaryNames?
+    ) throws(Errno) -> (number: CInt, name: String?) {
         let unnamed = fst_open_unnamed(directory.number)
         switch -unnamed {
         case EOPNOTSUPP, EISDIR, EINVAL: break
         default: return (try Errno.checkNegative(unnamed), nil)
         }
-        let name = randomName()
+        let name = TemporaryNames.random()
+        names?.note(name, in: directory)
         return (try directory.openEntry(name, O_RDWR | O_CREAT | O_EXCL, mode: 0o600).release(), name)
-    }
-
-    static func randomName() -> String {
-        ".fastable-\(String(UInt64.random(in: 0...UInt64.max), radix: 16)).tmp"
     }
 
     private borrowing func adopt(_ previous: FileStatus?, _ owner: UInt32, _ executable: Bool?) throws(Errno) {
@@ -120,13 +125,15 @@ struct PendingFile: ~Copyable, Sendable {
     mutating func commit(exclusively: Bool) throws(Errno) {
         if temporaryName == nil {
             if exclusively || !exists, try linkUnnamed(exclusively) { return }
-            let temporary = Self.randomName()
+            let temporary = TemporaryNames.random()
+            names?.note(temporary, in: directory)
             try Errno.checkNegative(fst_link_descriptor(file.number, directory.number, temporary))
             temporaryName = temporary
         }
         guard let temporary = temporaryName else { return }
         try directory.moveEntry(temporary, to: directory, as: name, exclusively: exclusively)
         temporaryName = nil
+        names?.forget(temporary)
     }
 
     /// Links the file without a name under its final one; `false` when something has taken that meanwhile and may be replaced.

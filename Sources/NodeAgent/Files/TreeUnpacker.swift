@@ -11,6 +11,7 @@ package import NodeLinux
 package struct TreeUnpacker: ~Copyable {
     private let top: RootedDirectory
     private let owner: UInt32
+    private let names: TemporaryNames?
     private var reader = TarReader(keepsAttributes: false)
     private var pending: PendingFile?
     private var entry: TarEntry?
@@ -18,7 +19,9 @@ package struct TreeUnpacker: ~Copyable {
     private var entries = 0
     private(set) var result = TreeResult(files: 0, sizeBytes: 0)
 
-    package init(top: RootedDirectory, owner: UInt32) {
+    /// - Parameter names: notes names for the time being, where files may be replaced that somebody uses.
+    package init(top: RootedDirectory, owner: UInt32, names: TemporaryNames? = nil) {
+        self.names = names
         self.top = top
         self.owner = owner
     }
@@ -121,7 +124,7 @@ package struct TreeUnpacker: ~Copyable {
         pending = try Self.naming(path.description, "unpack") { () throws(Errno) in
             let place = try place(path)
             if place.status?.kind == .directory { try place.directory.removeDirectory(place.name) }
-            return try PendingFile.begin(at: place, owner: owner, attributes: .mode(entry.mode))
+            return try PendingFile.begin(at: place, owner: owner, attributes: .mode(entry.mode), names: names)
         }
     }
 

@@ -90,6 +90,8 @@ public struct ProjectPaths: Sendable, Equatable {
     public var work: String { content + "/work" }
     /// Copies of the workspace, out of the container's sight and on the same file system.
     public var checkpoints: String { content + "/checkpoints" }
+    /// Notes of names that files have for a moment.
+    public var temporaryNames: String { content + "/names" }
     /// Output and results of commands.
     public var execs: String { directory + "/execs" }
 }

@@ -11,6 +11,8 @@ extension SandboxHost {
         let checkpoints = Checkpoints(directory: project.checkpoints)
         defer { checkpoints.removeUnfinished() }
         do {
+            // What cannot be looked through now is at the next start.
+            try? TemporaryNames(folder: project.temporaryNames).removeAll(in: project.workspace)
             return try AbandonedTrees(workspace: project.workspace, checkpoints: checkpoints)
         } catch {
             logger.error(

@@ -1,5 +1,5 @@
 import FastableCore
-import NIOCore
+package import NIOCore
 import Synchronization
 
 /// What a command printed while somebody waited for it, and how it ended.
@@ -57,36 +57,42 @@ final class Gathering: Sendable {
     }
 }
 
-/// A part of one output stream.
-struct ExecPage: Sendable {
+/// A part of one output stream, without a hole in it.
+package struct ExecPage: Sendable {
     let stream: ExecStreamName
     /// Of the first byte of the page; above the wanted one when older bytes are no longer kept.
-    var offset: UInt64
-    var bytes = ByteBuffer()
+    package private(set) var offset: UInt64
+    package private(set) var bytes = ByteBuffer()
     /// Present when bytes in front of the page are no longer kept.
-    var gap: (from: UInt64, to: UInt64)?
-    var running: Bool
+    package private(set) var gap: (from: UInt64, to: UInt64)?
+    /// It ends where bytes behind it are no longer kept: they are a gap in front of the next page.
+    package private(set) var isOver = false
+    private(set) var running: Bool
     /// Bytes printed so far.
     var totalBytes: UInt64 = 0
 
-    init(stream: ExecStreamName, offset: UInt64, running: Bool) {
+    package init(stream: ExecStreamName, offset: UInt64, running: Bool) {
         self.stream = stream
         self.offset = offset
         self.running = running
     }
 
-    var nextOffset: UInt64 { offset + UInt64(bytes.readableBytes) }
+    package var nextOffset: UInt64 { offset + UInt64(bytes.readableBytes) }
 
-    mutating func add(_ event: ExecAttachment.Event, channel wanted: UInt8, limit: Int) {
+    package mutating func add(_ event: ExecAttachment.Event, channel wanted: UInt8, limit: Int) {
         switch event {
         case .data(wanted, let start, var part):
+            if bytes.readableBytes > 0, start != nextOffset { isOver = true }
+            guard !isOver else { return }
             if bytes.readableBytes == 0 { offset = start }
             guard let slice = part.readSlice(length: min(part.readableBytes, limit - bytes.readableBytes)) else {
                 return
             }
             bytes.writeImmutableBuffer(slice)
         case .gap(wanted, let from, let to):
-            gap = (from, to)
+            if bytes.readableBytes > 0 { isOver = true }
+            guard !isOver else { return }
+            gap = (gap?.from ?? from, to)
             offset = to
         case .finished: running = false
         case .data, .gap, .inputPassed: break

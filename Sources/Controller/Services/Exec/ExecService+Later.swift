@@ -142,7 +142,7 @@ extension ExecService {
         var page = ExecPage(
             stream: stream, offset: stream == .stdout ? begin.stdout : begin.stderr, running: status.running)
         var events = attachment
-        while page.bytes.readableBytes < limit, let event = try await events.next() {
+        while page.bytes.readableBytes < limit, !page.isOver, let event = try await events.next() {
             page.add(event, channel: stream.channel, limit: limit)
         }
         page.totalBytes = max(stream == .stdout ? status.stdoutBytes : status.stderrBytes, page.nextOffset)

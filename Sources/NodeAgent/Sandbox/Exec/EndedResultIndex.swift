@@ -27,25 +27,26 @@ struct EndedResultIndex: ~Copyable {
     /// Makes the index of the entries that a file has, in the place of the one that there was.
     static func make(_ path: String, of content: [UInt8], entries: Int) throws(Errno) {
         let seed = UInt64.random(in: .min ... .max)
-        var table = [UInt64](repeating: 0, count: 2 * entries)
+        let slots = 2 * entries
+        // Those that are taken: an index of few entries costs little, however many there may be.
+        var table: [Int: UInt64] = [:]
         let count = min(content.count / EndedResultEntry.bytes, entries)
         for entry in 0..<count {
             let hash = Self.hash(EndedResultEntry.id(of: content[(entry * EndedResultEntry.bytes)...]), seed)
-            var slot = Int(hash % UInt64(table.count))
-            while table[slot] != 0 { slot = (slot + 1) % table.count }
+            var slot = Int(hash % UInt64(slots))
+            while table[slot] != nil { slot = (slot + 1) % slots }
             table[slot] = value(hash, entry)
         }
         let temporary = path + ".new"
         defer { unlink(temporary) }
         let file = try FileDescriptor(opening: temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o600)
         let number = file.number
-        try Errno.check { ftruncate(number, off_t(headBytes + table.count * slotBytes)) }
+        try Errno.check { ftruncate(number, off_t(headBytes + slots * slotBytes)) }
         try write([seed], at: 0, to: file)
         // What is empty takes no place on the disk.
-        for start in stride(from: 0, to: count == 0 ? 0 : table.count, by: pageSlots) {
-            let page = table[start..<min(start + pageSlots, table.count)]
-            guard page.contains(where: { $0 != 0 }) else { continue }
-            try write(page, at: headBytes + start * slotBytes, to: file)
+        for page in Set(table.keys.map { $0 / pageSlots }).sorted() {
+            let places = (page * pageSlots)..<min((page + 1) * pageSlots, slots)
+            try write(places.map { table[$0] ?? 0 }[...], at: headBytes + places.lowerBound * slotBytes, to: file)
         }
         // Its name must not be on the disk before its places are.
         if count > 0 { try file.synchronize() }

@@ -157,6 +157,9 @@ final class Installation: Sendable {
         try await body()
     }
 
+    func nodeProcess() throws -> Int32 { try processes.pid("node-0") }
+    func controllerProcess() throws -> Int32 { try processes.pid("controller") }
+
     /// Memory of the daemons' own, without the files that they have mapped.
     func privateKilobytes() throws -> (node: Int, controller: Int) {
         (try processes.privateKilobytes("node-0"), try processes.privateKilobytes("controller"))

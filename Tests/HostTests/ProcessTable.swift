@@ -28,9 +28,11 @@ final class ProcessTable: Sendable {
 
     func stop(_ name: String) async { try? await blocking { self.end(name, with: SIGTERM) } }
 
+    func pid(_ name: String) throws -> Int32 { try #require(running.withLock { $0[name] }) }
+
     /// It does nothing for a while: its connections are silent, and none of them is closed.
     func pause(_ name: String, seconds: Int) async throws {
-        let pid = try #require(running.withLock { $0[name] })
+        let pid = try pid(name)
         Glibc.kill(pid, SIGSTOP)
         defer { Glibc.kill(pid, SIGCONT) }
         try await Task.sleep(for: .seconds(seconds))
@@ -38,8 +40,7 @@ final class ProcessTable: Sendable {
 
     /// `RssAnon` of a daemon.
     func privateKilobytes(_ name: String) throws -> Int {
-        let pid = try #require(running.withLock { $0[name] })
-        let status = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
+        let status = try String(contentsOfFile: "/proc/\(try pid(name))/status", encoding: .utf8)
         let line = status.split(separator: "\n").first { $0.hasPrefix("RssAnon:") }
         return try #require(line?.split(separator: " ").dropFirst().first.flatMap { Int($0) })
     }

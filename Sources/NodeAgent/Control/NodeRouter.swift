@@ -1,6 +1,7 @@
 import FastableCore
 public import FastableWire
 import FoundationEssentials
+import Glibc
 public import Logging
 import NIOCore
 import NIOFoundationEssentialsCompat
@@ -116,7 +117,7 @@ public struct NodeRouter: Sendable {
     }
 
     private func fail(_ call: NodeCall, _ method: NodeMethod, _ error: any Error) async {
-        let failure = FastableError.unexpected(error, doing: "serving ‘\(method.rawValue)’")
+        let failure = Self.shortage(error) ?? .unexpected(error, doing: "serving ‘\(method.rawValue)’")
         if failure.code == .internal {
             logger.error(
                 "A request failed.",
@@ -140,6 +141,14 @@ public struct NodeRouter: Sendable {
             // The controller has reset the stream or the link is gone: nobody waits for the answer.
             call.stream.reset(failure)
         }
+    }
+
+    /// What has passed by all who would know what it means there.
+    private static func shortage(_ error: any Error) -> FastableError? {
+        guard let error = error as? Errno, [EMFILE, ENFILE, ENOMEM].contains(error.number) else { return nil }
+        return FastableError(
+            .unavailable, "The node is short of memory or open files. Try again.", context: "\(error)",
+            retryAfterSeconds: 1)
     }
 
     // MARK: containers and images

@@ -11,8 +11,8 @@ struct SecondFollower {
     private var generator: SeededGenerator
     private let readsEvents: Bool
 
-    /// The node has dropped what this follower had a right to.
-    private struct Lost: Error {}
+    /// This follower did not get what it had a right to.
+    private struct Lost: Error { var what: String }
 
     init(seed: UInt64) {
         generator = SeededGenerator(seed: ~seed)
@@ -46,12 +46,12 @@ struct SecondFollower {
             try Task.checkCancellation()
             do {
                 if exec == nil { exec = try await Self.exec(host) }
-                guard let exec else { continue }
-                let most = generator.int(1...8) << 20
+                guard let exec else { throw FastableError(.unavailable, "The command is not listed yet.") }
+                let end = min(count, bytes.count + generator.int(1...8) << 20)
                 if readsEvents {
-                    try await readEvents(exec, most: most, host, after: &lastID, into: &bytes)
+                    try await readEvents(exec, to: end, host, after: &lastID, into: &bytes)
                 } else {
-                    try await read(exec, most: most, host, into: &bytes)
+                    try await read(exec, to: end, host, into: &bytes)
                 }
             } catch let lost as Lost {
                 throw lost
@@ -63,26 +63,28 @@ struct SecondFollower {
         return bytes
     }
 
-    private func read(_ exec: String, most: Int, _ host: Installation, into bytes: inout Data) async throws {
+    private func read(_ exec: String, to end: Int, _ host: Installation, into bytes: inout Data) async throws {
         let response = try await host.open(Self.path(exec, bytes.count))
         guard response.status == .ok else { throw FastableError(.unavailable, "\(response.status)") }
-        guard response.headers.first(name: "X-Fastable-Offset") == "\(bytes.count)" else { throw Lost() }
-        let end = bytes.count + most
+        guard response.headers.first(name: "X-Fastable-Offset") == "\(bytes.count)" else {
+            throw Lost(what: "the byte at \(bytes.count) is no longer kept")
+        }
         for try await part in response.body {
             bytes.append(contentsOf: part.readableBytesView)
-            if bytes.count >= end { break }
+            if bytes.count >= end { return }
         }
+        // A connection that breaks is an error; this is the end of the output.
+        throw Lost(what: "the output ended at \(bytes.count)")
     }
 
     /// Goes on behind the last event that it has seen, as a browser does.
     private func readEvents(
-        _ exec: String, most: Int, _ host: Installation, after lastID: inout String?, into bytes: inout Data
+        _ exec: String, to end: Int, _ host: Installation, after lastID: inout String?, into bytes: inout Data
     ) async throws {
         var headers: HTTPHeaders = ["accept": "text/event-stream"]
         if let lastID { headers.add(name: "last-event-id", value: lastID) }
         let response = try await host.open(.GET, Self.path(exec), headers: headers)
         guard response.status == .ok else { throw FastableError(.unavailable, "\(response.status)") }
-        let end = bytes.count + most
         var text = Data()
         for try await part in response.body {
             text.append(contentsOf: part.readableBytesView)
@@ -90,16 +92,20 @@ struct SecondFollower {
                 let event = Event(text[..<range.lowerBound])
                 text = Data(text[range.upperBound...])
                 switch event.name {
-                case "gap": throw Lost()
+                case "gap": throw Lost(what: "a gap at \(bytes.count)")
                 case "stdout":
-                    guard event.data["offset"]?.integer == Int64(bytes.count) else { throw Lost() }
+                    guard event.data["offset"]?.integer == Int64(bytes.count) else {
+                        throw Lost(what: "\(event.data["offset"] ?? .null) came behind \(bytes.count)")
+                    }
                     bytes += event.bytes
+                case "result" where bytes.count < end: throw Lost(what: "the result came behind \(bytes.count)")
                 default: break
                 }
                 lastID = event.id ?? lastID
             }
-            if bytes.count >= end { break }
+            if bytes.count >= end { return }
         }
+        throw FastableError(.unavailable, "The events ended before the result.")
     }
 
     private struct Event {

@@ -9,11 +9,13 @@ import Testing
     "Snapshots", .serialized,
     .enabled(if: Installation.missing == nil, "\(Installation.missing ?? "")"))
 struct SnapshotTests {
-    /// One line about each entry: kind, mode, owners, time, links, content.
+    /// One line about each entry: kind, mode, owners, time, links, content. An answer leaves out the middle of a long text, so the digest
+    /// of all of it comes first.
     private static let listing = """
         cd /workspace && find . | busybox sort | while read -r f; do stat -c '%n %a %u:%g %h %F' "$f"; \
         test -d "$f" || stat -c '%Y' "$f"; \
-        test -L "$f" && readlink "$f"; test -f "$f" -a ! -L "$f" && sha256sum < "$f"; done; true
+        test -L "$f" && readlink "$f"; test -f "$f" -a ! -L "$f" && sha256sum < "$f"; done > /tmp/listing; \
+        sha256sum /tmp/listing && cat /tmp/listing
         """
 
     private static func list(_ host: Installation, _ project: String) async throws -> String {

@@ -72,6 +72,9 @@ import Testing
         _ = try ResourceLimits().validated()
         #expect(Limits.nameBytes <= 63)
         #expect(Limits.startsAtOnce <= Limits.startsAtOnceHighest)
+        #expect(Limits.startsPerMinute <= Limits.startsPerMinuteHighest)
+        // At this pace all that may wait get their turn in time.
+        #expect(Limits.startsWaiting * 60 <= Limits.startsPerMinute * Limits.startQueueSeconds)
         #expect(Limits.startMemoryShare > 0 && Limits.startMemoryShare <= 1)
         // Who waits is told where it is many times before it is refused.
         #expect(Limits.startLookMilliseconds * 10 < Limits.startQueueSeconds * 1000)

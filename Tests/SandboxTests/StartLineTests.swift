@@ -111,6 +111,25 @@ extension ContainerTests {
             }
         }
 
+        @Test func theNextWaitsForThePaceAndIsToldHowLong() async throws {
+            try await TestNode.with {
+                $0.startsPerMinute = 1
+            } _: { node in
+                let (manager, specs) = (node.manager, [node.project(), node.project()])
+                _ = try await manager.ensure(specs[0])
+                let second = Task { try await manager.ensure(specs[1]).id }
+                try await Self.tellsItsPlace(node, specs[1], 1)
+                let status = try #require(await manager.status(specs[1].project))
+                #expect((1...60).contains(status.queue?.expectedSeconds ?? 0), "\(status)")
+                #expect(status.reason.contains("Its turn comes in about"), "\(status)")
+                #expect(manager.startLoad == StartLoad(running: 0, waiting: 1))
+                // Commands in the first go on, and it takes nobody's turn when it is there already.
+                #expect(try await node.sh(specs[0], "echo there").out == "there\n")
+                await manager.stop(specs[1].project, reason: "asked")
+                await #expect(throws: FastableError.self) { try await second.value }
+            }
+        }
+
         @Test func manyStartAFewAtATime() async throws {
             try await TestNode.with {
                 $0.startsAtOnce = 2

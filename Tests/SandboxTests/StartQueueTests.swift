@@ -13,14 +13,17 @@ import Testing
     private final class Line {
         private var queue: StartQueue
         init(
-            atOnce: Int, waitingMost: Int = Limits.startsWaiting,
+            atOnce: Int, perMinute: Int = Limits.startsPerMinute, waitingMost: Int = Limits.startsWaiting,
             longestWait: Duration = .seconds(Limits.startQueueSeconds)
         ) {
-            queue = StartQueue(atOnce: atOnce, waitingMost: waitingMost, longestWait: longestWait)
+            queue = StartQueue(
+                atOnce: atOnce, perMinute: perMinute, waitingMost: waitingMost, longestWait: longestWait)
         }
         var runningCount: Int { queue.runningCount }
         var waitingCount: Int { queue.waitingCount }
-        func place(of container: ContainerID) -> StartPlace? { queue.place(of: container) }
+        func place(of container: ContainerID, now: StartQueue.Instant = .now) -> StartPlace? {
+            queue.place(of: container, now: now)
+        }
         func arrive(_ wish: StartQueue.Wish, availableBytes: Int?, now: StartQueue.Instant) -> [StartQueue.Action] {
             queue.arrive(wish, availableBytes: availableBytes, now: now)
         }
@@ -54,7 +57,9 @@ import Testing
         #expect(queue.place(of: wishes[4].container)?.position == 2)
         #expect(
             queue.leave(wishes[3].container, availableBytes: nil, now: start).isEmpty, "it has gone before its turn")
-        #expect(queue.place(of: wishes[4].container) == StartPlace(position: 1, waiting: 1))
+        #expect(
+            queue.place(of: wishes[4].container) == StartPlace(position: 1, waiting: 1, expectedSeconds: 1),
+            "the one that has ended took no time")
         #expect(
             queue.leave(wishes[0].container, availableBytes: nil, now: start) == [.start(wishes[4].container)])
     }
@@ -124,6 +129,45 @@ import Testing
             return
         }
         #expect(why.message.contains("512 MiB must be available"), "\(why)")
+    }
+
+    @Test func soManyBeginInAMinuteAndTheWaitIsTold() {
+        // Ten may begin at once, and then one a second.
+        let queue = Line(atOnce: 100, perMinute: 60)
+        let wishes = (0..<15).map { _ in wish(first) }
+        var begun: [ContainerID] = []
+        func take(_ actions: [StartQueue.Action]) {
+            for case .start(let id) in actions { begun.append(id) }
+        }
+        for one in wishes { take(queue.arrive(one, availableBytes: nil, now: start)) }
+        #expect(begun == wishes.prefix(10).map(\.container))
+        #expect(
+            queue.place(of: wishes[10].container, now: start)
+                == StartPlace(position: 1, waiting: 5, expectedSeconds: 1))
+        let last = queue.place(of: wishes[14].container, now: start + .milliseconds(500))
+        #expect(last?.position == 5 && last?.expectedSeconds == 5)
+        #expect(last?.text.contains("number 5 of 5. Its turn comes in about 5 s.") == true)
+        take(queue.leave(wishes[0].container, availableBytes: nil, now: start + .milliseconds(999)))
+        #expect(begun.count == 10, "an end makes room, and no earlier turn")
+        take(queue.look(availableBytes: nil, now: start + .seconds(1)))
+        #expect(begun.count == 11)
+        take(queue.look(availableBytes: nil, now: start + .milliseconds(3999)))
+        #expect(begun.count == 13)
+        take(queue.look(availableBytes: nil, now: start + .seconds(5)))
+        #expect(begun == wishes.map(\.container))
+    }
+
+    @Test func theWaitGoesByHowLongStartsTakeLately() {
+        let queue = Line(atOnce: 2)
+        let wishes = (0..<6).map { _ in wish(first) }
+        for one in wishes { _ = queue.arrive(one, availableBytes: nil, now: start) }
+        #expect(queue.place(of: wishes[2].container, now: start)?.expectedSeconds == nil, "none has ended yet")
+        _ = queue.leave(wishes[0].container, availableBytes: nil, now: start + .seconds(8))
+        // Two at a time of 8 s each: one ends every 4 s.
+        #expect(queue.place(of: wishes[3].container, now: start + .seconds(8))?.expectedSeconds == 4)
+        #expect(queue.place(of: wishes[5].container, now: start + .seconds(8))?.expectedSeconds == 12)
+        _ = queue.leave(wishes[1].container, availableBytes: nil, now: start + .seconds(16))
+        #expect(queue.place(of: wishes[4].container, now: start + .seconds(16))?.expectedSeconds == 5, "9 s by now")
     }
 
     @Test func aLineHasAnEnd() {

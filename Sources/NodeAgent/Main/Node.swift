@@ -129,7 +129,7 @@ extension NodeConfiguration {
                 paths: try paths, initProgram: initProgram, addressPool: addressPool,
                 resolvers: resolvers.isEmpty ? nil : resolvers, deniedNetworks: deniedNetworks, runtime: runtime,
                 projectDiskBytes: projectDiskBytes == 0 ? nil : projectDiskBytes, diskPercents: diskPercents,
-                startsAtOnce: startsAtOnce, insecureRegistries: insecureRegistries)
+                startsAtOnce: startsAtOnce, startsPerMinute: startsPerMinute, insecureRegistries: insecureRegistries)
         }
     }
 }

@@ -14,6 +14,7 @@ struct NodeConfiguration: DaemonConfiguration {
     let projectDiskBytes: Int
     let diskPercents: DiskPressurePercents
     let startsAtOnce: Int
+    let startsPerMinute: Int
     let insecureRegistries: [String]
 
     static let instanceSetting = Setting(
@@ -65,6 +66,11 @@ struct NodeConfiguration: DaemonConfiguration {
     static let startsSetting = Setting(
         "container.startsAtOnce", .integer(1...Limits.startsAtOnceHighest), default: Limits.startsAtOnce,
         help: "Containers that are started at a time; others wait for their turn.")
+    static let rateSetting = Setting(
+        "container.startsPerMinute", .integer(1...Limits.startsPerMinuteHighest), default: Limits.startsPerMinute,
+        help:
+            "Starts that begin in a minute, of which \(Limits.startBurstSeconds) seconds' worth may begin at once; others wait for their turn."
+    )
 
     static let insecureSetting = Setting(
         "images.insecureRegistries", .list, default: [],
@@ -72,7 +78,8 @@ struct NodeConfiguration: DaemonConfiguration {
     )
 
     static let groups = [
-        SettingGroup("Node", instanceSetting, stateSetting, runSetting, initSetting, runtimeSetting, startsSetting),
+        SettingGroup(
+            "Node", instanceSetting, stateSetting, runSetting, initSetting, runtimeSetting, startsSetting, rateSetting),
         SettingGroup("Disk", diskSetting, lowSetting, reclaimSetting, refuseSetting),
         SettingGroup("Images", insecureSetting),
         SettingGroup("Network", poolSetting, resolverSetting, deniedSetting),
@@ -104,6 +111,7 @@ struct NodeConfiguration: DaemonConfiguration {
         runtime = values[Self.runtimeSetting]
         projectDiskBytes = values[Self.diskSetting]
         startsAtOnce = values[Self.startsSetting]
+        startsPerMinute = values[Self.rateSetting]
         insecureRegistries = try Self.registries(values[Self.insecureSetting])
         diskPercents = DiskPressurePercents(
             low: values[Self.lowSetting], reclaiming: values[Self.reclaimSetting], refusing: values[Self.refuseSetting])

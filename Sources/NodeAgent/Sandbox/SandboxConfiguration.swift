@@ -23,6 +23,8 @@ public struct SandboxConfiguration: Sendable {
 
     /// Containers that are started at a time; others wait for their turn.
     public var startsAtOnce: Int
+    /// Containers that begin to be started in a minute.
+    public var startsPerMinute: Int
     /// `host:port` of registries that are spoken to without TLS.
     public var insecureRegistries: [String]
     /// Memory that the host has to give.
@@ -32,9 +34,10 @@ public struct SandboxConfiguration: Sendable {
         paths: NodePaths, initProgram: String, addressPool: String = "10.224.0.0/15", resolvers: [String]? = nil,
         deniedNetworks: [String] = [], runtime: String = "runc", projectDiskBytes: Int? = nil,
         diskPercents: DiskPressurePercents = DiskPressurePercents(), startsAtOnce: Int = Limits.startsAtOnce,
-        insecureRegistries: [String] = []
+        startsPerMinute: Int = Limits.startsPerMinute, insecureRegistries: [String] = []
     ) {
         self.insecureRegistries = insecureRegistries
+        self.startsPerMinute = startsPerMinute
         self.startsAtOnce = startsAtOnce
         self.paths = paths
         self.initProgram = initProgram

@@ -69,7 +69,9 @@ public actor SandboxManager {
             trash: Trash(paths.trash), disk: ProjectDisk(bytes: configuration.projectDiskBytes, logger: logger),
             space: DiskWatch(path: paths.state, percents: configuration.diskPercents, logger: logger),
             board: board, lease: LeaseKeeper(path: paths.lease),
-            starts: StartLine(atOnce: configuration.startsAtOnce, availableBytes: configuration.availableMemory),
+            starts: StartLine(
+                atOnce: configuration.startsAtOnce, perMinute: configuration.startsPerMinute,
+                availableBytes: configuration.availableMemory),
             logger: logger)
         self.logger = logger
         host.space.look()

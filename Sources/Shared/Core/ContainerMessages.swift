@@ -47,15 +47,19 @@ public struct StartPlace: Codable, Sendable, Equatable {
     public var waiting: Int
     /// The first in line waits for the node to have enough memory.
     public var lacksMemory: Bool
+    /// Until its turn comes, about; absent while nothing tells that.
+    public var expectedSeconds: Int?
 
-    public init(position: Int, waiting: Int, lacksMemory: Bool = false) {
+    public init(position: Int, waiting: Int, lacksMemory: Bool = false, expectedSeconds: Int? = nil) {
         self.position = position
         self.waiting = waiting
         self.lacksMemory = lacksMemory
+        self.expectedSeconds = expectedSeconds
     }
 
     public var text: String {
         "The container waits for its turn to be started: it is number \(position) of \(waiting)."
+            + (expectedSeconds.map { " Its turn comes in about \($0) s." } ?? "")
             + (lacksMemory ? " The node waits for memory." : "")
     }
 }

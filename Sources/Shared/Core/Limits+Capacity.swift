@@ -16,6 +16,11 @@ extension Limits {
     /// Containers that a node starts at a time. Waking one that stands still is cheap, and does not wait.
     public static let startsAtOnce = 8
     public static let startsAtOnceHighest = 256
+    /// How many it begins in a minute at most. All that may wait get their turn in time at this pace.
+    public static let startsPerMinute = 600
+    public static let startsPerMinuteHighest = 60_000
+    /// After a quiet while so much of the pace may begin at once.
+    public static let startBurstSeconds = 10
     /// Starts that wait for their turn on a node; more are refused.
     public static let startsWaiting = 512
     /// A start whose turn does not come in this time is refused.

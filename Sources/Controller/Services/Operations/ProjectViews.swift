@@ -82,6 +82,7 @@ enum ProjectSchemas {
             .required("position", .count("1 is the next.")),
             .required("waiting", .count("How many wait on the node.")),
             .required("lacksMemory", .boolean("The first in line waits for the node to have enough memory.")),
+            .optional("expectedSeconds", .count("Until its turn comes, about; absent while nothing tells that.")),
         ], "Present while it waits for its turn to be started.")
 
     private static let disk = JSONSchema.output(

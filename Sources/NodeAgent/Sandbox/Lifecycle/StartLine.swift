@@ -17,8 +17,8 @@ final class StartLine: Sendable {
     private let state: Mutex<State>
     private let availableBytes: @Sendable () -> Int?
 
-    init(atOnce: Int, availableBytes: @escaping @Sendable () -> Int?) {
-        state = Mutex(State(queue: StartQueue(atOnce: atOnce)))
+    init(atOnce: Int, perMinute: Int, availableBytes: @escaping @Sendable () -> Int?) {
+        state = Mutex(State(queue: StartQueue(atOnce: atOnce, perMinute: perMinute)))
         self.availableBytes = availableBytes
     }
 
@@ -27,7 +27,9 @@ final class StartLine: Sendable {
     }
 
     /// Where a container waits; `nil` when it does not.
-    func place(of container: ContainerID) -> StartPlace? { state.withLock { $0.queue.place(of: container) } }
+    func place(of container: ContainerID) -> StartPlace? {
+        state.withLock { $0.queue.place(of: container, now: .now) }
+    }
 
     /// Returns when it is the container's turn; it must leave then. Throws what the queue says, and `CancellationError` when the task
     /// is cancelled before that.

@@ -1,7 +1,7 @@
 package import FastableCore
 
-/// Which container is started next: some at a time, the workspaces in turn, and within one in the order in which they came. Pure:
-/// methods are events, results say what to do, time and free memory are handed in.
+/// Which container is started next: some at a time and so many a minute, the workspaces in turn, and within one in the order in which
+/// they came. Pure: methods are events, results say what to do, time and free memory are handed in.
 ///
 /// The first in line waits until the host has the memory that its start needs, and those behind it wait with it: otherwise small ones
 /// would pass it for ever. A start whose turn does not come in time is refused.
@@ -32,11 +32,20 @@ package struct StartQueue: Sendable {
         var deadline: Instant
     }
 
+    private struct Running {
+        /// That it may still take.
+        var memoryBytes: Int
+        var since: Instant
+    }
+
     private let atOnce: Int
+    private var rate: StartRate
     private let waitingMost: Int
     private let longestWait: Duration
-    /// Starts that are under way, and the memory that each may still take.
-    private var running: [ContainerID: Int] = [:]
+    /// Starts that are under way.
+    private var running: [ContainerID: Running] = [:]
+    /// How long starts take lately.
+    private var usualTime: Duration?
     private var lines: [WorkspaceID: [Waiter]] = [:]
     /// The workspaces that wait, the next one first.
     private var turns: [WorkspaceID] = []
@@ -44,10 +53,11 @@ package struct StartQueue: Sendable {
     private var lacksMemory = false
 
     package init(
-        atOnce: Int, waitingMost: Int = Limits.startsWaiting,
+        atOnce: Int, perMinute: Int = Limits.startsPerMinute, waitingMost: Int = Limits.startsWaiting,
         longestWait: Duration = .seconds(Limits.startQueueSeconds)
     ) {
         self.atOnce = atOnce
+        rate = StartRate(perMinute: perMinute)
         self.waitingMost = waitingMost
         self.longestWait = longestWait
     }
@@ -66,7 +76,11 @@ package struct StartQueue: Sendable {
 
     /// Its start has ended, or nobody waits for it any more.
     package mutating func leave(_ container: ContainerID, availableBytes: Int?, now: Instant) -> [Action] {
-        if running.removeValue(forKey: container) == nil {
+        if let ended = running.removeValue(forKey: container) {
+            let time = now - ended.since
+            // The last few count most.
+            usualTime = usualTime.map { $0 + (time - $0) / 8 } ?? time
+        } else {
             for workspace in turns { remove(container, of: workspace) }
         }
         return advance(availableBytes, now)
@@ -78,7 +92,7 @@ package struct StartQueue: Sendable {
     // MARK: what is told
 
     /// How many come before it and it itself; `nil` when it does not wait.
-    package func place(of container: ContainerID) -> StartPlace? {
+    package func place(of container: ContainerID, now: Instant) -> StartPlace? {
         for (turn, workspace) in turns.enumerated() {
             guard let line = lines[workspace], let index = line.firstIndex(where: { $0.wish.container == container })
             else { continue }
@@ -87,9 +101,20 @@ package struct StartQueue: Sendable {
                 // Each of the others has had so many turns by then.
                 position += min(lines[name]?.count ?? 0, other < turn ? index + 1 : index)
             }
-            return StartPlace(position: position, waiting: waitingCount, lacksMemory: lacksMemory)
+            return StartPlace(
+                position: position, waiting: waitingCount, lacksMemory: lacksMemory,
+                expectedSeconds: expectedWait(for: position, now).map { max(1, Int(($0 / .seconds(1)).rounded(.up))) })
         }
         return nil
+    }
+
+    /// By the pace, and by how long starts take lately; `nil` while none has ended, and while the host's memory decides.
+    private func expectedWait(for position: Int, _ now: Instant) -> Duration? {
+        guard !lacksMemory else { return nil }
+        let paced = rate.wait(for: position, now: now)
+        let ends = running.count + position - atOnce
+        guard ends > 0 else { return paced }
+        return usualTime.map { max(paced, $0 * ends / atOnce) }
     }
 
     // MARK: decisions
@@ -98,8 +123,9 @@ package struct StartQueue: Sendable {
         var actions = overdue(now)
         lacksMemory = false
         while running.count < atOnce, let workspace = turns.first, let next = lines[workspace]?.first {
+            guard rate.wait(for: 1, now: now) == .zero else { break }
             if let availableBytes {
-                let taken = running.values.reduce(0, +)
+                let taken = running.values.reduce(0) { $0 + $1.memoryBytes }
                 guard availableBytes - taken >= next.wish.memoryBytes else {
                     lacksMemory = true
                     break
@@ -111,7 +137,8 @@ package struct StartQueue: Sendable {
                 turns.removeFirst()
                 turns.append(workspace)
             }
-            running[next.wish.container] = next.wish.memoryBytes
+            rate.take(now: now)
+            running[next.wish.container] = Running(memoryBytes: next.wish.memoryBytes, since: now)
             actions.append(.start(next.wish.container))
         }
         return actions

@@ -132,13 +132,19 @@ struct NodeConfiguration: DaemonConfiguration {
 extension NodeConfiguration {
     /// Only what a reference can begin with: anything else would be a mistake that nobody notices.
     private static func registries(_ texts: [String]) throws -> [String] {
-        guard texts.count <= Limits.insecureRegistries, texts.allSatisfy({ HostPort($0) != nil }) else {
+        guard texts.count <= Limits.insecureRegistries, texts.allSatisfy(isRegistry) else {
             throw FastableError(
                 .invalid,
                 "‘images.insecureRegistries’ takes up to \(Limits.insecureRegistries) registries, each as host:port.",
                 details: ["field": "images.insecureRegistries"])
         }
         return texts
+    }
+
+    /// As references spell it: with a port, as nobody writes it otherwise, and without brackets, which no reference has.
+    private static func isRegistry(_ text: String) -> Bool {
+        guard let place = HostPort(text), place.port > 0 else { return false }
+        return place.description == text && !text.hasPrefix("-") && !text.hasPrefix("[")
     }
 }
 

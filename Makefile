@@ -26,7 +26,7 @@ test: ## run the whole test suite
 
 test-faults: ## bytes through everything while daemons are killed, again and again
 	@FASTABLE_FAULT_ROUNDS=$${FASTABLE_FAULT_ROUNDS:-20} FASTABLE_FAULT_MEGABYTES=$${FASTABLE_FAULT_MEGABYTES:-200} \
-		FASTABLE_FAULT_PAUSE_SECONDS=$${FASTABLE_FAULT_PAUSE_SECONDS:-60} scripts/test.sh --filter '^HostTests\.(FaultTests|FileFaultTests|DrainTests|LifecycleFaultTests|OnceTests)'
+		FASTABLE_FAULT_PAUSE_SECONDS=$${FASTABLE_FAULT_PAUSE_SECONDS:-60} scripts/test.sh --filter '^HostTests\.(FaultTests|FileFaultTests|DrainFaultTests|LifecycleFaultTests|OnceTests)'
 
 test-vm: ## the host's tests in a virtual machine with systemd and cgroup v2
 	@scripts/test-vm.sh

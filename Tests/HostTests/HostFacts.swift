@@ -62,15 +62,58 @@ enum HostFacts {
         }
     }
 
-    private static func processes(_ name: String) -> [String] {
-        names("/proc").filter { $0.allSatisfy(\.isNumber) && $0 != "\(getpid())" }.compactMap { pid in
+    static func processes(_ name: String) -> [String] {
+        pids().filter { $0 != getpid() }.compactMap { pid in
             guard let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else { return nil }
             let text = String(decoding: line, as: UTF8.self).replacing("\0", with: " ")
             return text.contains("fastable") && text.contains(name) ? "process \(pid) \(text)" : nil
         }
     }
 
-    private static func names(_ directory: String) -> [String] {
+    static func pids() -> [Int32] { names("/proc").compactMap { Int32($0) } }
+
+    /// What is left in a process's `stat` behind its name: its state, its parent and so on; none of one that has gone.
+    private static func state(_ pid: Int32) -> [Substring] {
+        text("/proc/\(pid)/stat").split(separator: ")").last?.split(separator: " ") ?? []
+    }
+
+    static func isRunning(_ pid: Int32) -> Bool { state(pid).first == "R" }
+
+    /// Those that have ended and that their parents have not collected.
+    static func ended(childrenOf parents: Set<Int32>) -> [Int32] {
+        pids().filter { pid in
+            let state = state(pid)
+            return state.first == "Z" && state.dropFirst().first.flatMap { Int32($0) }.map(parents.contains) ?? false
+        }
+    }
+
+    /// It may still have to be collected.
+    static func hasEnded(_ pid: Int32) -> Bool { ["Z", "X", nil].contains(state(pid).first) }
+
+    /// These processes with all their children, and so on.
+    static func descendants(of processes: Set<Int32>) -> Set<Int32> {
+        let parents = pids().compactMap { pid in state(pid).dropFirst().first.flatMap { Int32($0) }.map { (pid, $0) } }
+        var all = processes
+        while true {
+            let more = parents.filter { all.contains($0.1) && !all.contains($0.0) }.map(\.0)
+            if more.isEmpty { return all }
+            all.formUnion(more)
+        }
+    }
+
+    /// In the order in which they were mounted.
+    static func mountPoints() throws -> [String] {
+        try String(contentsOfFile: "/proc/self/mounts", encoding: .utf8).split(separator: "\n").compactMap {
+            $0.split(separator: " ").dropFirst().first.map(String.init)
+        }
+    }
+
+    /// What a small file has; nothing when it cannot be read.
+    static func text(_ path: String) -> String {
+        FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    }
+
+    static func names(_ directory: String) -> [String] {
         (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
     }
 

@@ -18,7 +18,7 @@ final class Installation: Sendable {
     /// The same ports after a restart: nodes and clients know them.
     private let apiPort: ReservedPort
     private let nodePort: ReservedPort
-    private let disk: SmallDisk?
+    let disk: SmallDisk?
     /// For the controller, beside those that every installation has.
     private let options: [String]
     /// The same for the nodes.
@@ -176,12 +176,15 @@ final class Installation: Sendable {
     /// Where a node's state lies.
     func place(of index: Int) -> URL { index == 0 ? disk?.directory ?? directory : directory }
 
-    /// The files with one of these names in the control groups of all containers, whatever the host's version of them.
-    func controlGroupFiles(_ names: [String]) -> [String] {
-        let places = ["pids", "memory", "cpu", "fastable.slice/fastable-\(nodeName(0))-containers.service"]
+    /// The number of a node's daemon.
+    func daemon(_ index: Int) -> Int32? { processes.number("node-\(index)") }
+
+    /// The files with one of these names in the control groups of a node's containers, whatever the host's version of them.
+    func controlGroupFiles(_ names: [String], node: Int = 0) -> [String] {
+        let places = ["pids", "memory", "cpu", "fastable.slice/fastable-\(nodeName(node))-containers.service"]
         let trees = ["/sys/fs/cgroup"] + places.map { "/sys/fs/cgroup/\($0)" }
         return trees.flatMap { tree -> [String] in
-            let group = "\(tree)/fastable-\(nodeName(0))"
+            let group = "\(tree)/fastable-\(nodeName(node))"
             let containers = (try? FileManager.default.contentsOfDirectory(atPath: group)) ?? []
             return containers.flatMap { container in names.map { "\(group)/\(container)/\($0)" } }
         }

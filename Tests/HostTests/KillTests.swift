@@ -1,7 +1,6 @@
 import FastableCore
 import Foundation
 import NIOHTTP1
-import Synchronization
 import TestSupport
 import Testing
 
@@ -224,12 +223,6 @@ struct KillTests {
     }
 
     private static let answerTime = Duration.milliseconds(Limits.killAnswerMilliseconds)
-
-    private final class Counter: Sendable {
-        private let state = Mutex(0)
-        var count: Int { state.withLock { $0 } }
-        func add() { state.withLock { $0 += 1 } }
-    }
 
     @Test(.endsInTime)
     func noCommandStartsAfterPathBWasDisabledAndOthersGoOn() async throws {

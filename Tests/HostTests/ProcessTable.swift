@@ -24,6 +24,8 @@ final class ProcessTable: Sendable {
         running.withLock { $0[name] = process.processIdentifier }
     }
 
+    func number(_ name: String) -> Int32? { running.withLock { $0[name] } }
+
     func kill(_ name: String) { end(name, with: SIGKILL) }
 
     func stop(_ name: String) async { try? await blocking { self.end(name, with: SIGTERM) } }

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Testing
 
 /// A file system of a few megabytes in a file, for what fills disks.
@@ -21,13 +22,34 @@ struct SmallDisk: Sendable {
         try Self.run("/usr/bin/mount", ["-o", "loop", image.path, directory.path])
     }
 
+    /// What the kernel has not brought to the disk by now is lost, as by a power cut. Nothing can be read or written before it is opened.
+    func cutPower() throws {
+        let folder = Glibc.open(directory.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        try #require(folder >= 0)
+        // `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`: from here on nothing is written, not even the journal.
+        var how: UInt32 = 2
+        let result = ioctl(folder, 0x8004_587d, &how)
+        close(folder)
+        try #require(result == 0, "the disk's power cannot be cut: \(errno)")
+    }
+
+    /// As it is found when there is power again. Whoever used it has ended.
+    func open() throws {
+        try unmount()
+        try Self.run("/usr/bin/mount", ["-o", "loop", image.path, directory.path])
+    }
+
     func remove() {
+        do { try unmount() } catch { Issue.record("the test's disk cannot be unmounted") }
+    }
+
+    private func unmount() throws {
         // What was deleted may still be written for a moment.
         for _ in 0..<600 {
-            if (try? Self.run("/usr/bin/umount", [directory.path])) != nil { return }
+            if umount2(directory.path, 0) == 0 { return }
             usleep(100_000)
         }
-        Issue.record("the test's disk cannot be unmounted")
+        try #require(umount2(directory.path, 0) == 0)
     }
 
     private static func run(_ program: String, _ arguments: [String]) throws {

@@ -1,11 +1,13 @@
-// A time of day for single programs, which a test can set while they run: for LD_PRELOAD. The kernel's clock is left alone, and so are
-// the clocks that nobody can set; timers go by those.
+// A time of day for single programs, which a test can set while they run, and a name of the host's present life: for LD_PRELOAD. The
+// kernel's clock is left alone, and so are the clocks that nobody can set; timers go by those.
 #define _GNU_SOURCE
 #include "set_clock.h"
 
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -40,6 +42,28 @@ int gettimeofday(struct timeval *restrict time, void *restrict zone) {
     time->tv_sec = now.tv_sec;
     time->tv_usec = now.tv_nsec / 1000;
     return 0;
+}
+
+static int open_file_at(const char *path, int flags, mode_t mode) {
+    const char *boot = getenv(SET_BOOT_FILE);
+    if (boot && strcmp(path, "/proc/sys/kernel/random/boot_id") == 0) path = boot;
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+int open(const char *path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    return open_file_at(path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    return open_file_at(path, flags, mode);
 }
 
 time_t time(time_t *place) {

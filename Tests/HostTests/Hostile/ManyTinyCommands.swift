@@ -1,7 +1,10 @@
 extension HostileAttack {
-    /// Processes that live for a moment, as fast as they can be had, and commands that do nothing.
+    /// Processes that live for a moment, as fast as they can be had, and clients that run commands which do nothing.
     static let manyTinyCommands = HostileAttack(
         testDescription: "many tiny commands",
-        script: "echo up; while :; do /bin/true; done", clients: 1
-    ) { scene in try await scene.hasPrinted("up") }
+        script: "while :; do for n in 1 2 3 4 5 6 7 8 9; do /bin/true; done; echo more; done", clients: 4,
+        strikes: { scene in
+            // Both go on.
+            min(scene.commands.count, try await scene.printedBytes())
+        }, fullSwing: 10)
 }

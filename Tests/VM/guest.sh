@@ -110,6 +110,59 @@ find_work() {
     check "the audit chain holds" fastable audit verify
 }
 
+# Steps in the life of a container, of a project each, that the end of the host strikes: all of them are under way when it comes.
+steps=(create suspend resume stop restart snapshot archive restore delete)
+
+begin_steps() {
+    local step running
+    for step in "${steps[@]}"; do
+        fastable project create "amid-$step" >/dev/null
+        echo "$1" | fastable fs write "amid-$step" kept
+        fastable container ensure "amid-$step" >/dev/null
+    done
+    fastable container stop amid-create >/dev/null
+    fastable container suspend amid-resume >/dev/null
+    fastable container archive amid-restore >/dev/null
+    echo "$1" >/root/struck
+    # What the test itself has to remember; what Fastable has to is on the disk already.
+    sync "$memory"/* "$memory" /root/*
+    {
+        fastable container ensure amid-create &
+        for step in suspend resume stop restart archive; do fastable container "$step" "amid-$step" & done
+        fastable project snapshot amid-snapshot &
+        fastable container ensure amid-restore &
+        fastable project delete amid-delete --yes &
+    } >/dev/null 2>&1
+    # The first of them has ended: the others are in the middle.
+    wait -n
+    running=$(jobs -r | wc -l)
+    check "$running of ${#steps[@]} steps are under way" test "$running" -ge 4
+    # A failure is remembered, too.
+    sync "$memory"/*
+}
+
+# Control groups and links of containers, loop devices and projects.
+things() {
+    echo "$(find "$containers" -mindepth 1 -maxdepth 1 -name 'ctr_*' | wc -l) $(find /sys/class/net -name 'fb*' | wc -l)" \
+        "$(losetup --list --noheadings | wc -l) $(find /var/lib/fastable/main/node/projects -mindepth 1 -maxdepth 1 | wc -l)"
+}
+
+find_steps() {
+    local step struck
+    struck=$(cat /root/struck)
+    # Whether it was deleted or not, it can be.
+    fastable project delete amid-delete --yes >/dev/null 2>&1
+    check "what was to be deleted is gone after $1" bash -c '! fastable project get amid-delete >/dev/null 2>&1'
+    for step in "${steps[@]}"; do
+        [ "$step" != delete ] || continue
+        check "no byte was lost by $1 amid $step" equals "$struck" "$(fastable fs read "amid-$step" kept)"
+        check "and its container runs" equals runs "$(fastable exec "amid-$step" -- echo runs)"
+    done
+    check "each has one control group and one link" equals "9 9 0 9" "$(things)"
+    for step in "${steps[@]}"; do [ "$step" = delete ] || fastable container stop "amid-$step" >/dev/null; done
+    check "and one is left of each" equals "1 1 0 9" "$(things)"
+}
+
 boot=$(($(cat "$memory/boot" 2>/dev/null || echo 0) + 1))
 echo "$boot" >"$memory/boot"
 echo "boot $boot, up for $(cut -d' ' -f1 /proc/uptime) s"
@@ -124,12 +177,12 @@ case $boot in
 2)
     find_work "a reboot"
     leave_work "the second boot"
-    # What the test itself has to remember; what Fastable has to is on the disk already.
-    sync "$memory"/* "$memory" /root/*
+    begin_steps "before the power cut"
     echo b >/proc/sysrq-trigger
     ;;
 *)
     find_work "a power cut"
+    find_steps "a power cut"
     systemctl disable --now fastable-node fastable-controller
     "$here/tests" --testing-library swift-testing --no-parallel --filter "$(cat "$here/filter")" || echo $? >"$memory/status"
     echo "fastable test host: status $(cat "$memory/status" 2>/dev/null || echo 0)"

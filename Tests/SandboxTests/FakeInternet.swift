@@ -1,4 +1,5 @@
 import FastableCore
+import FoundationEssentials
 import Glibc
 import NodeLinux
 import TestSupport
@@ -40,13 +41,13 @@ final class FakeInternet: Sendable {
         var servers: [Task<Void, Never>] = []
         do {
             try await HostCommand("ip", ["netns", "add", name]).runChecked("make a namespace")
-            try await NetworkTools.ip(
+            try await ip(
                 [
                     "link add \(name) type veth peer name eth0 netns \(name)", "addr add \(prefix).1/30 dev \(name)",
                     "link set \(name) up",
                 ]
                     + denied.map { "route add \($0)/32 dev \(name)" }, doing: "connect the fake internet")
-            try await NetworkTools.ip(
+            try await ip(
                 [
                     "link set lo up", "addr add \(address)/30 dev eth0", "link set eth0 up",
                     "route add default via \(prefix).1",
@@ -68,6 +69,13 @@ final class FakeInternet: Sendable {
             throw error
         }
         return FakeInternet(name: name, publicAddress: address, denied: denied, servers: servers)
+    }
+
+    /// Runs commands of `ip`, one a line, in the host's network namespace or in another one given by a path. Stops at the first that fails.
+    static func ip(_ commands: [String], in namespace: String? = nil, doing what: String) async throws {
+        let words = (namespace.map { ["nsenter", "--net=" + $0, "--"] } ?? []) + ["ip", "-batch", "-"]
+        let input = Data((commands.joined(separator: "\n") + "\n").utf8)
+        try await HostCommand(words[0], Array(words.dropFirst()), standardInput: input).runChecked(what)
     }
 
     /// Runs a program beyond the host.

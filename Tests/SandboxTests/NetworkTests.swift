@@ -124,7 +124,7 @@ extension ContainerTests {
                     let namespace = "/proc/\(try node.pid(spec))/ns/net"
                     // An address of the next slot, which the masquerading rule would take.
                     let neighbour = try node.manager.block.slot(999).containerAddress.description
-                    try await NetworkTools.ip(
+                    try await FakeInternet.ip(
                         [
                             "addr add \(neighbour)/32 dev eth0",
                             "route change default via \(try node.manager.block.slot(0).hostAddress) src \(neighbour)",

@@ -5,14 +5,6 @@ import Glibc
 
 /// The host's network, by its own tools.
 public enum NetworkTools {
-    /// Runs commands of `ip`, one a line, in the host's network namespace or in another one given by a path.
-    ///
-    /// Stops at the first that fails and throws `internal`; `what` completes “The node could not …”.
-    public static func ip(_ commands: [String], in namespace: String? = nil, doing what: String) async throws {
-        let input = Data((commands.joined(separator: "\n") + "\n").utf8)
-        try await command("ip", ["-batch", "-"], in: namespace, input).runChecked(what)
-    }
-
     /// Loads a rule file in one transaction: all of it or nothing.
     public static func nft(_ rules: String, in namespace: String? = nil, doing what: String) async throws {
         try await command("nft", ["-f", "-"], in: namespace, Data(rules.utf8)).runChecked(what)

@@ -38,6 +38,12 @@ extension ContainerTests {
                     "echo x > /run/fastable-init", "chmod 777 /run/fastable-init",
                     "rm -f /run/fastable-init; test ! -e /run/fastable-init",
                 ] { #expect(try await node.sh(spec, command).status != 0, "\(command)") }
+                // Seen from the host: it has nothing of the runtime's own environment.
+                let environment = try SmallFile.read("/proc/\(try node.pid(spec))/environ", atMost: 4096)
+                let names = try #require(environment).split(separator: 0).compactMap {
+                    String(decoding: $0, as: UTF8.self).split(separator: "=").first
+                }
+                #expect(Set(names).isSubset(of: ["PATH", "HOME"]) && names.contains("PATH"), "\(names)")
                 // A signal from inside has no effect on it.
                 try await node.sh(spec, "kill -9 1; kill -15 1")
                 #expect(try await node.sh(spec, "echo alive").out == "alive\n")

@@ -47,4 +47,8 @@ int fst_pipe(int ends[2]);
 /// A close-on-exec memory file with the given bytes, positioned at its start. Returns the descriptor or a negative errno.
 int fst_memory_file(const void *bytes, size_t count);
 
+/// A close-on-exec copy of a program in memory that nobody can change any more. Returns the descriptor or a negative errno: -ENOEXEC
+/// when it is a script, which its interpreter would look for by name.
+int fst_program_copy(const char *path);
+
 #endif

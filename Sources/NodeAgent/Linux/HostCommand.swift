@@ -52,12 +52,14 @@ public struct HostCommand: Sendable {
     public var group: GroupEntrance?
     /// The threads that wait for it.
     package var pool = BlockingPool.shared
+    /// Keeps a copy of the program in memory, from which it is run; that on the disk otherwise.
+    public var sealed: SealedProgram?
 
     public init(
         _ executable: String, _ arguments: [String], environment: [String: String] = HostCommand.minimalEnvironment,
         standardInput: Data? = nil, inheritedDescriptors: [InheritedDescriptor] = [],
         workingDirectory: WorkingDirectory = .path("/"), identity: Identity? = nil, memoryLimitBytes: Int? = nil,
-        group: GroupEntrance? = nil
+        group: GroupEntrance? = nil, sealed: SealedProgram? = nil
     ) {
         self.executable = executable
         self.arguments = arguments
@@ -68,6 +70,7 @@ public struct HostCommand: Sendable {
         self.identity = identity
         self.memoryLimitBytes = memoryLimitBytes
         self.group = group
+        self.sealed = sealed
     }
 }
 

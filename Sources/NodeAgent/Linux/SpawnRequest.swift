@@ -7,10 +7,13 @@ import Glibc
 struct SpawnRequest {
     private let command: HostCommand
     private let path: String
+    /// It must be there until the process has started.
+    private let copy: SealedProgram.Copy?
 
     init(_ command: HostCommand) throws {
         self.command = command
         self.path = try HostTools.path(of: command.executable)
+        self.copy = command.sealed?.copy(of: path)
         let texts = [path] + command.arguments + command.environment.flatMap { [$0, $1] }
         guard !texts.contains(where: { $0.utf8.contains(0) }) else {
             throw FastableError(
@@ -31,7 +34,7 @@ struct SpawnRequest {
         let groups = command.group?.descriptors ?? []
         let pid = sources.withUnsafeBufferPointer { sources in
             targets.withUnsafeBufferPointer { targets in
-                path.withCString { path in
+                (copy?.path ?? path).withCString { path in
                     var request = fst_spawn_request()
                     request.path = path
                     request.arguments = UnsafePointer(arguments.pointer)
@@ -53,7 +56,7 @@ struct SpawnRequest {
             }
         }
         // The arrays own what the request points to.
-        withExtendedLifetime((arguments, environment)) {}
+        withExtendedLifetime((arguments, environment, copy)) {}
         guard pid > 0 else { throw startError(Errno(-CInt(pid))) }
         return (pid, pidfd)
     }

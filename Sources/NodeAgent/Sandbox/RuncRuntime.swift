@@ -9,6 +9,10 @@ struct RuncRuntime: ContainerRuntime {
     var program = "runc"
     /// Where it keeps its state: one directory per instance, so that instances do not see each other.
     var stateDirectory: String
+    private let sealed = SealedProgram()
+    /// It is a program of Go that ends after some milliseconds: more threads and a collected heap cost it more than they give. The
+    /// container's first process does not inherit this.
+    private static let environment = HostCommand.minimalEnvironment.merging(["GOMAXPROCS": "1", "GOGC": "off"]) { $1 }
 
     func version() async throws -> String {
         // “runc version 1.1.5+ds1”, then lines about its parts.
@@ -31,9 +35,10 @@ struct RuncRuntime: ContainerRuntime {
                 "--pid-file",
                 pidFile, "--preserve-fds", "1", container.description,
             ]),
+            environment: Self.environment,
             inheritedDescriptors: [
                 .init(nowhere.number, as: 1), .init(nowhere.number, as: 2), .init(listener, as: 3),
-            ])
+            ], sealed: sealed)
         let result = try await command.run()
         try nowhere.close()
         guard result.status.isSuccess, let text = try SmallFile.read(pidFile, atMost: 64),

@@ -15,8 +15,9 @@ extension Installation {
 
     func runtimes(of node: Int) -> [Int32] {
         HostFacts.pids().filter { pid in
-            HostFacts.text("/proc/\(pid)/comm").hasPrefix("runc")
-                && HostFacts.text("/proc/\(pid)/cmdline").contains(runDirectory(node) + "/")
+            // Run from a copy in memory, it has no name of its own.
+            let words = HostFacts.text("/proc/\(pid)/cmdline").split(separator: "\0")
+            return words.first?.hasSuffix("runc") == true && words.contains { $0.contains(runDirectory(node) + "/") }
         }
     }
 

@@ -21,6 +21,8 @@ final class ProcessTable: Sendable {
         process.standardError = file
         process.standardInput = FileHandle.nullDevice
         try process.run()
+        // Foundation keeps it open until nobody holds the process any more, and watches processes by `select`, which has a thousand.
+        try file.close()
         running.withLock { $0[name] = process.processIdentifier }
     }
 

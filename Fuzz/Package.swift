@@ -48,8 +48,8 @@ let package = Package(
         module(
             "NodeFiles", "Sources/NodeAgent/Files", ["FastableCore", "FastableArchive", "NodeLinux", "CLinux"],
             files: [
-                "Cancellation.swift", "EditEngine.swift", "EditHints.swift", "PendingFile.swift", "TextSearch.swift",
-                "TreeUnpacker.swift", "UTF8Validator.swift",
+                "Cancellation.swift", "EditEngine.swift", "EditHints.swift", "PendingFile.swift",
+                "TemporaryNames.swift", "TextSearch.swift", "TreeUnpacker.swift", "UTF8Validator.swift",
             ]),
         module(
             "NodeSandbox", "Sources/NodeAgent/Sandbox/Exec", ["FastableCore", "FastableWire", "CLinux", nioCore],

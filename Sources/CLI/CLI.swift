@@ -32,7 +32,8 @@ struct CLI: AsyncParsableCommand {
                 name: "Work in a project",
                 subcommands: [
                     ProjectCommand.self, ExecCommand.self, AttachCommand.self, PsCommand.self, KillCommand.self,
-                    ContainerCommand.self, FileCommand.self, PushCommand.self, PullCommand.self, EventsCommand.self,
+                    ContainerCommand.self, DevServerCommand.self, FileCommand.self, PushCommand.self, PullCommand.self,
+                    EventsCommand.self,
                 ]),
             CommandGroup(
                 name: "Choose a controller", subcommands: [LoginCommand.self, LogoutCommand.self, StatusCommand.self]),

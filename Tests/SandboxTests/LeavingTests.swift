@@ -38,6 +38,61 @@ extension ContainerTests {
             }
         }
 
+        /// Between the look at what works and the end there is no moment in which a command could begin and be cut off.
+        @Test func whoComesWhileItEndsIsNotCutOff() async throws {
+            try await TestNode.with { node in
+                let spec = node.project()
+                try await node.sh(spec, "true")
+                let manager = node.manager
+                let ends = Task { await Self.endAgainAndAgain(spec, manager) }
+                let done = try await withThrowingTaskGroup(of: Int.self) { group in
+                    for pause in [7, 11] {
+                        group.addTask { try await Self.use(spec, manager, seconds: 4, pauseMilliseconds: pause) }
+                    }
+                    return try await group.reduce(0, +)
+                }
+                ends.cancel()
+                #expect(await ends.value > 0)
+                #expect(try await node.sh(spec, "cat count* | wc -l").out == "\(done)\n", "each ran once")
+            }
+        }
+
+        /// Ends the container as often as nothing works in it, until the task is cancelled; tells how often.
+        private static func endAgainAndAgain(_ spec: ContainerSpec, _ manager: SandboxManager) async -> Int {
+            var count = 0
+            while !Task.isCancelled {
+                if (try? await manager.stop(stop(spec, .idle))) != nil { count += 1 }
+                await Task.yield()
+            }
+            return count
+        }
+
+        /// Runs commands one after the other, and tells how many; one that did not begin is begun again.
+        private static func use(
+            _ spec: ContainerSpec, _ manager: SandboxManager, seconds: Int, pauseMilliseconds: Int
+        ) async throws -> Int {
+            var (done, late) = (0, 0)
+            let end = ContinuousClock.now + .seconds(seconds)
+            let command = ExecCommand(
+                arguments: ["/bin/sh", "-c", "echo x >> count\(pauseMilliseconds)"], environment: ["PATH": "/bin"])
+            while ContinuousClock.now < end {
+                let container = try await manager.ensure(spec)
+                let session: ExecSession
+                do {
+                    session = try await container.start(
+                        exec: ExecID(), command: command, user: ExecUser(uid: 0, gid: 0))
+                } catch let error as FastableError where error.code == .gone {
+                    late += 1
+                    continue
+                }
+                #expect(try await TestNode.collect(session).status == 0)
+                done += 1
+                try await Task.sleep(for: .milliseconds(Int.random(in: 0...pauseMilliseconds)))
+            }
+            #expect(done > 0, "\(late) came too late")
+            return done
+        }
+
         @Test func filesThatAreUsedAreWaitedFor() async throws {
             try await TestNode.with { node in
                 let spec = node.project()

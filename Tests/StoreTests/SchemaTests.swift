@@ -16,6 +16,7 @@ import Testing
         "0a4062b38818bae60b545e205852badceeceae172719b26b36a9f3d382db9880",
         "0bacb70e501fec15293c31b866ced822845e10e4cf61fa6a3ecf9536d95b11ad",
         "eb9b9f29b5d0e5d9b52c26b6abf7f039e3be1a6bd6a0754acf4f180f961627d2",
+        "aec6725a2114a78f89e065d19ad419fd2899335ac960042fbabdc7f3f8bcc068",
     ]
 
     @Test func stepsAreOnlyAdded() {

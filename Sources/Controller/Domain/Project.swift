@@ -31,6 +31,8 @@ public struct Project: Sendable, Equatable {
     public var stay: Int
     public var archive: ProjectArchive?
     public var move: ProjectMove?
+    /// Programs that run whenever its container does.
+    public var supervised: [SupervisedProcess]
     /// What was told last of what will become of it.
     public var notice: ProjectDescent.Notice?
 
@@ -39,8 +41,10 @@ public struct Project: Sendable, Equatable {
         environment: [String: String] = [:], node: NodeID? = nil, origin: ProjectOrigin = .empty, createdAt: Date,
         deletedAt: Date? = nil, lifecycle: LifecyclePolicy = LifecyclePolicy(),
         inheritedLifecycle: LifecyclePolicy = LifecyclePolicy(), lifecycleRevision: Int = 0, stay: Int = 0,
-        archive: ProjectArchive? = nil, move: ProjectMove? = nil, notice: ProjectDescent.Notice? = nil
+        archive: ProjectArchive? = nil, move: ProjectMove? = nil, notice: ProjectDescent.Notice? = nil,
+        supervised: [SupervisedProcess] = []
     ) {
+        self.supervised = supervised
         self.move = move
         self.stay = stay
         self.archive = archive
@@ -85,7 +89,8 @@ public struct Project: Sendable, Equatable {
     public var containerSpec: ContainerSpec {
         ContainerSpec(
             project: id, workspace: workspace, image: image, limits: limits, environment: environment,
-            lifecycle: lifecyclePolicy, stay: stay, revision: lifecycleRevision)
+            lifecycle: lifecyclePolicy, stay: stay, revision: lifecycleRevision,
+            supervised: supervised.isEmpty ? nil : supervised)
     }
 }
 

@@ -155,6 +155,7 @@ public struct ControllerServices: Service {
             Self.operationsOnContent(projects, creation, snapshots, transfers),
             Self.operationsOnContainers(projects, archiver, store),
             ShellOperations(execs: execs, once: once).all.map(\.relayed),
+            DevServerOperations(projects: projects, execs: execs).all,
             FileOperations(projects: projects, transfers: transfers).all.map(\.relayed),
             nodeOperations.all, ImageOperations(store: store, nodes: nodes, placement: projects.placement).all,
             TokenOperations(tokens: tokens).all, KillOperations(kills: kills, store: store).all,

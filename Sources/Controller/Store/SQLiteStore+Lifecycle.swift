@@ -19,6 +19,26 @@ extension SQLiteStore {
         }
     }
 
+    public func setSupervised(
+        of project: ProjectID, in workspace: WorkspaceID,
+        _ change: @escaping @Sendable (inout [SupervisedProcess]) throws -> Void
+    ) async throws -> Project {
+        try await write { db in
+            let before = try Project.find(project, in: workspace, db)
+            guard before.state == .active else { throw before.goneError }
+            var supervised = before.supervised
+            try change(&supervised)
+            guard supervised != before.supervised else { return before }
+            let column = supervised.isEmpty ? nil : String(decoding: try JSON.encode(supervised), as: UTF8.self)
+            let set = """
+                UPDATE projects SET supervised = $1, lifecycle_revision = lifecycle_revision + 1 WHERE id = $2
+                RETURNING \(Project.columns)
+                """
+            guard let row = try db.row(set, column, project.description) else { throw before.goneError }
+            return try Project(row)
+        }
+    }
+
     public func setImage(_ image: String, of project: ProjectID, in workspace: WorkspaceID) async throws -> Project {
         try Rules.imageName(image)
         return try await write { db in

@@ -185,7 +185,7 @@ extension Project {
         (SELECT lifecycle FROM workspaces WHERE workspaces.workspace_id = projects.workspace_id), lifecycle_revision, \
         stay, archive_state, archive_snapshot, archive_since, archive_resting_since, move_state, move_node, move_stay, \
         move_snapshot, move_resting_since, move_since, notice_step, notice_resting_since, \
-        notice_told_at
+        notice_told_at, supervised
         """
 
     fileprivate static let ownColumns = """
@@ -207,7 +207,8 @@ extension Project {
             inheritedLifecycle: try reader.optionalJSON() ?? LifecyclePolicy(),
             lifecycleRevision: Int(try reader.integer()), stay: Int(try reader.integer()),
             archive: try ProjectArchive(&reader),
-            move: try ProjectMove(&reader), notice: try ProjectDescent.Notice(&reader))
+            move: try ProjectMove(&reader), notice: try ProjectDescent.Notice(&reader),
+            supervised: try reader.optionalJSON() ?? [])
     }
 
     /// In any state; in any workspace when it is `nil`.

@@ -60,9 +60,14 @@ public protocol ProjectStore: Sendable {
     /// Forgets a project that is being deleted, and its execs. Throws `conflict` for an active one; a missing one is
     /// fine.
     func removeProject(_ id: ProjectID) async throws
-    /// Changes an active project's own settings; its node is to be told.
+    /// Changes what runs whenever an active project's container does; its node is to be told.
+    func setSupervised(
+        of project: ProjectID, in workspace: WorkspaceID,
+        _ change: @escaping @Sendable (inout [SupervisedProcess]) throws -> Void
+    ) async throws -> Project
     /// What its containers are made from, from the next one on.
     func setImage(_ image: String, of project: ProjectID, in workspace: WorkspaceID) async throws -> Project
+    /// Changes an active project's own settings; its node is to be told.
     func setLifecycle(
         _ lifecycle: LifecyclePolicy, of project: ProjectID, in workspace: WorkspaceID
     ) async throws -> Project

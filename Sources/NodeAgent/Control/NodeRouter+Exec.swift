@@ -23,15 +23,26 @@ extension NodeRouter {
     private func begin(
         _ start: ExecStart, _ given: ByteBuffer?, before latest: ContinuousClock.Instant?, _ call: NodeCall
     ) async throws -> ExecSession {
+        var attempts = 1
+        while true {
+            do { return try await beginOnce(start, given, before: latest, call) } catch let error as FastableError
+                where error.code == .gone && attempts < Limits.execStartAttempts
+            {
+                // The container ended between the two steps, and nothing has begun: there is another one.
+                attempts += 1
+            }
+        }
+    }
+
+    private func beginOnce(
+        _ start: ExecStart, _ given: ByteBuffer?, before latest: ContinuousClock.Instant?, _ call: NodeCall
+    ) async throws -> ExecSession {
         let tell: @Sendable (StartProgress) async throws -> Void = { try await call.send(ExecEvent.starting($0)) }
         let container = try await sandboxes.ensure(
             start.container, telling: start.wantsStart == true ? tell : nil)
-        var command = start.command
-        let account = try await container.account(command.user)
-        command.environment = Self.baseEnvironment.merging(account.environment) { $1 }
-            .merging(container.environment) { $1 }.merging(command.environment) { $1 }
+        let (command, user) = try await container.prepared(start.command)
         return try await container.start(
-            exec: start.exec, command: command, user: account.user, input: given, ended: ended
+            exec: start.exec, command: command, user: user, input: given, ended: ended
         ) {
             if let latest, ContinuousClock.now >= latest {
                 throw FastableError(.timeout, "The command did not start in time, and does not start any more.")
@@ -56,13 +67,6 @@ extension NodeRouter {
         }
         return input
     }
-
-    /// What every program expects to find, under what image, project and command set. Toolchains that `mise` installs live in
-    /// the cache volume and come first.
-    private static let baseEnvironment = [
-        "PATH": "/cache/mise/shims:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
-        "LANG": "C.UTF-8", "MISE_DATA_DIR": "/cache/mise",
-    ]
 
     func attachExec(_ call: NodeCall) async throws {
         let attach: ExecAttach = try call.arguments()

@@ -31,6 +31,8 @@ struct ProjectRecord: Codable, Sendable, Equatable {
     var leases: [Lease]?
     /// Limits that the last incarnation came to.
     var limitHits: [LimitTally]?
+    /// Runs of its supervised processes.
+    var supervised: [SupervisorStateMachine.Recorded]?
 
     /// A wish to keep the container awake.
     struct Lease: Codable, Sendable, Equatable {

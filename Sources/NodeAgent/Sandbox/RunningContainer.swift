@@ -21,6 +21,22 @@ public struct RunningContainer: Sendable {
     public internal(set) var environment: [String: String]
     let wake: @Sendable () async throws -> Void
 
+    /// A command with all of its environment, and whom it runs as. Errors as `account`.
+    public func prepared(_ command: ExecCommand) async throws -> (ExecCommand, ExecUser) {
+        let account = try await account(command.user)
+        var command = command
+        command.environment = Self.baseEnvironment.merging(account.environment) { $1 }
+            .merging(environment) { $1 }.merging(command.environment) { $1 }
+        return (command, account.user)
+    }
+
+    /// What every program expects to find, under what image, project and command set. Toolchains that `mise` installs live in
+    /// the cache volume and come first.
+    private static let baseEnvironment = [
+        "PATH": "/cache/mise/shims:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
+        "LANG": "C.UTF-8", "MISE_DATA_DIR": "/cache/mise",
+    ]
+
     /// Starts a command, as `ExecTable.start` does, and wakes the container when it was suspended meanwhile.
     public func start(
         exec: ExecID, command: ExecCommand, user: ExecUser, input: ByteBuffer? = nil,

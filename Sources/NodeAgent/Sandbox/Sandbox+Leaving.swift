@@ -12,20 +12,25 @@ extension Sandbox {
             throw FastableError(.conflict, "Its files are being used.", retryAfterSeconds: 1)
         }
         // What is being made is wanted by somebody.
-        if case .creating = machine.state { throw Self.isNeeded }
+        guard beingMade == nil else { throw Self.isNeeded }
         // Standing still it begins no work, and whoever needs it wakes it first.
         try await suspend(reason: reason) { [activity] in
             activity.refusal(at: .now) { "Its container is kept awake by \($0)." }
         }
         switch machine.state {
-        // No other step comes between this and the machine.
-        case .suspended: beginStop(reason: reason)
+        case .suspended:
+            guard closesIfNothingRuns() else { throw Self.isNeeded }
+            beginStop(reason: reason)
         case .absent, .stopping, .stopped, .failed: break
         case .creating, .running, .suspending, .resuming, .deleting: throw Self.isNeeded
         }
         await endOfRemoval()
         if machine.container != nil { throw Self.isNeeded }
     }
+
+    /// Whoever begins a command of a container that sleeps registers it first, and then asks to be let in here, to wake it: what was
+    /// registered by now is seen, and who comes later starts it in the next container. No step may come between this and `beginStop`.
+    func closesIfNothingRuns() -> Bool { running?.container.map { activity.closes($0.execs) } ?? true }
 
     /// Asks all commands to end, ends what is left after a while, and cuts off whoever uses the files.
     func stopWithGrace(reason: String) async {

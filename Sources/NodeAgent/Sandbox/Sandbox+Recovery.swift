@@ -11,6 +11,8 @@ extension Sandbox {
         await takeUp(live: live)
         isRecovering = false
         tellFound(recorded: recorded)
+        recoverSupervised()
+        superviseLater()
     }
 
     private func takeUp(live: Set<ContainerID>) async {

@@ -10,6 +10,7 @@ extension Sandbox {
         let isLate = isOutdated(spec.revision)
         record.spec = spec
         record.spec.limits = isLate ? known.limits : limits
+        record.spec.supervised = isLate ? known.supervised : spec.supervised
         record.spec.lifecycle = (isLate ? nil : spec.lifecycle) ?? known.lifecycle
         record.spec.revision = isLate ? known.revision : spec.revision
         refusedLimits = nil
@@ -17,13 +18,17 @@ extension Sandbox {
     }
 
     /// Settings that were on their way while newer ones came.
-    private func isOutdated(_ revision: Int?) -> Bool { (revision ?? 0) < (record.spec.revision ?? 0) }
+    func isOutdated(_ revision: Int?) -> Bool { (revision ?? 0) < (record.spec.revision ?? 0) }
 
-    func set(policy: LifecyclePolicy, limits: ResourceLimits?, revision: Int?) async throws {
+    func set(
+        policy: LifecyclePolicy, limits: ResourceLimits?, supervised: [SupervisedProcess]?, revision: Int?
+    ) async throws {
         if let limits { try await takeLimits(limits, revision: revision) }
+        _ = takeSupervised(supervised, revision: revision)
         _ = takePolicy(policy, revision: revision)
         // Also when a call brought it before: who hears that it is known may rely on it over the daemon's end.
         try await save()
+        await supervise()
     }
 
     /// `true` when that changes something.

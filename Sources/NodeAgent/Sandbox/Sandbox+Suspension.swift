@@ -168,7 +168,10 @@ extension Sandbox {
     func reconcile(_ now: ContinuousClock.Instant) async {
         switch activity.action(at: now) {
         case nil: return
-        case .stop(let reason): await stop(reason: reason)
+        case .stop(let reason):
+            // Those that somebody had stand still in the middle of their work are meant as well; one that begins just now is not.
+            if case .suspended = machine.state, activity.runningCommands.isEmpty, !closesIfNothingRuns() { return }
+            await stop(reason: reason)
         case .suspend(let reason):
             do {
                 try await suspend(reason: reason) { [activity] in

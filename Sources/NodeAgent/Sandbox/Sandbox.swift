@@ -13,14 +13,26 @@ actor Sandbox {
     let logger: Logger
     nonisolated let activity: ProjectActivity
     var machine = SandboxStateMachine() {
-        didSet { tellChange(since: oldValue) }
+        didSet {
+            tellChange(since: oldValue)
+            if oldValue.publicState != machine.publicState || oldValue.container != machine.container {
+                superviseLater()
+            }
+        }
     }
+    /// Programs that run whenever the container does, those of their runs whose ends are heard, and what is done about them.
+    var supervisor = SupervisorStateMachine()
+    var watchedRuns: Set<ExecID> = []
+    var supervision: Task<Void, Never>?
+    var supervisionTimer: Task<Void, Never>?
     /// What an earlier run of the daemon left is looked at: nothing changes by that.
     var isRecovering = false
     var record: ProjectRecord
     var running: Running?
     /// The last start and the last removal of a container. Both end by themselves: each of their steps has a deadline.
     var start: Task<RunningContainer, any Error>?
+    /// Until those who asked for it have it.
+    var beingMade: ContainerID?
     /// Those who wait for the present start.
     var startWaiters: Set<Int> = []
     var lastWaiter = 0
@@ -111,7 +123,10 @@ actor Sandbox {
     private func use(_ spec: ContainerSpec) async throws -> RunningContainer {
         guard let running, var container = running.container else { throw lostTrack }
         let limits = try spec.limits.validated()
-        if takePolicy(spec.lifecycle, revision: spec.revision) { saveLater() }
+        // Before anything that makes this revision the present one.
+        let isSupervisedAnew = takeSupervised(spec.supervised, revision: spec.revision)
+        if takePolicy(spec.lifecycle, revision: spec.revision) || isSupervisedAnew { saveLater() }
+        if isSupervisedAnew { superviseLater() }
         try await takeLimits(limits, revision: spec.revision)
         container.environment = running.imageEnvironment.merging(spec.environment) { $1 }
         return container
@@ -219,14 +234,16 @@ actor Sandbox {
             project: project, state: machine.publicState, container: machine.container, image: record.image,
             startedAt: running == nil ? nil : record.startedAt, reason: start?.message ?? machine.reason,
             limits: record.spec.limits,
-            runningExecs: running?.container?.execs.runningCount ?? 0, since: record.changedAt,
+            runningExecs: running == nil ? 0 : activity.runningCommands.count, since: record.changedAt,
             limitHits: limitHits, restingSince: restingSince,
-            disk: diskUse, queue: queued, start: start)
+            disk: diskUse, queue: queued, start: start, supervised: supervisedStatuses)
     }
 
     // MARK: what happens
 
     private func perform(_ id: ContainerID, _ spec: ContainerSpec) async throws -> RunningContainer {
+        beingMade = id
+        defer { if beingMade == id { beingMade = nil } }
         do {
             // What is left of the last incarnation goes first, also when it took too long.
             await removal?.value

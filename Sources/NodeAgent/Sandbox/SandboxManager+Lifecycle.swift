@@ -76,7 +76,8 @@ extension SandboxManager {
     public func setSettings(_ settings: ContainerPolicy) async throws {
         let policy = try settings.policy.validated()
         let limits = try settings.limits?.validated()
-        try await known(settings.project).set(policy: policy, limits: limits, revision: settings.revision)
+        try await known(settings.project).set(
+            policy: policy, limits: limits, supervised: settings.supervised, revision: settings.revision)
     }
 
     /// Changes what a container may use, without a new one.

@@ -16,12 +16,15 @@ public struct ContainerSpec: Codable, Sendable, Equatable {
     public var revision: Int?
     /// From where the node can have the image when it lacks it.
     public var pull: ImageReference?
+    /// Programs that run whenever the container does. Like limits, those of a lower revision do not count.
+    public var supervised: [SupervisedProcess]?
 
     public init(
         project: ProjectID, workspace: WorkspaceID, image: String, limits: ResourceLimits = ResourceLimits(),
         environment: [String: String] = [:], lifecycle: LifecyclePolicy? = nil, stay: Int? = nil, revision: Int? = nil,
-        pull: ImageReference? = nil
+        pull: ImageReference? = nil, supervised: [SupervisedProcess]? = nil
     ) {
+        self.supervised = supervised
         self.pull = pull
         self.revision = revision
         self.lifecycle = lifecycle
@@ -98,13 +101,16 @@ public struct ContainerStatus: Codable, Sendable, Equatable {
     public var queue: StartPlace?
     /// Present while it is being started.
     public var start: StartProgress?
+    /// Programs that run whenever it does.
+    public var supervised: [SupervisedStatus]?
 
     public init(
         project: ProjectID, state: ContainerState, container: ContainerID?, image: String, startedAt: Date?,
         reason: String, limits: ResourceLimits, runningExecs: Int, since: Date? = nil, limitHits: [LimitTally]? = nil,
         restingSince: Date? = nil, disk: DiskUse? = nil, queue: StartPlace? = nil,
-        start: StartProgress? = nil
+        start: StartProgress? = nil, supervised: [SupervisedStatus]? = nil
     ) {
+        self.supervised = supervised
         self.start = start
         self.queue = queue
         self.disk = disk

@@ -121,9 +121,15 @@ public struct ContainerPolicy: Codable, Sendable {
     public var project: ProjectID
     public var policy: LifecyclePolicy
     public var limits: ResourceLimits?
+    /// Programs that are to run whenever the container does.
+    public var supervised: [SupervisedProcess]?
     /// See `ContainerSpec`.
     public var revision: Int?
-    public init(project: ProjectID, policy: LifecyclePolicy, limits: ResourceLimits? = nil, revision: Int? = nil) {
+    public init(
+        project: ProjectID, policy: LifecyclePolicy, limits: ResourceLimits? = nil,
+        supervised: [SupervisedProcess]? = nil, revision: Int? = nil
+    ) {
+        self.supervised = supervised
         self.limits = limits
         self.revision = revision
         self.project = project

@@ -59,6 +59,21 @@ extension ExecService {
         }
     }
 
+    /// A run that the project's node has begun by itself: from here on it is a command like any other.
+    func remember(_ exec: ExecID, of project: Project, line: String) async throws {
+        guard let node = project.node else { return }
+        let handle = ExecHandle(
+            id: exec, workspace: project.workspace, project: project.id, node: node, startedAt: .nowMilliseconds,
+            command: line)
+        do {
+            let known = try await store.exec(exec, in: project.workspace)
+            // What a node says names no other project's command.
+            guard known.project == project.id else { throw FastableError.missing(.exec, exec.description) }
+        } catch let error as FastableError where error.code == .notFound {
+            try await store.recordExec(handle, intent: nil)
+        }
+    }
+
     /// Follows the command from a place on. With `input` the follower may also write: from `offsets.input` on, or behind what
     /// others wrote. With `only` it gets one of the output streams. A follower with a name takes the place of the one that the same token
     /// had under it. Errors as `status`.

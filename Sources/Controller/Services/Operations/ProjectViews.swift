@@ -66,7 +66,18 @@ enum ProjectSchemas {
         .optional("disk", disk),
         .optional("queue", queue),
         .optional("start", start),
+        .optional("supervised", supervised),
     ])
+
+    private static let supervised = JSONSchema.array(
+        .output([
+            .required("name", .string()),
+            .required("state", .oneOf(SupervisedStatus.State.allCases.map(\.rawValue))),
+            .optional("exec", .string("Its present run, or the last one.")),
+            .required("failures", .count("How often in a row it has ended soon after its start.")),
+            .optional("retryAt", .date("When it is started again.")),
+            .optional("problem", .string("Why it could not be started.")),
+        ]), "Its dev servers, see dev_server.list.")
 
     private static let start = JSONSchema.output(
         [

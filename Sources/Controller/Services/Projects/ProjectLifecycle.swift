@@ -120,11 +120,11 @@ extension ProjectService {
         }
     }
 
-    private func sendLifecycle(of project: Project, request: RequestID) async -> Bool {
+    func sendLifecycle(of project: Project, request: RequestID) async -> Bool {
         do {
             let policy = ContainerPolicy(
                 project: project.id, policy: project.lifecyclePolicy, limits: project.limits,
-                revision: project.lifecycleRevision)
+                supervised: project.containerSpec.supervised, revision: project.lifecycleRevision)
             // A node that has nothing of the project gets the settings with its first use.
             _ = try await askContainer(.containerPolicy, policy, of: project, request: request) { _ in Empty() }
             try await store.lifecycleWasSent(project)

@@ -192,7 +192,7 @@ extension ExecSession {
         }
         guard let (waiters, isMasked) = settled else { return }
         for waiter in waiters { waiter.resume() }
-        activity?.worked(.command)
+        activity?.ended(exec)
         // What was held back for its secrets.
         if isMasked { schedulePump() }
         recorder?.record(self)

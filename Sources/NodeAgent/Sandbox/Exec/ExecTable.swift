@@ -271,6 +271,18 @@ public final class ExecTable: Sendable {
     /// Whether an exec runs, and how it ended.
     public func status(_ exec: ExecID) async throws -> ExecStatus { try await session(exec).status }
 
+    /// From here on no command starts, unless one runs: false then, and nothing has changed. The caller ends the container.
+    ///
+    /// - Parameter others: they do not count.
+    func closeIfNothingRuns(besides others: Set<ExecID>) -> Bool {
+        // Starts are registered within the lock: each is seen here, or sees that it comes too late.
+        state.withLock { state in
+            guard runningCommands.allSatisfy(others.contains) else { return false }
+            if state.phase != .closed { state.phase = .gone }
+            return true
+        }
+    }
+
     /// Lets go of the container: commands run on, and another table can recover them. Readers end with `unavailable`,
     /// or with `gone` when the caller has ended the container.
     public func close(containerEnded: Bool = false) async {

@@ -23,6 +23,8 @@ package final class ProjectActivity: Sendable {
         /// The group of the container that is awake or asleep.
         var group: String?
         weak var execs: ExecTable?
+        /// Commands that are nobody's work: they keep nothing awake.
+        var supervised: Set<ExecID> = []
         var files: FileUses
         /// Ends a call that uses the files.
         var cuts: [UInt64: @Sendable () -> Void] = [:]
@@ -96,6 +98,15 @@ package final class ProjectActivity: Sendable {
         }
     }
 
+    func set(supervised: Set<ExecID>) { state.withLock { $0.supervised = supervised } }
+
+    /// A command has ended.
+    func ended(_ exec: ExecID) {
+        state.withLock { state in
+            if !state.supervised.contains(exec) { state.idle.worked(.command, at: .now) }
+        }
+    }
+
     func lease(_ reason: String?, until: Instant, now: Instant) throws(FastableError) {
         try state.withLock { state throws(FastableError) in
             guard let reason else { return state.idle.endLeases() }
@@ -151,8 +162,17 @@ package final class ProjectActivity: Sendable {
     /// The group whose CPU time tells something: that of a container that runs.
     var countedGroup: String? { state.withLock { $0.phase == .running ? $0.group : nil } }
 
-    /// Commands that run now.
-    var runningCommands: [ExecID] { state.withLock { $0.execs }?.runningCommands ?? [] }
+    /// Commands that run now, without supervised ones.
+    var runningCommands: [ExecID] {
+        let (execs, supervised) = state.withLock { ($0.execs, $0.supervised) }
+        let all = execs?.runningCommands ?? []
+        return supervised.isEmpty ? all : all.filter { !supervised.contains($0) }
+    }
+
+    /// No command starts any more unless one runs, see `ExecTable.closeIfNothingRuns`.
+    func closes(_ execs: ExecTable) -> Bool {
+        execs.closeIfNothingRuns(besides: state.withLock { $0.supervised })
+    }
 
     /// The group of a container whose memory is to be taken back; the answer is given once for each time that it falls asleep.
     func takeReclaim() -> String? {
@@ -164,9 +184,8 @@ package final class ProjectActivity: Sendable {
     }
 
     func observed(at now: Instant) -> (desired: Desired, observed: LifecycleReconciler.Observed) {
-        let execs = state.withLock { $0.execs }
         // Not within the lock: each command has one of its own.
-        let running = execs?.runningCount ?? 0
+        let running = runningCommands.count
         return state.withLock { state in
             if running > 0 { state.idle.worked(.command, at: now) }
             return (

@@ -19,7 +19,7 @@ import Testing
         "workspace_set_lifecycle", "workspace_set_disk", "workspace_set_quota",
         "shell.exec", "shell.list", "shell.wait", "shell.output", "shell.kill", "fs.read", "fs.write", "fs.edit",
         "fs.list", "fs.glob", "fs.grep", "fs.delete", "fs.stat", "fs.mkdir", "fs.move", "fs.copy", "fs.chmod",
-        "nodes_list",
+        "dev_server.start", "dev_server.stop", "dev_server.list", "dev_server.logs", "nodes_list",
         "nodes_get", "nodes_cordon", "nodes_uncordon", "nodes_drain", "nodes_remove", "nodes_join_token", "images_list",
         "images_add",
         "images_remove", "tokens_create", "tokens_list", "tokens_revoke", "audit_list", "audit_verify", "status",

@@ -29,6 +29,45 @@ import Testing
     }
 
     @Test(arguments: Driver.allCases)
+    func devServersAreChangedInOneStep(driver: Driver) async throws {
+        try await withStore(driver) { fixture in
+            let (store, workspace) = (fixture.store, fixture.workspace)
+            let id = try await fixture.add("demo").id
+            let made = SupervisedProcess(name: "dev", arguments: ["serve"], environment: ["A": "b"], user: "1000:1000")
+            let first = try await store.setSupervised(of: id, in: workspace) { try $0.start("dev", made) }
+            #expect(first.supervised == [made] && first.containerSpec.supervised == [made])
+            #expect(try await store.project(.id(id), in: workspace) == first)
+            // Only what changes something is to be sent to the node.
+            let same = try await store.setSupervised(of: id, in: workspace) { try $0.start("dev", made) }
+            #expect(same.lifecycleRevision == first.lifecycleRevision)
+            let again = try await store.setSupervised(of: id, in: workspace) { try $0.start("dev", nil, isAnew: true) }
+            #expect(again.supervised.map(\.generation) == [2])
+            #expect(again.lifecycleRevision > first.lifecycleRevision)
+            let stopped = try await store.setSupervised(of: id, in: workspace) { try $0.stop("dev", forgets: false) }
+            #expect(stopped.supervised.map(\.isWanted) == [false])
+            let other = SupervisedProcess(name: "dev", arguments: ["other"])
+            let replaced = try await store.setSupervised(of: id, in: workspace) { try $0.start("dev", other) }
+            #expect(replaced.supervised.map(\.generation) == [3] && replaced.supervised.first?.arguments == ["other"])
+            await expectFailure(.notFound) {
+                _ = try await store.setSupervised(of: id, in: workspace) { try $0.stop("none", forgets: true) }
+            }
+            await expectFailure(.notFound) {
+                _ = try await store.setSupervised(of: id, in: fixture.other) { try $0.stop("dev", forgets: true) }
+            }
+            await expectFailure(.limit) {
+                _ = try await store.setSupervised(of: id, in: workspace) { list in
+                    for number in 0...Limits.supervisedProcesses {
+                        try list.start("s\(number)", SupervisedProcess(name: "s\(number)", arguments: ["x"]))
+                    }
+                }
+            }
+            #expect(try await store.project(.id(id), in: workspace) == replaced, "all or nothing")
+            let none = try await store.setSupervised(of: id, in: workspace) { try $0.stop("dev", forgets: true) }
+            #expect(none.supervised.isEmpty && none.containerSpec.supervised == nil)
+        }
+    }
+
+    @Test(arguments: Driver.allCases)
     func disksOfAWorkspaceAndOfItsProjectsAreKept(driver: Driver) async throws {
         try await withStore(driver) { fixture in
             let store = fixture.store

@@ -154,8 +154,7 @@ public struct ControllerServices: Service {
         let groups: [[Operation]] = [
             Self.operationsOnContent(projects, creation, snapshots, transfers),
             Self.operationsOnContainers(projects, archiver, store),
-            ShellOperations(execs: execs, once: once).all.map(\.relayed),
-            DevServerOperations(projects: projects, execs: execs).all,
+            Self.operationsOnCommands(projects, execs, once),
             FileOperations(projects: projects, transfers: transfers).all.map(\.relayed),
             nodeOperations.all, ImageOperations(store: store, nodes: nodes, placement: projects.placement).all,
             TokenOperations(tokens: tokens).all, KillOperations(kills: kills, store: store).all,
@@ -180,6 +179,14 @@ public struct ControllerServices: Service {
             + [ProjectImageOperation(projects: projects, snapshots: snapshots).operation]
             + SnapshotOperations(projects: projects, snapshots: snapshots).all
             + CheckpointOperations(projects: projects, checkpoints: checkpoints).all
+    }
+
+    /// Commands, and programs that run by themselves.
+    private static func operationsOnCommands(
+        _ projects: ProjectService, _ execs: ExecService, _ once: OnceService
+    ) -> [Operation] {
+        ShellOperations(execs: execs, once: once).all.map(\.relayed)
+            + DevServerOperations(projects: projects, execs: execs).all
     }
 
     /// Containers, and how much there may be of them.

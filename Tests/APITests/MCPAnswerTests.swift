@@ -95,6 +95,10 @@ import Testing
         #expect(progress.takeMessage() == "c" && progress.count == 2)
         progress.add(.found([["path": "a.c", "line": 3, "text": "x: y"], ["path": "b.c"]]))
         #expect(progress.takeMessage() == "a.c:3:x: y\nb.c\n")
+        progress.add(.output(channel: 1, ByteBuffer(string: "ab")))
+        progress.add(.missing(channel: 1, from: 2, to: 100))
+        progress.add(.output(channel: 1, ByteBuffer(string: "c")))
+        #expect(progress.takeMessage() == "ab\n[98 bytes are no longer kept]\nc")
     }
 
     @Test func showsTheEndOfMuchOutput() {

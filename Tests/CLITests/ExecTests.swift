@@ -33,6 +33,22 @@ struct ExecTests {
         }
     }
 
+    @Test func outputThatIsNoLongerKeptIsTold() async throws {
+        try await CLIWorld.with { world in
+            try await world.makeShop()
+            let lines = """
+                fastable: 98 bytes of stdout are no longer kept.
+                fastable: 7 bytes of stderr are no longer kept.
+
+                """
+            let result = try await world.cli(["exec", "shop", "--", "gap"])
+            #expect(result.status == 0 && result.text == "abc\n" && result.errorText == lines, "\(result)")
+            let exec = try #require(world.node.starts.first).exec
+            let attached = try await world.cli(["attach", exec.description])
+            #expect(attached.status == 0 && attached.text == "c\n" && attached.errorText == lines, "\(attached)")
+        }
+    }
+
     @Test func userAndSecretsGoAlong() async throws {
         try await CLIWorld.with { world in
             try await world.makeShop()

@@ -28,6 +28,9 @@ import Testing
         #expect(Limits.execArgumentBytes <= Limits.controlMessageBytes / 2)
         // A container's commands must fit on its node's link.
         #expect(Limits.execsPerContainer < Limits.streamsPerLink)
+        // So long a reader may be away, and so long it is known how a command ended.
+        #expect(Limits.execReaderGraceSeconds >= 60)
+        #expect(Limits.execRecordDays >= 7 && Limits.finishedExecDays >= 7)
     }
 
     @Test func files() {

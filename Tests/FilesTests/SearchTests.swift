@@ -127,6 +127,20 @@ import Testing
                 == .invalid)
     }
 
+    @Test func filesAboveTheLimitAreNotSearched() async throws {
+        let workspace = try Workspace()
+        // So much text before the hole that it is not taken for a binary file before the needle is told.
+        for (name, size) in [("largest", Limits.searchFileBytes), ("larger", Limits.searchFileBytes + 1)] {
+            try workspace.put("needle\n" + String(repeating: "hay\n", count: 100_000), name)
+            truncate(workspace.path + "/" + name, off_t(size))
+        }
+        #expect(try await grep(workspace, FileGrep(pattern: "needle")) == ["largest:1:needle"])
+        let error = try await expectError {
+            try await workspace.service.grep(FileGrep(pattern: "needle", path: "larger"))
+        }
+        #expect(error.code == .tooLarge && error.details["limit"] == .integer(Int64(Limits.searchFileBytes)))
+    }
+
     @Test func hostileNamesAndContents() async throws {
         let workspace = try Workspace()
         try workspace.put("needle\n", "new\nline")

@@ -60,6 +60,23 @@ import Testing
         #expect(try workspace.names("a") == ["b"])
     }
 
+    @Test func anUploadKeepsModeAndOwnerOfTheFileItReplaces() async throws {
+        let workspace = try Workspace()
+        try workspace.put("old", "file")
+        if Workspace.isRoot { chown(workspace.path + "/file", workspace.uidBase + 1000, workspace.uidBase + 100) }
+        chmod(workspace.path + "/file", 0o4751)
+        let sink = try await workspace.service.upload(FileUpload(path: "file"))
+        try await sink.write(Array("new".utf8))
+        #expect(try await !sink.finish().created)
+        let status = try workspace.status("file")
+        // Set-id bits are never kept on content that somebody else wrote.
+        #expect(status.mode == 0o751)
+        if Workspace.isRoot {
+            #expect(status.user == workspace.uidBase + 1000 && status.group == workspace.uidBase + 100)
+        }
+        #expect(try workspace.text("file") == "new")
+    }
+
     @Test func droppedUploadLeavesNothing() async throws {
         let workspace = try Workspace()
         try workspace.put("old", "file")

@@ -223,6 +223,20 @@ import Testing
         #expect(!later.isEmpty)
     }
 
+    /// A tree that comes as a whole has too many entries to tell each of them.
+    @Test func moreThanCanBeToldIsOneRescanMarker() async throws {
+        let workspace = try Workspace(inMemory: true)
+        for index in 0..<(Limits.watchBatchEvents + 100) { try workspace.put("", "tree/d\(index % 10)/f\(index)") }
+        try Errno.check { rename(workspace.path + "/tree", workspace.base + "/elsewhere") }
+        let stream = try await workspace.service.watch(FileWatch())
+        try Errno.check { rename(workspace.base + "/elsewhere", workspace.path + "/tree") }
+        let events = try #require(try await stream.next())
+        #expect(events.map(\.kind) == [.rescan] && events.first?.path == ".")
+        // What came is watched all the same.
+        try workspace.put("x", "tree/d3/late")
+        #expect(try await changes(stream, .created, "tree/d3/late").allSatisfy { $0.path == "tree/d3/late" })
+    }
+
     @Test func watchesAreLimitedAndEndAtOnce() async throws {
         let workspace = try Workspace()
         var streams: [FileWatchStream] = []

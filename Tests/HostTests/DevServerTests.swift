@@ -85,6 +85,13 @@ struct DevServerTests {
             try await eventually("it runs") { try await Self.runs(host) == 3 }
             #expect(try await host.cli(["dev", "stop", "p", "-n", "web", "--forget"]) == "web: nothing of it runs.\n")
             #expect(try await host.cli(["dev", "ls", "p"]).hasPrefix("No dev servers."))
+            // One that stands still is ended, too.
+            _ = try await host.cli(["dev", "start", "p", "-n", "web", "--", Self.script])
+            try await eventually("it runs") { try await Self.runs(host) == 4 }
+            try await host.tool("devcontainer.suspend", ["project": "p"])
+            let frozen = try await host.tool("dev_server.stop", ["project": "p", "name": "web", "forget": true])
+            #expect(frozen["everythingEnded"] == true, "\(frozen)")
+            #expect(try await host.exec("p", "ps | grep -c '[w]hile :'")["stdout"] == "0\n")
             await expectFailure(.notFound) {
                 try await host.tool("dev_server.start", ["project": "p", "name": "web"])
             }

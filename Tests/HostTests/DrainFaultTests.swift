@@ -22,11 +22,20 @@ struct DrainFaultTests {
         case saved(Int)
     }
 
+    /// Whether the project has a disk of its own: wherever the host can make one, for every fault that leaves it one.
+    private static let disks = DiskHost.missing == nil ? [true, false] : [false]
+    private static let diskBytes: Int64 = 128 << 20
+
+    /// Disks promise more than their node has: when that is full, writing to one fails, and it may have to be mounted again.
+    private static func faults(withDisk hasDisk: Bool) -> [Fault] {
+        Fault.allCases.filter { hasDisk ? $0 != .disk : $0 == .disk || disks == [false] }
+    }
+
     /// Each costs a drain, so the ordinary run has one or two moments of each fault and `make test-faults` all.
-    private static func plan(_ generator: inout SeededGenerator) -> [(Fault, Moment)] {
+    private static func plan(_ faults: [Fault], _ generator: inout SeededGenerator) -> [(Fault, Moment)] {
         let isLong = FaultPlan.number("FASTABLE_FAULT_ROUNDS") != nil
         var plan: [(Fault, Moment)] = []
-        for fault in Fault.allCases {
+        for fault in faults {
             var asked = [0, 60, 150].map { Moment.asked($0) }.shuffled(using: &generator)
             var saved = [0, 100, 300, 600].map { Moment.saved($0) }.shuffled(using: &generator)
             if fault.needsContainer {
@@ -42,15 +51,16 @@ struct DrainFaultTests {
         return plan.shuffled(using: &generator)
     }
 
-    @Test(.timeLimit(.minutes(90))) func aDrainLosesNothingWhateverDies() async throws {
+    @Test(.timeLimit(.minutes(90)), arguments: disks)
+    func aDrainLosesNothingWhateverDies(hasDisk: Bool) async throws {
         try await Installation.with(nodes: 2, disk: SmallDisk.Size(megabytes: 4096), setsClock: true) { host in
             var generator = SeededGenerator(seed: FaultPlan.seed)
-            try await DrainWork.fill(host, on: 0, files: 3000)
+            try await DrainWork.fill(host, on: 0, files: 3000, diskBytes: hasDisk ? Self.diskBytes : nil)
             try await host.tool("devcontainer.stop", ["project": "p"])
             let atRest = try HostAtRest(host, nodes: 2)
             var done: [Fault: Int] = [:]
             var source = 0
-            let plan = Self.plan(&generator)
+            let plan = Self.plan(Self.faults(withDisk: hasDisk), &generator)
             for (fault, moment) in plan {
                 let what = "\(fault) at \(moment), seed \(FaultPlan.seed)"
                 var isDone = false
@@ -62,13 +72,14 @@ struct DrainFaultTests {
                     let when = attempt == 0 ? moment : .asked(0)
                     isDone = try await Self.round(host, source, fault, when, what)
                     #expect(try await WorkspaceListing.of("p", on: host) == before, "\(what)")
-                    try await Self.expectNothingLeft(host, source, atRest, what)
+                    try await Self.expectNothingLeft(host, source, hasDisk, atRest, what)
                     source = 1 - source
                 }
                 #expect(isDone, "nothing was hit: \(what)")
                 if isDone { done[fault, default: 0] += 1 }
             }
-            print("\(FaultPlan.counts(done)) in a drain, seed \(FaultPlan.seed)")
+            let kind = hasDisk ? "with" : "without"
+            print("\(FaultPlan.counts(done)) in a drain \(kind) a disk, seed \(FaultPlan.seed)")
             #expect(done.values.reduce(0, +) == plan.count)
         }
     }
@@ -130,8 +141,12 @@ struct DrainFaultTests {
         return try await isOver.tries(strike)
     }
 
+    private static func image(_ host: Installation, _ node: Int, _ project: String) -> String {
+        host.place(of: node).appending(path: "node-\(node)/projects/\(project)/disk.img").path
+    }
+
     private static func expectNothingLeft(
-        _ host: Installation, _ source: Int, _ atRest: HostAtRest, _ what: String
+        _ host: Installation, _ source: Int, _ hasDisk: Bool, _ atRest: HostAtRest, _ what: String
     ) async throws {
         try await host.tool("devcontainer.stop", ["project": "p"])
         try await eventually("both are ready after \(what)") {
@@ -142,8 +157,11 @@ struct DrainFaultTests {
         do {
             try await eventually("nothing is left after \(what)") {
                 left = try atRest.leftovers(moved: true)
-                let volumes = [0, 1].map { DrainWork.volumes(host, node: $0).count }
-                if volumes != [source, 1 - source] { left.append("projects on the nodes: \(volumes)") }
+                let volumes = [0, 1].map { DrainWork.volumes(host, node: $0) }
+                if volumes.map(\.count) != [source, 1 - source] { left.append("projects on the nodes: \(volumes)") }
+                let disks = hasDisk ? volumes[1 - source].map { image(host, 1 - source, $0) } : []
+                let devices = HostFacts.loopFiles("/\(host.name)/").filter { $0.contains("/projects/") }
+                if devices != disks { left.append("loop devices of projects: \(devices)") }
                 return left.isEmpty
             }
         } catch {

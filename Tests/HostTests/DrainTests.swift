@@ -1,5 +1,6 @@
 import FastableCore
 import Foundation
+import NIOHTTP1
 import Synchronization
 import TestSupport
 import Testing
@@ -36,6 +37,14 @@ struct DrainTests {
             #expect(DrainWork.volumes(host, node: 0).isEmpty && DrainWork.volumes(host, node: 1).count == 3)
             #expect(await host.nodeState(0) == "cordoned")
             #expect(try await host.exec("a", "cat end; rm go end")["stdout"] == "done\n", "it ended by itself")
+            // How it ended is known on; what it printed has gone with its node.
+            let status = try await host.request(.GET, "/api/execs/\(command)")
+            let report = try JSON.decode(JSONValue.self, from: status.body)
+            #expect(report["running"] == false && report["result"]?["exitCode"] == 0, "\(report)")
+            let listed = try await host.tool("shell.list", ["project": "a"])["execs"]?.array ?? []
+            #expect(listed.first { $0["execId"]?.string == command }?["exitCode"] == 0, "\(listed)")
+            #expect(try await host.tool("shell.wait", ["execId": .string(command)])["exitCode"] == 0)
+            await expectFailure(.gone) { try await host.tool("shell.output", ["execId": .string(command)]) }
             for (name, content) in before {
                 #expect(try await WorkspaceListing.of(name, on: host) == content, "\(name)")
             }

@@ -11,9 +11,17 @@ struct HostAtRest {
         usual = try Self.things(host, nodes)
     }
 
-    /// - Parameter moved: directories of projects need not be on the node where they were.
+    /// - Parameter moved: directories of projects, and the disks in them, need not be on the node where they were.
     func leftovers(moved: Bool = false) throws -> [String] {
-        try Self.things(host, nodes).subtracting(usual).filter { !moved || !$0.hasPrefix("project ") }.sorted()
+        try Self.things(host, nodes).subtracting(usual).filter { !moved || !Self.movesWithProject($0) }.sorted()
+    }
+
+    private static func movesWithProject(_ thing: String) -> Bool {
+        if thing.hasPrefix("project ") { return true }
+        guard thing.contains("/projects/") else { return false }
+        // A second device of a disk belongs to nobody wherever the project is.
+        return thing.hasPrefix("mount ") && thing.hasSuffix("/disk")
+            || thing.hasPrefix("loop device 1 of ") && thing.hasSuffix("/disk.img")
     }
 
     private static func things(_ host: Installation, _ nodes: Int) throws -> Set<String> {
@@ -22,7 +30,7 @@ struct HostAtRest {
         things += try rules(host).map { "rule \($0)" }
         things += try HostFacts.mountPoints().filter { $0.contains("/\(host.name)-") || $0.contains("/\(host.name)/") }
             .map { "mount \($0)" }
-        things += HostFacts.loopFiles("/\(host.name)/").map { "loop device of \($0)" }
+        things += loopDevices(host)
         for node in 0..<nodes {
             let groups = host.controlGroupFiles(["cgroup.procs"], node: node)
             things += groups.filter { access($0, F_OK) == 0 }.map { "control group \($0)" }
@@ -35,6 +43,13 @@ struct HostAtRest {
             things += HostFacts.names(containers).map { "container \(node)/\($0)" }
         }
         return Set(things)
+    }
+
+    /// Those of each file have numbers, so that a second one of the same file is another thing.
+    private static func loopDevices(_ host: Installation) -> [String] {
+        Dictionary(grouping: HostFacts.loopFiles("/\(host.name)/")) { $0 }.flatMap { file, devices in
+            (1...devices.count).map { "loop device \($0) of \(file)" }
+        }
     }
 
     private static func isDaemon(_ process: String) -> Bool {

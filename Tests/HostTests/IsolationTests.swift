@@ -125,6 +125,36 @@ struct IsolationTests {
         }
     }
 
+    /// Whoever asked for it has hung up.
+    @Test(.endsInTime)
+    func aCallerThatGoesAwayEndsEveryDescendant() async throws {
+        try await Installation.with { host in
+            try await host.tool("projects_create", ["name": "p"])
+            let (mark, other) = (Int.random(in: 1_000_000...4_999_999), Int.random(in: 5_000_000...9_999_999))
+            try await host.tool("shell.exec", ["project": "p", "cmd": .string("sleep \(other)"), "detach": true])
+            // They leave sessions and parents, and none of them heeds SIGTERM.
+            let inner = "(setsid sleep \(mark) &) ; sleep \(mark) & sleep \(mark)"
+            let escape = "trap '' TERM HUP INT; setsid sh -c '\(inner)' & (sleep \(mark) &) ; sleep \(mark)"
+            // Its own end comes later than anybody waits here.
+            let call = Task { try await host.exec("p", escape, timeoutSeconds: 900) }
+            try await eventually("all of it runs") { Self.sleeping(mark) == 5 && Self.sleeping(other) == 1 }
+            call.cancel()
+            try await eventually("nothing of it is left") { Self.commandLines(mark).isEmpty }
+            #expect(Self.sleeping(other) == 1, "another command lives")
+            _ = await call.result
+        }
+    }
+
+    /// Those of all processes of the host in which a number stands.
+    private static func commandLines(_ mark: Int) -> [[Substring]] {
+        HostFacts.pids().map { HostFacts.text("/proc/\($0)/cmdline").split(separator: "\0") }
+            .filter { words in words.contains { $0.contains("\(mark)") } }
+    }
+
+    private static func sleeping(_ mark: Int) -> Int {
+        commandLines(mark).count { $0.first?.hasSuffix("sleep") == true }
+    }
+
     @Test(.endsInTime)
     func pathsOutsideTheWorkspaceAreForbidden() async throws {
         try await Installation.with { host in

@@ -223,6 +223,8 @@ struct ShellTests {
             let whole = (1...60_000).map { "\($0)\n" }.joined()
             let rest = try await host.exec("p", "seq 1 60000")
             try await expectWhole(whole, rest, host)
+            let errors = try await host.exec("p", "seq 1 60000 >&2")
+            try await expectWhole(whole, errors, host, stream: "stderr")
             let call: JSONValue = [
                 "jsonrpc": "2.0", "id": 1, "method": "tools/call",
                 "params": ["name": "shell.exec", "arguments": ["project": "p", "cmd": "seq 1 60000"]],
@@ -235,18 +237,21 @@ struct ShellTests {
     }
 
     /// The beginning and the end of an answer, with what `shell.output` gives between them.
-    private func expectWhole(_ whole: String, _ answer: JSONValue, _ host: Installation) async throws {
-        #expect(answer["truncated"] == true && answer["stdoutBytes"]?.integer == Int64(whole.utf8.count))
+    private func expectWhole(
+        _ whole: String, _ answer: JSONValue, _ host: Installation, stream: String = "stdout"
+    ) async throws {
+        #expect(answer["truncated"] == true && answer[stream + "Bytes"]?.integer == Int64(whole.utf8.count))
         let omitted = try #require(answer["omitted"]?.array?.first)
+        #expect(omitted["stream"]?.string == stream)
         var offset = try #require(omitted["offset"]?.integer)
         let end = try #require(omitted["nextOffset"]?.integer)
-        let shown = try #require(answer["stdout"]?.string)
+        let shown = try #require(answer[stream]?.string)
         var text = String(decoding: shown.utf8.prefix(Int(offset)), as: UTF8.self)
         while offset < end {
             let page = try await host.tool(
                 "shell.output",
                 [
-                    "execId": try #require(answer["execId"]), "offset": .integer(offset),
+                    "execId": try #require(answer["execId"]), "stream": .string(stream), "offset": .integer(offset),
                     "limit": .integer(min(end - offset, 100_000)),
                 ])
             text += try #require(page["content"]?.string)

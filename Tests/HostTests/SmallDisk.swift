@@ -36,8 +36,9 @@ struct SmallDisk: Sendable {
     /// As it is found when there is power again. Whoever used it has ended.
     func open() throws {
         try unmount()
-        // While anybody holds the old one, be it a process that is not quite gone, `mount` would bring back what has no power.
-        for _ in 0..<600 where !HostFacts.loopFiles(image.path).isEmpty { usleep(100_000) }
+        // While anybody holds the old one, such as a process of another test with mounts of its own, `mount` would bring back what has no
+        // power.
+        for _ in 0..<1800 where !HostFacts.loopFiles(image.path).isEmpty { usleep(100_000) }
         try #require(HostFacts.loopFiles(image.path).isEmpty, "the disk without power is still in use")
         try Self.run("/usr/bin/mount", ["-o", "loop", image.path, directory.path])
     }

@@ -166,6 +166,34 @@ struct SnapshotTests {
         }
     }
 
+    /// What of that the ordinary run can afford: less than the content, and nothing that could be compressed.
+    @Test(.endsInTime) func largeContentCostsLittleMemory() async throws {
+        try await Installation.with { host in
+            try await host.tool("projects_create", ["name": "p"])
+            try await Self.fill(host, "p", megabytes: 200)
+            let before = try host.privateKilobytes()
+            let highest = Mutex((node: before.node, controller: before.controller, looks: 0))
+            let watch = Task {
+                while !Task.isCancelled {
+                    let now = try host.privateKilobytes()
+                    highest.withLock {
+                        $0 = (max($0.node, now.node), max($0.controller, now.controller), $0.looks + 1)
+                    }
+                    try await Task.sleep(for: .milliseconds(20))
+                }
+            }
+            defer { watch.cancel() }
+            let taken = try await host.tool("projects_snapshot", ["project": "p"])
+            #expect(taken["state"] == "verified" && taken["contentBytes"]?.integer ?? 0 >= 200 << 20, "\(taken)")
+            let (most, after) = (highest.withLock { $0 }, try host.privateKilobytes())
+            let node = max(most.node, after.node) - before.node
+            let controller = max(most.controller, after.controller) - before.controller
+            print("200 MiB in a snapshot: memory of the node +\(node) kB, of the controller +\(controller) kB")
+            #expect(most.looks > 1, "nobody looked while it was taken")
+            #expect(node < 65_536 && controller < 65_536)
+        }
+    }
+
     /// A gigabyte in 20,000 files, there and back, with the daemons' memory flat.
     @Test(
         .enabled(if: ProcessInfo.processInfo.environment["FASTABLE_LARGE_GIGABYTES"] != nil, "part of make test-large"),

@@ -76,6 +76,24 @@ struct SurvivalTests {
         }
     }
 
+    /// As for an upgrade: the command runs on without the daemon, and the next one has all of its output.
+    @Test(.endsInTime)
+    func stoppingTheNodeEndsNoCommand() async throws {
+        try await Installation.with { host in
+            let (exec, request) = try await startCounting(host)
+            let before = try await host.tool("devcontainer.status", ["project": "p"])
+            await host.stopNode(0)
+            // Beside the container's first process.
+            #expect(host.processes(of: 0).count > 1, "the daemon did not wait for the command, nor end it")
+            request.cancel()
+            try await Task.sleep(for: .seconds(1))
+            try await host.startNode(0)
+            let after = try await host.tool("devcontainer.status", ["project": "p"])
+            #expect(before["container"]?.string != nil && before["container"] == after["container"])
+            try await expectWhole(host, exec)
+        }
+    }
+
     /// As for an upgrade: a controller that is to stop waits for those who follow commands, but not for long, and ends no command.
     @Test(.endsInTime)
     func stoppingTheControllerEndsNoCommand() async throws {

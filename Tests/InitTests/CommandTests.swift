@@ -175,7 +175,10 @@ struct CommandTests {
             var sessions: [ExecSession] = []
             for _ in 0..<Limits.execsPerContainer { sessions.append(try await table.start(["sleep", "100"])) }
             #expect(table.runningCount == Limits.execsPerContainer)
-            #expect(try await expectError { try await table.start(["true"]) }.code == .limit)
+            let error = try await expectError { try await table.start(["true"]) }
+            let most = Limits.execsPerContainer
+            #expect(error.code == .limit && error.message.hasPrefix("\(most) commands run"), "\(error)")
+            #expect(error.details == ["limit": .integer(Int64(most))])
             try await table.kill(sessions[0].exec, signal: 9)
             _ = try await sessions[0].finish()
             #expect(try await table.run("echo again").text == "again\n")

@@ -114,18 +114,36 @@ struct GraceTests {
             let session = try await table.shell(child.line("setsid sh %s & wait"))
             try await child.isReady()
             let doomed = process.commandProcesses
-            let names = try FileManager.default.contentsOfDirectory(atPath: process.cgroup)
-            let group = process.cgroup + "/" + (try #require(names.first { $0.hasPrefix("exec-") }))
-            let file = try FileHandle(forWritingTo: URL(fileURLWithPath: group + "/cgroup.freeze"))
-            try file.write(contentsOf: Data("1".utf8))
-            try file.close()
-            try await eventually("it stands still") {
-                try String(contentsOfFile: group + "/cgroup.events", encoding: .utf8).contains("frozen 1")
-            }
+            try await Self.freeze(process)
             let receipt = try await table.end(session.exec, signal: signal, grace: .milliseconds(200))
             #expect(receipt.everythingEnded && receipt.wasForced)
             #expect(doomed.count >= 2 && doomed.allSatisfy { !InitProcess.isAlive($0) })
             #expect(!child.hasSaved)
+        }
+    }
+
+    @Test func aFrozenCommandEndsAtItsDeadline() async throws {
+        try await InitProcess.withTable { table, process in
+            let child = try Child(process, seconds: 1000)
+            let session = try await table.shell(child.line("setsid sh %s & wait"), milliseconds: 10_000)
+            try await child.isReady()
+            let doomed = process.commandProcesses
+            try await Self.freeze(process)
+            #expect(try await session.finish().result.timedOut)
+            #expect(doomed.count >= 2 && doomed.allSatisfy { !InitProcess.isAlive($0) })
+            #expect(!child.hasSaved)
+        }
+    }
+
+    /// The only command stands still from here on.
+    private static func freeze(_ process: InitProcess) async throws {
+        let names = try FileManager.default.contentsOfDirectory(atPath: process.cgroup)
+        let group = process.cgroup + "/" + (try #require(names.first { $0.hasPrefix("exec-") }))
+        let file = try FileHandle(forWritingTo: URL(fileURLWithPath: group + "/cgroup.freeze"))
+        try file.write(contentsOf: Data("1".utf8))
+        try file.close()
+        try await eventually("it stands still") {
+            try String(contentsOfFile: group + "/cgroup.events", encoding: .utf8).contains("frozen 1")
         }
     }
 

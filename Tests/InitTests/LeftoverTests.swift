@@ -81,16 +81,22 @@ struct LeftoverTests {
         (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8))?.contains(") T ") ?? false
     }
 
-    @Test func stoppedProcessesAreEndedToo() async throws {
+    @Test(arguments: [false, true]) func stoppedProcessesAreEndedToo(byTheirDeadline: Bool) async throws {
         try await InitProcess.withTable { table, process in
-            let session = try await table.shell("(kill -STOP $BASHPID; sleep 1000) & setsid sleep 1000 & kill -STOP $$")
+            let session = try await table.shell(
+                "(kill -STOP $BASHPID; sleep 1000) & setsid sleep 1000 & kill -STOP $$",
+                milliseconds: byTheirDeadline ? 10_000 : 600_000)
             try await eventually("all are there, and two stand still") {
                 let all = process.commandProcesses
                 return all.count >= 3 && all.count(where: Self.isStopped) == 2
             }
             let doomed = process.commandProcesses
-            let receipt = try await table.end(session.exec, signal: 15, grace: .milliseconds(300))
-            #expect(receipt.everythingEnded && receipt.wasForced)
+            if byTheirDeadline {
+                #expect(try await session.finish().result.timedOut)
+            } else {
+                let receipt = try await table.end(session.exec, signal: 15, grace: .milliseconds(300))
+                #expect(receipt.everythingEnded && receipt.wasForced)
+            }
             #expect(doomed.allSatisfy { !InitProcess.isAlive($0) })
         }
     }

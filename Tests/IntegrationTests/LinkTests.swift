@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+import ControllerAPI
 import ControllerFleet
 import ControllerServices
 import FastableCore
@@ -57,6 +58,51 @@ struct LinkTests {
                     #expect(refused.status == 400 && refused.body["code"] == "invalid", "\(bad)")
                 }
                 #expect(work.methods.filter { $0 == .execStart }.count == 1)
+            }
+        }
+    }
+
+    /// A body without its middle would look whole.
+    @Test func plainOutputEndsWhereBytesAreMissing() async throws {
+        let work = FakeWork("node-1") { method, _, stream in
+            guard method == .execAttach else { return false }
+            func tell(_ event: ExecEvent) async throws {
+                try await stream.send(message: ByteBuffer(bytes: try JSON.encode(event)))
+            }
+            try await tell(.started(container: ContainerID(), stdoutOffset: 4, stderrOffset: 0, inputOffset: 0))
+            try await stream.send(data: ByteBuffer(string: "45"), channel: 1)
+            try await tell(.gap(channel: 1, from: 6, to: 100))
+            try await stream.send(data: ByteBuffer(string: "x"), channel: 1)
+            try await stream.finish()
+            return true
+        }
+        try await TestController.with { controller in
+            let node = try await controller.join()
+            try await node.linked(work: work) {
+                try await controller.waitUntilReady(node)
+                try await controller.run("projects_create", ["name": "shop"])
+                let answer = try await controller.run("shell.exec", ["project": "shop", "cmd": "name"])
+                let exec = try #require(answer["execId"]?.string.flatMap(ExecID.init))
+                let output = try await controller.services.execOutput(
+                    exec, stream: .stdout, from: .at(ExecOffsets(stdout: 4)), follow: false, follower: nil,
+                    context: controller.context())
+                var text = ""
+                let error = await expectFailure(.gone) {
+                    for try await part in output.bytes { text += String(buffer: part) }
+                }
+                #expect(output.firstOffset == 4 && text == "45")
+                #expect(error?.details == ["from": 6, "to": 100])
+                #expect(error?.message.contains("offset=100") == true)
+                // Behind a status of 200 nothing can be told but that this is not all.
+                let token = try String(contentsOfFile: controller.folder + "/admin.token", encoding: .utf8)
+                var request = HTTPClientRequest(url: "\(controller.apiURL)/api/execs/\(exec)/output?offset=4")
+                request.headers.add(
+                    name: "authorization", value: "Bearer \(token.trimmingCharacters(in: .whitespacesAndNewlines))")
+                let plain = request
+                await #expect(throws: (any Error).self) {
+                    let response = try await HTTPClient.shared.execute(plain, timeout: .minutes(5))
+                    _ = try await response.body.collect(upTo: 1024)
+                }
             }
         }
     }

@@ -18,7 +18,10 @@ import Testing
                     instance: instance, state: state, run: "/unused", blocks: directory.path + "/blocks"))
         }
 
-        func forget(_ instance: String) { rmdir(directory.path + "/" + instance) }
+        func forget(_ instance: String) {
+            unlink(directory.path + "/" + instance + "/block")
+            rmdir(directory.path + "/" + instance)
+        }
     }
 
     static func pool(_ text: String = "10.224.0.0/15") throws -> IPv4Network { try #require(IPv4Network(text)) }
@@ -49,8 +52,37 @@ import Testing
         try machine.registry("b").release()
         #expect(try machine.registry("d").lease(pool: Self.pool()) { _ in true }.index == 1)
         machine.forget("a")
+        // Its disk may be late: others take what nobody has, as long as there is any.
+        for index in 3..<32 {
+            #expect(try machine.registry("n\(index)").lease(pool: Self.pool()) { _ in true }.index == index)
+        }
         #expect(try machine.registry("e").lease(pool: Self.pool()) { _ in true }.index == 0)
         #expect(try machine.registry("c").lease(pool: Self.pool()) { _ in true }.index == 2)
+    }
+
+    /// The ids of its files hang on the block.
+    @Test func whoComesBackHasTheBlockOfItsFilesOrNone() throws {
+        let machine = try Machine()
+        for name in ["a", "b"] { _ = try machine.registry(name).lease(pool: Self.pool()) { _ in true } }
+        let (a, away) = (machine.directory.path + "/a", machine.directory.path + "/away")
+        #expect(rename(a, away) == 0)
+        #expect(try machine.registry("c").lease(pool: Self.pool()) { _ in true }.index == 2)
+        rename(away, a)
+        #expect(try machine.registry("a").lease(pool: Self.pool()) { _ in true }.index == 0)
+        // The machine has forgotten it.
+        unlink(machine.directory.path + "/blocks/0")
+        #expect(try machine.registry("a").lease(pool: Self.pool()) { _ in true }.index == 0)
+        // Another one got it meanwhile.
+        #expect(rename(a, away) == 0)
+        for index in 3..<32 { _ = try machine.registry("n\(index)").lease(pool: Self.pool()) { _ in true } }
+        #expect(try machine.registry("d").lease(pool: Self.pool()) { _ in true }.index == 0)
+        rename(away, a)
+        let error = #expect(throws: FastableError.self) {
+            try machine.registry("a").lease(pool: Self.pool()) { _ in true }
+        }
+        #expect(error?.code == .conflict && error?.message.contains("‘d’") == true)
+        try machine.registry("d").release()
+        #expect(try machine.registry("a").lease(pool: Self.pool()) { _ in true }.index == 0)
     }
 
     @Test func aFullMachineSaysSo() throws {

@@ -77,6 +77,33 @@ import Testing
         }
     }
 
+    @Test func theOldestOutputGoesFirstAndHowItEndedStays() throws {
+        try withTemporaryDirectory { folder in
+            let store = ExecStore(directory: folder, spoolLimit: 100, logger: .quiet)
+            _ = try store.scan(for: ContainerID())
+            var records = [1, 2, 4].map(Self.record)
+            for index in records.indices {
+                records[index].stdoutEnd = 40
+                records[index].stderrEnd = 0
+                let output = "\(folder)/\(records[index].exec)"
+                try FileManager.default.createDirectory(atPath: output, withIntermediateDirectories: false)
+                try Data(count: 40).write(to: URL(fileURLWithPath: output + "/stdout"))
+                try store.write(records[index])
+            }
+            func hasOutput(_ record: ExecRecord) -> Bool {
+                FileManager.default.fileExists(atPath: "\(folder)/\(record.exec)/stdout")
+            }
+            #expect(records.map(hasOutput) == [false, true, true])
+            for record in records { expect(try store.read(record.exec), toBe: record) }
+            // A daemon that finds too much does the same.
+            try store.save()
+            let next = ExecStore(directory: folder, spoolLimit: 50, logger: .quiet)
+            _ = try next.scan(for: ContainerID())
+            #expect(records.map(hasOutput) == [false, false, true])
+            for record in records { expect(try next.read(record.exec), toBe: record) }
+        }
+    }
+
     /// A loss of power must not put bytes of an earlier round in the place of the last ones, of which the result says that they are there.
     @Test(.needsRoot, .endsInTime, arguments: [true, false])
     func outputThatWentRoundIsOnTheDiskBeforeItsResult(wentRound: Bool) async throws {

@@ -224,6 +224,12 @@ import Testing
         #expect(BootMoment.now().milliseconds > 0)
     }
 
+    @Test func theStandardIsHalfAnHourADayAWeekAndAMonth() {
+        let standard = LifecyclePolicy.standard
+        #expect(standard.idleSeconds == 1800 && standard.stopAfterSeconds == 86_400)
+        #expect(standard.archiveAfterSeconds == 604_800 && standard.deleteAfterSeconds == 2_592_000)
+    }
+
     @Test func policiesAreMergedAndBounded() throws {
         let own = LifecyclePolicy(idleSeconds: 0, archiveAfterSeconds: 5)
         let workspace = LifecyclePolicy(idleSeconds: 60, stopAfterSeconds: 70, onNodeLost: .restore)

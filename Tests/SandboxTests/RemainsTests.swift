@@ -8,18 +8,6 @@ import Testing
 /// What is left of a container that could not be removed keeps its slot from being used, over restarts of the daemon, until it is gone.
 extension ContainerTests {
     @Suite(.serialized) struct RemainsOfContainers {
-        private static func with(_ body: (TestNode, FaultyRuntime) async throws -> Void) async throws {
-            let directory = try TemporaryDirectory(mode: 0o711)
-            let runtime = try FaultyRuntime(directory)
-            try await TestNode.with {
-                $0.runtime = runtime.program
-            } _: { node in
-                // Also when an expectation fails, the node must be removable.
-                defer { runtime.mend() }
-                try await body(node, runtime)
-            }
-        }
-
         /// Containers that the runtime knows.
         private static func known(_ node: TestNode) -> [String] {
             Leftovers.names(node.configuration.paths.run + "/runtime")
@@ -32,7 +20,7 @@ extension ContainerTests {
         }
 
         @Test func nothingIsStartedOverThem() async throws {
-            try await Self.with { node, runtime in
+            try await FaultyRuntime.with { node, runtime in
                 let spec = node.project()
                 try await node.sh(spec, "echo kept > file; sleep 1000 & echo")
                 let before = try await node.manager.ensure(spec)
@@ -59,7 +47,7 @@ extension ContainerTests {
         }
 
         @Test func aSlotWithThemIsNotGivenAway() async throws {
-            try await Self.with { node, runtime in
+            try await FaultyRuntime.with { node, runtime in
                 let spec = node.project()
                 let before = try await node.manager.ensure(spec)
                 try runtime.breakDeletion()
@@ -84,7 +72,7 @@ extension ContainerTests {
         }
 
         @Test func withoutASlotTheyKeepNewProjectsAway() async throws {
-            try await Self.with { node, runtime in
+            try await FaultyRuntime.with { node, runtime in
                 let spec = node.project()
                 let before = try await node.manager.ensure(spec)
                 let other = node.project()
@@ -107,7 +95,7 @@ extension ContainerTests {
         }
 
         @Test func theyAreTriedAgainByThemselves() async throws {
-            try await Self.with { node, runtime in
+            try await FaultyRuntime.with { node, runtime in
                 let log = LogRecorder()
                 try await node.restart(log.logger)
                 let spec = node.project()
@@ -128,7 +116,7 @@ extension ContainerTests {
         }
 
         @Test func theNodeIsNotTakenDownOverThem() async throws {
-            try await Self.with { node, runtime in
+            try await FaultyRuntime.with { node, runtime in
                 let spec = node.project()
                 _ = try await node.manager.ensure(spec)
                 try runtime.breakDeletion()

@@ -110,6 +110,24 @@ extension ContainerTests {
             }
         }
 
+        /// What a server left in the background may hold its port.
+        @Test func theNextRunBeginsWhenNothingIsLeftOfTheLast() async throws {
+            try await TestNode.with { node in
+                var spec = node.project()
+                let script = """
+                    ps | grep -q ' sleep 1001$' && echo overlap >> overlaps
+                    echo run >> runs
+                    (trap '' TERM; setsid sleep 1001) &
+                    """
+                spec.supervised = [Self.server(script)]
+                _ = try await node.manager.ensure(spec)
+                try await eventually("it runs again and again") { Self.runs(spec, node) >= 3 }
+                try await Self.set([], &spec, node)
+                try await eventually("nothing is known of it") { await Self.state(spec, node) == nil }
+                #expect(try await node.sh(spec, "ps | grep ' sleep 1001$'; cat overlaps").out == "", "nothing is left")
+            }
+        }
+
         @Test func anotherDaemonTakesItOver() async throws {
             try await TestNode.with { node in
                 var spec = node.project()

@@ -127,7 +127,8 @@ private struct SupervisedWorld {
     private var now = ContinuousClock.now
     private var wanted: [SupervisedProcess] = []
     private var phase = SupervisorStateMachine.Phase.none
-    private var running: [ExecID: String] = [:]
+    private var running: [ExecID: (name: String, generation: Int)] = [:]
+    private var lastGeneration = 1
 
     init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
@@ -149,18 +150,24 @@ private struct SupervisedWorld {
             try reconcile(what, endsAtOnce: true)
             now += .seconds(1)
         }
-        #expect(running.values.sorted() == wanted.filter(\.isWanted).map(\.name).sorted(), "\(what)")
+        let expected = wanted.filter(\.isWanted).map { "\($0.name) \($0.generation)" }
+        #expect(running.values.map { "\($0.name) \($0.generation)" }.sorted() == expected.sorted(), "\(what)")
     }
 
     private mutating func changeWish() {
         let name = Self.names[generator.int(0...2)]
         let index = wanted.firstIndex { $0.name == name }
         switch (index, generator.int(0...2)) {
-        case (nil, _): wanted.append(SupervisedProcess(name: name, arguments: ["x"]))
+        case (nil, _): wanted.append(SupervisedProcess(name: name, arguments: ["x"], generation: newGeneration()))
         case (let index?, 0): wanted.remove(at: index)
         case (let index?, 1): wanted[index].isWanted.toggle()
-        case (let index?, _): wanted[index].generation += 1
+        case (let index?, _): wanted[index].generation = newGeneration()
         }
+    }
+
+    private mutating func newGeneration() -> Int {
+        lastGeneration += 1
+        return lastGeneration
     }
 
     private mutating func changePhase() {
@@ -196,9 +203,9 @@ private struct SupervisedWorld {
             guard case .running = phase else { throw FastableError(.internal, "\(action) without processes, \(what)") }
             switch action {
             case .start(let process, let exec):
-                #expect(!running.values.contains(process.name), "\(what): two runs of \(process.name)")
+                #expect(!running.values.contains { $0.name == process.name }, "\(what): two runs of \(process.name)")
                 #expect(wanted.contains { $0.name == process.name && $0.isWanted }, "\(what)")
-                running[exec] = process.name
+                running[exec] = (process.name, process.generation)
             case .end(let exec):
                 // Now and then it is not heard.
                 guard endsAtOnce || generator.chance(70) else { continue }

@@ -115,6 +115,29 @@ extension ContainerTests {
             }
         }
 
+        @Test func oneWhoseInitDoesNotAnswerIsEndedInTimeAndMadeAgain() async throws {
+            try await TestNode.with { node in
+                let spec = node.project()
+                let before = try await node.manager.ensure(spec)
+                try await node.sh(spec, "echo kept > file")
+                let process = try ProcessIdentity(pid: try node.pid(spec))
+                try await node.manager.suspend(spec.project, force: true)
+                // From here on nobody talks to it before it is woken.
+                try await node.restart()
+                #expect(await Suspension.state(node, spec) == .suspended)
+                #expect(kill(process.pid, SIGSTOP) == 0)
+                let began = ContinuousClock.now
+                await expectFailure(.unavailable) { _ = try await node.manager.awake(spec.project) }
+                // With room for what else the machine does.
+                #expect(ContinuousClock.now - began < .seconds(Limits.containerResumeSeconds + 10))
+                let status = try #require(await node.manager.status(spec.project))
+                #expect(status.state == .failed && status.reason.contains("so it was ended"), "\(status)")
+                #expect(try await node.sh(spec, "cat file").out == "kept\n")
+                #expect(try await node.manager.ensure(spec).id != before.id)
+                #expect(!process.isAlive)
+            }
+        }
+
         @Test func itCanBeStoppedAndDeletedWithoutEverHavingBeenTalkedTo() async throws {
             try await TestNode.with { node in
                 let specs = (0..<2).map { _ in node.project() }

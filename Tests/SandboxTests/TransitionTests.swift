@@ -69,13 +69,27 @@ extension ContainerTests {
             try await TestNode.with { node in
                 let spec = node.project()
                 let container = try await node.manager.ensure(spec).id
+                try await node.manager.suspend(spec.project, force: false)
+                try await node.manager.awake(spec.project)
                 await node.manager.stop(spec.project, reason: "The test stops it.")
+                var wrong = spec
+                wrong.image = "missing"
+                let error = try await expectError { try await node.manager.ensure(wrong) }
                 try await node.manager.delete(spec.project)
                 let told = taken(node)
-                #expect(told.map(\.to) == [.creating, .running, .stopped, .deleting, .absent])
-                #expect(told.map(\.from) == [.absent, .creating, .running, .stopped, .deleting])
-                #expect(told.prefix(3).allSatisfy { $0.container == container } && told.allSatisfy { !$0.isFound })
-                #expect(told.allSatisfy { $0.project == spec.project } && told[2].reason == "The test stops it.")
+                let states: [ContainerState] = [
+                    .absent, .creating, .running, .suspended, .running, .stopped, .creating, .failed, .deleting,
+                    .absent,
+                ]
+                #expect(told.map(\.from) == Array(states.dropLast()))
+                #expect(told.map(\.to) == Array(states.dropFirst()))
+                try #require(told.count == states.count - 1)
+                #expect(told.prefix(5).allSatisfy { $0.container == container } && told.allSatisfy { !$0.isFound })
+                #expect(told.allSatisfy { $0.project == spec.project })
+                #expect(told[2].reason.contains("somebody asked for that") && told[4].reason == "The test stops it.")
+                #expect(told[6].reason == error.message && error.message.contains("‘missing’"))
+                // A start that failed was one of another container.
+                #expect(told[5].container == told[6].container && told[6].container != container)
             }
         }
 

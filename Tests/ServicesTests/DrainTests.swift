@@ -309,6 +309,7 @@ import Testing
                 try await exec.started()
                 throw FastableError(.unavailable, "The link to the node was lost.")
             }
+            nodes[0].reply(.execQuery) { (_: ExecQuery) -> [ExecStatus] in [] }
             nodes[1].handle(.execAttach) { _, _ in throw FastableError(.notFound, "There is no such command.") }
             var context = world.context()
             context.idempotencyKey = "k-1"

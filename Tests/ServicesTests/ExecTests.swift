@@ -145,27 +145,28 @@ import Testing
         }
     }
 
-    @Test func longOutputIsCutInTheMiddle() async throws {
+    @Test(arguments: ExecStreamName.allCases) func longOutputIsCutInTheMiddle(stream: ExecStreamName) async throws {
+        let (name, channel) = (stream.rawValue, UInt8(stream == .stdout ? 1 : 2))
         try await World.with { world, nodes in
             try await world.project()
             nodes[0].onExec { _, exec in
                 try await exec.started()
-                try await exec.write("first line\n")
-                try await exec.write(ByteBuffer(repeating: 65, count: 1_000_000))
-                try await exec.write("\nlast line\n")
+                try await exec.write("first line\n", channel: channel)
+                try await exec.write(ByteBuffer(repeating: 65, count: 1_000_000), channel: channel)
+                try await exec.write("\nlast line\n", channel: channel)
                 try await exec.finish()
             }
             let answer = try await world.run("shell.exec", Self.exec)
-            let text = try #require(answer["stdout"]?.string)
+            let text = try #require(answer[name]?.string)
             #expect(answer["truncated"] == true)
             #expect(text.hasPrefix("first line\nAAAA"))
             #expect(text.hasSuffix("AAAA\nlast line\n"))
             #expect(text.contains("of 1000022 bytes left out here"))
             #expect(text.utf8.count < Limits.toolOutputBytes + 200)
-            #expect(answer["stdoutBytes"] == 1_000_022)
+            #expect(answer[name + "Bytes"] == 1_000_022)
             let half = Int64(Limits.toolOutputBytes / 2)
             let cut: JSONValue = [
-                "stream": "stdout", "offset": .integer(half), "nextOffset": .integer(1_000_022 - half),
+                "stream": .string(name), "offset": .integer(half), "nextOffset": .integer(1_000_022 - half),
             ]
             #expect(answer["omitted"] == [cut])
         }

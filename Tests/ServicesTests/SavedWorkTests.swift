@@ -86,6 +86,24 @@ import Testing
         }
     }
 
+    @Test func anotherImageComesByForceWhenTheContentCannotBeSaved() async throws {
+        try await World.with { world, nodes in
+            _ = try await Self.use(world)
+            world.directory.set(World.facts(images: ["vibn-dev", "other"]), of: nodes[0].id)
+            nodes[0].handle(.snapshotRead) { _, _ in throw FastableError(.limit, "The disk hangs.") }
+            let forced = try await world.run(
+                "projects_set_image", ["project": "shop", "image": "other", "force": true])
+            #expect(forced["image"] == "other")
+            #expect(forced["snapshotError"] == "The disk hangs." && forced["snapshot"] == nil)
+            let stops = nodes[0].methods.count { $0 == .containerStop }
+            #expect(stops == 2, "before the saving, and after the change")
+            #expect(try await Self.snapshots(world).isEmpty)
+            #expect(try await world.run("projects_get", ["project": "shop"])["image"] == "other")
+            try await world.run("devcontainer.ensure", ["project": "shop"])
+            #expect(try nodes[0].requests(.containerEnsure, ContainerSpec.self).last?.image == "other")
+        }
+    }
+
     @Test func aFullControllerRefusesTheDeletion() async throws {
         try await World.with(snapshotReserveBytes: .max) { world, nodes in
             _ = try await Self.use(world)

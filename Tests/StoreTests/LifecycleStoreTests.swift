@@ -34,35 +34,57 @@ import Testing
             let (store, workspace) = (fixture.store, fixture.workspace)
             let id = try await fixture.add("demo").id
             let made = SupervisedProcess(name: "dev", arguments: ["serve"], environment: ["A": "b"], user: "1000:1000")
-            let first = try await store.setSupervised(of: id, in: workspace) { try $0.start("dev", made) }
-            #expect(first.supervised == [made] && first.containerSpec.supervised == [made])
+            let first = try await store.setSupervised(of: id, in: workspace) { try $0.start("dev", made, revision: $1) }
+            #expect(first.supervised.map { $0.runs(like: made) } == [true])
+            #expect(first.supervised.map(\.generation) == [first.lifecycleRevision])
+            #expect(first.containerSpec.supervised == first.supervised)
             #expect(try await store.project(.id(id), in: workspace) == first)
             // Only what changes something is to be sent to the node.
-            let same = try await store.setSupervised(of: id, in: workspace) { try $0.start("dev", made) }
+            let same = try await store.setSupervised(of: id, in: workspace) { try $0.start("dev", made, revision: $1) }
             #expect(same.lifecycleRevision == first.lifecycleRevision)
-            let again = try await store.setSupervised(of: id, in: workspace) { try $0.start("dev", nil, isAnew: true) }
-            #expect(again.supervised.map(\.generation) == [2])
+            let again = try await store.setSupervised(of: id, in: workspace) {
+                try $0.start("dev", nil, isAnew: true, revision: $1)
+            }
+            #expect(again.supervised.map(\.generation) == [again.lifecycleRevision])
             #expect(again.lifecycleRevision > first.lifecycleRevision)
-            let stopped = try await store.setSupervised(of: id, in: workspace) { try $0.stop("dev", forgets: false) }
+            let stopped = try await store.setSupervised(of: id, in: workspace) { list, _ in
+                try list.stop("dev", forgets: false)
+            }
             #expect(stopped.supervised.map(\.isWanted) == [false])
             let other = SupervisedProcess(name: "dev", arguments: ["other"])
-            let replaced = try await store.setSupervised(of: id, in: workspace) { try $0.start("dev", other) }
-            #expect(replaced.supervised.map(\.generation) == [3] && replaced.supervised.first?.arguments == ["other"])
+            let replaced = try await store.setSupervised(of: id, in: workspace) {
+                try $0.start("dev", other, revision: $1)
+            }
+            #expect(
+                replaced.supervised.map(\.generation) == [replaced.lifecycleRevision]
+                    && replaced.supervised.first?.arguments == ["other"])
             await expectFailure(.notFound) {
-                _ = try await store.setSupervised(of: id, in: workspace) { try $0.stop("none", forgets: true) }
+                _ = try await store.setSupervised(of: id, in: workspace) { list, _ in
+                    try list.stop("none", forgets: true)
+                }
             }
             await expectFailure(.notFound) {
-                _ = try await store.setSupervised(of: id, in: fixture.other) { try $0.stop("dev", forgets: true) }
+                _ = try await store.setSupervised(of: id, in: fixture.other) { list, _ in
+                    try list.stop("dev", forgets: true)
+                }
             }
             await expectFailure(.limit) {
-                _ = try await store.setSupervised(of: id, in: workspace) { list in
+                _ = try await store.setSupervised(of: id, in: workspace) { list, revision in
                     for number in 0...Limits.supervisedProcesses {
-                        try list.start("s\(number)", SupervisedProcess(name: "s\(number)", arguments: ["x"]))
+                        let process = SupervisedProcess(name: "s\(number)", arguments: ["x"])
+                        try list.start(process.name, process, revision: revision)
                     }
                 }
             }
+            let large = SupervisedProcess(
+                name: "x", arguments: [String(repeating: "x", count: Limits.supervisedBytes)])
+            await expectFailure(.tooLarge) {
+                _ = try await store.setSupervised(of: id, in: workspace) { try $0.start("x", large, revision: $1) }
+            }
             #expect(try await store.project(.id(id), in: workspace) == replaced, "all or nothing")
-            let none = try await store.setSupervised(of: id, in: workspace) { try $0.stop("dev", forgets: true) }
+            let none = try await store.setSupervised(of: id, in: workspace) { list, _ in
+                try list.stop("dev", forgets: true)
+            }
             #expect(none.supervised.isEmpty && none.containerSpec.supervised == nil)
         }
     }

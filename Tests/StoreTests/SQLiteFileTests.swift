@@ -75,7 +75,7 @@ import Testing
                     #expect(columns.contains { $0.name == "workspace_id" && $0.isNotNull }, "\(table)")
                 }
                 #expect(try String.fetchOne(db, sql: "PRAGMA journal_mode") == "wal")
-                #expect(try Int.fetchOne(db, sql: "PRAGMA user_version") == 11)
+                #expect(try Int.fetchOne(db, sql: "PRAGMA user_version") == 12)
             }
         }
     }
@@ -86,7 +86,7 @@ import Testing
             try SQLiteStore(path: path).close()
             try change(path, "PRAGMA user_version = 99")
             let error = expectFailure(.conflict) { try SQLiteStore(path: path).close() }
-            #expect(error?.message.contains("newer Fastable (its version is 99, this program knows 11)") == true)
+            #expect(error?.message.contains("newer Fastable (its version is 99, this program knows 12)") == true)
             #expect(error?.message.contains(directory) == false)
             #expect(error?.context?.contains(path) == true)
         }
@@ -102,6 +102,7 @@ import Testing
                 path,
                 """
                 ALTER TABLE projects DROP COLUMN supervised;
+                ALTER TABLE execs DROP COLUMN result;
                 ALTER TABLE projects DROP COLUMN disk_bytes;
                 ALTER TABLE workspaces DROP COLUMN disk_bytes;
                 ALTER TABLE workspaces DROP COLUMN quota;

@@ -17,6 +17,7 @@ import Testing
         "0bacb70e501fec15293c31b866ced822845e10e4cf61fa6a3ecf9536d95b11ad",
         "eb9b9f29b5d0e5d9b52c26b6abf7f039e3be1a6bd6a0754acf4f180f961627d2",
         "aec6725a2114a78f89e065d19ad419fd2899335ac960042fbabdc7f3f8bcc068",
+        "de27758fbf7e19cdc9dbe0dfd48c62a3d25ae17d384ef80f2bd9b59acb204717",
     ]
 
     @Test func stepsAreOnlyAdded() {

@@ -1,7 +1,8 @@
 public import FastableCore
 public import FoundationEssentials
 
-/// Where an exec ran, so that its result and output can be asked for later. The output itself is on the node.
+/// Where an exec ran, so that its result and output can be asked for later. The output itself is on the node, and so is the result until
+/// the project leaves it.
 public struct ExecHandle: Sendable, Equatable {
     public var id: ExecID
     public var workspace: WorkspaceID
@@ -10,10 +11,14 @@ public struct ExecHandle: Sendable, Equatable {
     public var startedAt: Date
     /// The beginning of its command line, for lists.
     public var command: String
+    /// Present when its node has nothing of it any more.
+    public var result: ExecResult?
 
     public init(
-        id: ExecID, workspace: WorkspaceID, project: ProjectID, node: NodeID, startedAt: Date, command: String = ""
+        id: ExecID, workspace: WorkspaceID, project: ProjectID, node: NodeID, startedAt: Date, command: String = "",
+        result: ExecResult? = nil
     ) {
+        self.result = result
         self.command = command
         self.id = id
         self.workspace = workspace

@@ -21,7 +21,7 @@ extension SQLiteStore {
     public func exec(_ id: ExecID, in workspace: WorkspaceID) async throws -> ExecHandle {
         try await read { db in
             let find = """
-                SELECT id, workspace_id, project_id, node_id, started_at, command
+                SELECT id, workspace_id, project_id, node_id, started_at, command, result
                 FROM execs WHERE id = $1 AND workspace_id = $2
                 """
             guard let row = try db.row(find, id.description, workspace.description) else {
@@ -35,7 +35,7 @@ extension SQLiteStore {
         try await read { db in
             try db.rows(
                 """
-                SELECT id, workspace_id, project_id, node_id, started_at, command
+                SELECT id, workspace_id, project_id, node_id, started_at, command, result
                 FROM execs WHERE project_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3
                 """,
                 project.description, before?.description ?? "~", limit
@@ -47,7 +47,20 @@ extension SQLiteStore {
         var reader = RowReader(row)
         return ExecHandle(
             id: try reader.id(), workspace: try reader.id(), project: try reader.id(), node: try reader.id(),
-            startedAt: try reader.date(), command: try reader.text())
+            startedAt: try reader.date(), command: try reader.text(), result: try reader.optionalJSON())
+    }
+
+    public func keepResults(_ results: [ExecResult], of project: ProjectID, on node: NodeID) async throws {
+        let rows = try results.map { result in
+            (id: result.exec.description, text: String(decoding: try JSON.encode(result), as: UTF8.self))
+        }
+        try await write { db in
+            for row in rows {
+                try db.change(
+                    "UPDATE execs SET result = $1 WHERE id = $2 AND project_id = $3 AND node_id = $4", row.text, row.id,
+                    project.description, node.description)
+            }
+        }
     }
 
     /// In small steps, so that other writes wait for none of them long.

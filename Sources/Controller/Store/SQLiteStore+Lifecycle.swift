@@ -21,13 +21,13 @@ extension SQLiteStore {
 
     public func setSupervised(
         of project: ProjectID, in workspace: WorkspaceID,
-        _ change: @escaping @Sendable (inout [SupervisedProcess]) throws -> Void
+        _ change: @escaping @Sendable (inout [SupervisedProcess], _ revision: Int) throws -> Void
     ) async throws -> Project {
         try await write { db in
             let before = try Project.find(project, in: workspace, db)
             guard before.state == .active else { throw before.goneError }
             var supervised = before.supervised
-            try change(&supervised)
+            try change(&supervised, before.lifecycleRevision + 1)
             guard supervised != before.supervised else { return before }
             let column = supervised.isEmpty ? nil : String(decoding: try JSON.encode(supervised), as: UTF8.self)
             let set = """

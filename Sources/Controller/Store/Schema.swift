@@ -16,7 +16,7 @@ package enum Schema {
         Migration(number: 4, sql: snapshots), Migration(number: 5, sql: killSwitches),
         Migration(number: 6, sql: archives), Migration(number: 7, sql: disks), Migration(number: 8, sql: moves),
         Migration(number: 9, sql: losses), Migration(number: 10, sql: quotas),
-        Migration(number: 11, sql: supervised),
+        Migration(number: 11, sql: supervised), Migration(number: 12, sql: results),
     ]
 
     static var current: Int { migrations.last?.number ?? 0 }
@@ -289,6 +289,9 @@ package enum Schema {
 
     /// JSON, `NULL` without any. A project's node has those of the revision that was sent last.
     private static let supervised = "ALTER TABLE projects ADD COLUMN supervised TEXT;"
+
+    /// JSON, `NULL` while the exec's node has it.
+    private static let results = "ALTER TABLE execs ADD COLUMN result TEXT;"
 
     /// Those that were lifted stay for a while: who held what, and for how long.
     private static let killSwitches = """

@@ -61,9 +61,11 @@ public protocol ProjectStore: Sendable {
     /// fine.
     func removeProject(_ id: ProjectID) async throws
     /// Changes what runs whenever an active project's container does; its node is to be told.
+    ///
+    /// - Parameter change: is given the number that the changed settings will have.
     func setSupervised(
         of project: ProjectID, in workspace: WorkspaceID,
-        _ change: @escaping @Sendable (inout [SupervisedProcess]) throws -> Void
+        _ change: @escaping @Sendable (inout [SupervisedProcess], _ revision: Int) throws -> Void
     ) async throws -> Project
     /// What its containers are made from, from the next one on.
     func setImage(_ image: String, of project: ProjectID, in workspace: WorkspaceID) async throws -> Project
@@ -148,6 +150,8 @@ public protocol ExecStore: Sendable {
     func exec(_ id: ExecID, in workspace: WorkspaceID) async throws -> ExecHandle
     /// A project's commands, newest first, from the one before `before` on.
     func execs(of project: ProjectID, before: ExecID?, limit: Int) async throws -> [ExecHandle]
+    /// Before a node forgets them. What is not a command of this project there changes nothing.
+    func keepResults(_ results: [ExecResult], of project: ProjectID, on node: NodeID) async throws
     /// Forgets execs that started before; gives their number.
     func pruneExecs(startedBefore: Date) async throws -> Int
 }

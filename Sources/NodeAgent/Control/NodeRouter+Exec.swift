@@ -23,31 +23,26 @@ extension NodeRouter {
     private func begin(
         _ start: ExecStart, _ given: ByteBuffer?, before latest: ContinuousClock.Instant?, _ call: NodeCall
     ) async throws -> ExecSession {
+        let tell: @Sendable (StartProgress) async throws -> Void = { try await call.send(ExecEvent.starting($0)) }
         var attempts = 1
         while true {
-            do { return try await beginOnce(start, given, before: latest, call) } catch let error as FastableError
-                where error.code == .gone && attempts < Limits.execStartAttempts
-            {
-                // The container ended between the two steps, and nothing has begun: there is another one.
+            let container = try await sandboxes.ensure(
+                start.container, telling: start.wantsStart == true ? tell : nil)
+            let (command, user) = try await container.prepared(start.command)
+            do {
+                return try await container.start(
+                    exec: start.exec, command: command, user: user, input: given, ended: ended
+                ) {
+                    if let latest, ContinuousClock.now >= latest {
+                        throw FastableError(.timeout, "The command did not start in time, and does not start any more.")
+                    }
+                    try sandboxes.checkStart(start.container)
+                }
+            } catch let error as FastableError where error.code == .gone && attempts < Limits.execStartAttempts {
+                // The container ended between the two steps, and nothing has begun: there is another one as soon as that is known.
+                try await Task.sleep(for: .milliseconds(Limits.execStartPauseMilliseconds * attempts))
                 attempts += 1
             }
-        }
-    }
-
-    private func beginOnce(
-        _ start: ExecStart, _ given: ByteBuffer?, before latest: ContinuousClock.Instant?, _ call: NodeCall
-    ) async throws -> ExecSession {
-        let tell: @Sendable (StartProgress) async throws -> Void = { try await call.send(ExecEvent.starting($0)) }
-        let container = try await sandboxes.ensure(
-            start.container, telling: start.wantsStart == true ? tell : nil)
-        let (command, user) = try await container.prepared(start.command)
-        return try await container.start(
-            exec: start.exec, command: command, user: user, input: given, ended: ended
-        ) {
-            if let latest, ContinuousClock.now >= latest {
-                throw FastableError(.timeout, "The command did not start in time, and does not start any more.")
-            }
-            try sandboxes.checkStart(start.container)
         }
     }
 

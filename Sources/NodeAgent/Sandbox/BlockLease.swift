@@ -6,9 +6,11 @@ import NodeLinux
 /// Who holds a block: the content of a file in the machine's directory of blocks.
 struct BlockLease: Codable, Sendable, Equatable {
     var instance: String
-    /// The instance's state directory. A lease whose directory is gone has no holder.
+    /// The instance's state directory. When it is not there, its holder was removed, or its disk is not mounted yet.
     var state: String
     var block: InstanceBlock
+
+    var isAbandoned: Bool { access(state, F_OK) != 0 }
 }
 
 /// Leases of a machine, one file per block, made under a lock that all instances take.
@@ -17,9 +19,10 @@ package struct BlockRegistry: Sendable {
 
     package init(paths: NodePaths) { self.paths = paths }
 
-    /// The instance's block: the one it holds, or the first free one of the pool that `isUsable` accepts.
+    /// The instance's block: the one it holds, or the first free one of the pool that `isUsable` accepts. What an instance holds that is
+    /// not there is taken last: its disk may only be late.
     ///
-    /// - Throws: `unavailable` when all are taken, `conflict` when the one it holds has become unusable.
+    /// - Throws: `unavailable` when all are taken, `conflict` when the one it holds has become unusable, or another instance has got it.
     package func lease(pool: IPv4Network, isUsable: (InstanceBlock) -> Bool) throws -> InstanceBlock {
         let candidates = try InstanceBlock.all(in: pool)
         return try locked {
@@ -27,8 +30,10 @@ package struct BlockRegistry: Sendable {
             if let own = leases.first(where: isOwn)?.block {
                 guard candidates.contains(own) else { return try move(from: own, to: candidates, leases, isUsable) }
                 guard isUsable(own) else { throw overlap(own) }
+                try note(own)
                 return own
             }
+            if let known = try known() { return try takeBack(known, candidates, leases, isUsable) }
             return try take(candidates, leases, isUsable)
         }
     }
@@ -40,6 +45,7 @@ package struct BlockRegistry: Sendable {
     package func release() throws {
         try locked {
             for own in try current().filter(isOwn) { unlink(file(own.block.index)) }
+            unlink(paths.block)
         }
     }
 
@@ -61,19 +67,62 @@ package struct BlockRegistry: Sendable {
     private func take(
         _ candidates: [InstanceBlock], _ leases: [BlockLease], _ isUsable: (InstanceBlock) -> Bool
     ) throws -> InstanceBlock {
-        let taken = Set(leases.map(\.block.index))
-        let free = candidates.filter { block in
-            !taken.contains(block.index) && !leases.contains { $0.block.network.overlaps(block.network) }
-        }
-        guard let block = free.first(where: isUsable) else {
+        let (free, abandoned) = (free(candidates, leases), free(candidates, leases.filter { !$0.isAbandoned }))
+        guard let block = (free + abandoned).first(where: isUsable) else {
             throw FastableError(
                 .unavailable,
-                "No address block is free: \(taken.count) of \(candidates.count) are leased by other instances and the rest "
+                "No address block is free: \(leases.count) of \(candidates.count) are leased by other instances and the rest "
                     + "overlaps routes of this host. Set another ‘addressPool’, or remove instances that are not used.",
                 context: leases.map { "\($0.block.index): \($0.instance) \($0.state)" }.joined(separator: ", "))
         }
+        return try give(block, leases)
+    }
+
+    private func free(_ candidates: [InstanceBlock], _ leases: [BlockLease]) -> [InstanceBlock] {
+        let taken = Set(leases.map(\.block.index))
+        return candidates.filter { block in
+            !taken.contains(block.index) && !leases.contains { $0.block.network.overlaps(block.network) }
+        }
+    }
+
+    /// The block whose ids the instance's files have, of which the machine knows nothing any more.
+    private func takeBack(
+        _ index: Int, _ candidates: [InstanceBlock], _ leases: [BlockLease], _ isUsable: (InstanceBlock) -> Bool
+    ) throws -> InstanceBlock {
+        if let holder = leases.first(where: { $0.block.index == index && !$0.isAbandoned }) {
+            throw FastableError(
+                .conflict,
+                "The files of this node's projects have the ids of block \(index), which the instance ‘\(holder.instance)’ got "
+                    + "while this one's directory was not there. Tear that instance down, then start this node again.",
+                context: holder.state)
+        }
+        let others = leases.filter { !$0.isAbandoned }
+        guard let block = free(candidates, others).first(where: { $0.index == index }), isUsable(block) else {
+            throw FastableError(
+                .conflict,
+                "The files of this node's projects have the ids of block \(index), whose addresses are in use on this host. Set another "
+                    + "‘addressPool’ and restart the node.")
+        }
+        return try give(block, leases)
+    }
+
+    private func give(_ block: InstanceBlock, _ leases: [BlockLease]) throws -> InstanceBlock {
+        for lease in leases where lease.block.index == block.index || lease.block.network.overlaps(block.network) {
+            unlink(file(lease.block.index))
+        }
         try write(block)
         return block
+    }
+
+    /// The ids of files hang on the block: the instance keeps with them which one it has.
+    private func note(_ block: InstanceBlock) throws {
+        guard try known() != block.index else { return }
+        try AtomicFile.write(paths.block, Array("\(block.index)\n".utf8))
+    }
+
+    private func known() throws -> Int? {
+        guard let bytes = try SmallFile.read(paths.block, atMost: 16) else { return nil }
+        return Int(String(decoding: bytes.filter { $0 != UInt8(ascii: "\n") }, as: UTF8.self))
     }
 
     private func overlap(_ block: InstanceBlock) -> FastableError {
@@ -83,19 +132,16 @@ package struct BlockRegistry: Sendable {
                 + "‘addressPool’ and restart the node.")
     }
 
-    /// All leases that have a holder; the others are removed.
     private func current() throws -> [BlockLease] {
         try (0..<InstanceBlock.count).compactMap { index in
             guard let bytes = try SmallFile.read(file(index), atMost: 64 * 1024) else { return nil }
-            let lease = try JSON.decode(BlockLease.self, from: Data(bytes))
-            if access(lease.state, F_OK) == 0 { return lease }
-            unlink(file(index))
-            return nil
+            return try JSON.decode(BlockLease.self, from: Data(bytes))
         }
     }
 
     private func write(_ block: InstanceBlock) throws {
         let lease = BlockLease(instance: paths.instance, state: paths.state, block: block)
+        try note(block)
         try AtomicFile.create(file(block.index), Array(try JSON.encodePretty(lease)), mode: 0o644)
     }
 

@@ -40,6 +40,8 @@ public struct NodePaths: Sendable, Equatable {
     public var projects: String { state + "/projects" }
     public var images: String { state + "/images" }
     public var identity: String { state + "/identity" }
+    /// Which block of ids the files below have.
+    var block: String { state + "/block" }
     /// The controller's kill switches as this node was told them, and the one of the host itself.
     var switches: String { state + "/switches.json" }
     var localSwitch: String { state + "/kill-switch.json" }

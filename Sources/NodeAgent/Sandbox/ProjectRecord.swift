@@ -48,20 +48,36 @@ struct ProjectRecord: Codable, Sendable, Equatable {
 
 /// Guards what is made below a project's directory: once that was taken away, a late write does not bring it back. Its calls block.
 final class ProjectDirectory: Sendable {
-    private let isGone = Mutex(false)
+    private struct State {
+        var isGone = false
+        /// Of the record that was written last.
+        var number: UInt64 = 0
+    }
+
+    private let state = Mutex(State())
 
     /// Throws `conflict` when the directory was taken away.
     func write(_ body: () throws -> Void) throws {
-        try isGone.withLock { isGone in
-            guard !isGone else { throw FastableError(.conflict, "The project was deleted from the node.") }
+        try state.withLock { state in
+            guard !state.isGone else { throw FastableError(.conflict, "The project was deleted from the node.") }
             try body()
         }
     }
 
+    /// The same for records, each of which knows all that those with lower numbers knew: one that comes late is not written.
+    func write(_ number: UInt64, _ body: () throws -> Void) throws {
+        try state.withLock { state in
+            guard !state.isGone else { throw FastableError(.conflict, "The project was deleted from the node.") }
+            guard number > state.number else { return }
+            try body()
+            state.number = number
+        }
+    }
+
     func takeAway(_ body: () throws -> String?) throws -> String? {
-        try isGone.withLock { isGone in
+        try state.withLock { state in
             let path = try body()
-            isGone = true
+            state.isGone = true
             return path
         }
     }

@@ -30,14 +30,20 @@ extension Sandbox {
 
     /// Whoever begins a command of a container that sleeps registers it first, and then asks to be let in here, to wake it: what was
     /// registered by now is seen, and who comes later starts it in the next container. No step may come between this and `beginStop`.
-    func closesIfNothingRuns() -> Bool { running?.container.map { activity.closes($0.execs) } ?? true }
+    func closesIfNothingRuns() -> Bool {
+        // Commands that somebody had stand still in the middle of their work are meant as well.
+        running?.container.map { activity.closes($0.execs, besides: frozenCommands) } ?? true
+    }
 
     /// Asks all commands to end, ends what is left after a while, and cuts off whoever uses the files.
     func stopWithGrace(reason: String) async {
+        isEnding = true
+        defer { isEnding = false }
         activity.cutFiles()
         let grace = Duration.seconds(Limits.drainGraceSeconds)
         if let execs = running?.container?.execs, !activity.isAsleep {
             await withTaskGroup(of: Void.self) { group in
+                // Dev servers, too.
                 for exec in execs.runningCommands {
                     group.addTask { _ = try? await execs.end(exec, signal: 15, grace: grace) }
                 }

@@ -31,7 +31,8 @@ extension Sandbox {
     }
 
     private func superviseNow() async {
-        guard !isRecovering, !isDeleted, !isLeaving, !(supervisor.isEmpty && wantedProcesses.isEmpty) else { return }
+        guard !isRecovering, !isDeleted, !isLeaving, !isEnding else { return }
+        guard !supervisor.isEmpty || !wantedProcesses.isEmpty else { return }
         let container = running?.container
         let before = supervisor.recorded
         let actions = supervisor.reconcile(wantedProcesses, phase(container), now: .now) { ExecID() }
@@ -96,25 +97,43 @@ extension Sandbox {
         }
     }
 
-    /// Hears when a run ends.
+    /// Hears when a run ends, ends what it left running, and tells.
     private func watch(_ exec: ExecID, _ container: RunningContainer) async {
         guard watchedRuns.insert(exec).inserted else { return }
         let session: ExecSession
         do { session = try await container.execs.session(exec) } catch { return runEnded(exec) }
-        Task { [weak self] in
+        Task { [weak self, execs = container.execs] in
             let reader = session.events(last: 0, only: Self.noChannel, follows: false)
-            do {
-                while try await reader.next() != nil {}
-            } catch let error as FastableError where error.code == .unavailable {
-                // The daemon goes; the run does not.
-                return
-            } catch {}
+            do { while try await reader.next() != nil {} } catch {
+                // The daemon goes, or has lost the container for a moment; the run does not.
+                if session.status.running, (error as? FastableError)?.code == .unavailable {
+                    await self?.unwatch(exec)
+                    return
+                }
+            }
+            while self != nil, await !Self.isCleared(exec, execs) {
+                try? await Task.sleep(for: .seconds(Limits.supervisedEndRetrySeconds))
+            }
             await self?.runEnded(exec)
+        }
+    }
+
+    /// What it has started in the background may hold its port: the next run begins when nothing of this one is left.
+    private static func isCleared(_ exec: ExecID, _ execs: ExecTable) async -> Bool {
+        let grace = Duration.seconds(Limits.supervisedGraceSeconds)
+        do { return try await execs.end(exec, signal: 15, grace: grace).everythingEnded } catch {
+            let code = (error as? FastableError)?.code
+            return code == .gone || code == .notFound
         }
     }
 
     /// None of a command's: only its end is waited for.
     private static let noChannel: UInt8 = 0
+
+    /// The next look watches it again.
+    private func unwatch(_ exec: ExecID) {
+        watchedRuns.remove(exec)
+    }
 
     private func runEnded(_ exec: ExecID) {
         watchedRuns.remove(exec)

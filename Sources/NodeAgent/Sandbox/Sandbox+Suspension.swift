@@ -63,6 +63,7 @@ extension Sandbox {
             return
         }
         watchDeadline()
+        frozenCommands = Set(activity.runningCommands)
         activity.sleeps(group, since: .now)
         noteState()
         logger.info("container suspended", metadata: ["container": "\(id)", "reason": "\(machine.reason)"])
@@ -169,8 +170,7 @@ extension Sandbox {
         switch activity.action(at: now) {
         case nil: return
         case .stop(let reason):
-            // Those that somebody had stand still in the middle of their work are meant as well; one that begins just now is not.
-            if case .suspended = machine.state, activity.runningCommands.isEmpty, !closesIfNothingRuns() { return }
+            if case .suspended = machine.state, !closesIfNothingRuns() { return }
             await stop(reason: reason)
         case .suspend(let reason):
             do {

@@ -25,6 +25,10 @@ actor Sandbox {
     var watchedRuns: Set<ExecID> = []
     var supervision: Task<Void, Never>?
     var supervisionTimer: Task<Void, Never>?
+    /// All commands are being ended: nothing is started again.
+    var isEnding = false
+    /// Those that ran when it was suspended.
+    var frozenCommands: Set<ExecID> = []
     /// What an earlier run of the daemon left is looked at: nothing changes by that.
     var isRecovering = false
     var record: ProjectRecord
@@ -64,6 +68,7 @@ actor Sandbox {
     /// Where its files go instead of being removed.
     var asidePath: String?
     private var timer: Task<Void, Never>?
+    private var storeCount: UInt64 = 0
 
     struct Running {
         /// Absent for one that stood still when the daemon started: it is talked to when it is woken.
@@ -182,10 +187,7 @@ actor Sandbox {
     func volume() async throws -> ProjectVolume {
         try checkNotDeleted()
         if !volumeMade {
-            let record = record
-            try await BlockingPool.shared.run { [host, directory] in
-                try directory.write { try host.ledger.save(record) }
-            }
+            try await store()
             try await openDisk()
             try await BlockingPool.shared.run { [host, slot, project, directory] in
                 try directory.write { try host.makeVolume(host.paths.project(project), slot: slot) }
@@ -345,9 +347,14 @@ actor Sandbox {
 
     func save() async throws {
         noteState()
-        let record = record
+        try await store()
+    }
+
+    private func store() async throws {
+        storeCount += 1
+        let (record, number) = (record, storeCount)
         try await BlockingPool.shared.run { [host, directory] in
-            try directory.write { try host.ledger.save(record) }
+            try directory.write(number) { try host.ledger.save(record) }
         }
     }
 

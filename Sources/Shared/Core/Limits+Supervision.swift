@@ -1,6 +1,8 @@
 extension Limits {
     // MARK: supervised processes
     public static let supervisedProcesses = 16
+    /// Commands and variables of all of a project's processes: they travel with each command's start.
+    public static let supervisedBytes = 32 * 1024
     public static let supervisedNameCharacters = 32
     /// Between the end of a process and its next start; it doubles each time that the process ends soon again.
     public static let supervisedPauseFirstSeconds = 1

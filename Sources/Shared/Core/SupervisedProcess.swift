@@ -13,7 +13,7 @@ public struct SupervisedProcess: Codable, Sendable, Equatable {
     public var user: String?
     /// `false` for one that was stopped, which can be started again by its name.
     public var isWanted: Bool
-    /// Rises whenever somebody wants it anew: what runs of a lower one is ended.
+    /// Another one whenever somebody wants it anew, and never used again: what runs of a former one is ended.
     public var generation: Int
 
     public init(

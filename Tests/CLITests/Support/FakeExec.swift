@@ -28,6 +28,11 @@ struct FakeExec: Sendable {
             try await write("out\n", 1)
             try await write("err\n", 2)
             try await finish(start, code: 0)
+        case "gap":
+            try await write("ab", 1)
+            try await tellGaps()
+            try await write("c\n", 1)
+            try await finish(start, code: 0)
         case "bytes":
             async let first: Void = write(Self.stdout, 1)
             async let second: Void = write(Self.stderr, 2)
@@ -65,6 +70,11 @@ struct FakeExec: Sendable {
             .started(
                 container: ContainerID(), stdoutOffset: attach.stdoutOffset, stderrOffset: attach.stderrOffset,
                 inputOffset: 0))
+        guard words != "gap" else {
+            try await tellGaps()
+            try await write("c\n", 1)
+            return try await finish(start, code: 0)
+        }
         guard words != "cut" else {
             try await write(Data("ready\nand on\n".utf8.dropFirst(Int(attach.stdoutOffset))), 1)
             return try await finish(start, code: 3)
@@ -91,6 +101,12 @@ struct FakeExec: Sendable {
             if ends { return try await finish(start, signal: "SIGINT") }
             try await write("got \(signal)\n", 1)
         }
+    }
+
+    /// Some bytes of both streams are no longer there.
+    private func tellGaps() async throws {
+        try await send(.gap(channel: 1, from: 2, to: 100))
+        try await send(.gap(channel: 2, from: 0, to: 7))
     }
 
     private func write(_ text: String, _ channel: UInt8) async throws { try await write(Data(text.utf8), channel) }

@@ -221,9 +221,38 @@ package final class ProjectArchiver: Sendable {
     /// A node that was removed from the fleet has nothing that counts any more.
     func release(_ release: ProjectRelease, on node: NodeID) async throws {
         guard try await store.node(.id(node)).scheduling != .removed else { return }
+        try await keepResults(of: release.project, from: node)
         _ = try await projects.nodes.client(for: node).call(
             .projectRelease, release, returning: Empty.self, request: RequestID(),
             timeout: .seconds(Limits.projectDeleteSeconds + Limits.nodeAnswerSeconds))
+    }
+
+    /// How its commands ended, which only the node knows and is to be known for days.
+    private func keepResults(of project: ProjectID, from node: NodeID) async throws {
+        do { try await copyResults(of: project, from: node) } catch let error as FastableError
+            where ![.unavailable, .timeout, .cancelled].contains(error.code)
+        {
+            // A node that cannot tell it never will, and must not hold the project for that.
+            logger.warning(
+                "How commands of a project ended is not known any more.",
+                metadata: ["project": "\(project)", "node": "\(node)", "error": "\(error)"])
+        }
+    }
+
+    private func copyResults(of project: ProjectID, from node: NodeID) async throws {
+        let client = try projects.nodes.client(for: node)
+        var last: ExecID?
+        repeat {
+            let page = try await store.execs(of: project, before: last, limit: Limits.execsPerList)
+            let open = page.filter { $0.node == node && $0.result == nil }.map(\.id)
+            if !open.isEmpty {
+                let known = try await client.call(
+                    .execQuery, ExecQuery(project: project, execs: open), returning: [ExecStatus].self,
+                    request: RequestID(), timeout: .seconds(Limits.nodeAnswerSeconds))
+                try await store.keepResults(known.compactMap(\.result), of: project, on: node)
+            }
+            last = page.count == Limits.execsPerList ? page.last?.id : nil
+        } while last != nil
     }
 
     // MARK: for others

@@ -27,8 +27,12 @@ extension ExecService {
     /// Whether it runs, and how it ended. Throws `not_found` for another workspace's, `gone` when the node has forgotten it,
     /// `unavailable` when the node is offline.
     public func status(of exec: ExecID, context: OperationContext) async throws -> ExecReport {
-        try await pass("shell.status", exec, isMutating: false, context) { handle, client in
-            let status = try await client.call(
+        try await pass("shell.status", exec, isMutating: false, context) { handle in
+            if let result = handle.result {
+                return ExecReport(
+                    execId: exec, project: handle.project, node: handle.node, running: false, result: result)
+            }
+            let status = try await projects.nodes.client(for: handle.node).call(
                 .execStatus, ExecReference(project: handle.project, exec: exec), returning: ExecStatus.self,
                 request: context.requestID, timeout: .seconds(Limits.nodeAnswerSeconds))
             return ExecReport(
@@ -43,7 +47,8 @@ extension ExecService {
         of exec: ExecID, stream: ExecStreamName, from start: OutputStart, follow: Bool, follower: String? = nil,
         context: OperationContext
     ) async throws -> ExecOutput {
-        try await pass("shell.output", exec, isMutating: false, context) { handle, client in
+        try await pass("shell.output", exec, isMutating: false, context) { handle in
+            let client = try clientWithOutput(of: handle)
             let place = follow ? try attachments.take(context.principal.token) : nil
             let attach = ExecAttach(
                 project: handle.project, exec: exec, stdoutOffset: start.offsets.stdout,
@@ -81,7 +86,8 @@ extension ExecService {
         _ exec: ExecID, from start: OutputStart, input: ExecInputStart?, only stream: ExecStreamName? = nil,
         follower: String? = nil, context: OperationContext
     ) async throws -> ExecAttachment {
-        try await pass("shell.attach", exec, isMutating: input != nil, context) { handle, client in
+        try await pass("shell.attach", exec, isMutating: input != nil, context) { handle in
+            let client = try clientWithOutput(of: handle)
             let place = try attachments.take(context.principal.token)
             let attach = ExecAttach(
                 project: handle.project, exec: exec, stdoutOffset: start.offsets.stdout,
@@ -104,6 +110,9 @@ extension ExecService {
         _ exec: ExecID, signal: Int32, graceSeconds: Int?, context: OperationContext
     ) async throws -> ExecKillReceipt {
         let handle = try await store.exec(exec, in: context.principal.workspace)
+        if let result = handle.result {
+            return ExecKillReceipt(everythingEnded: true, wasForced: false, result: result)
+        }
         return try await projects.nodes.client(for: handle.node).call(
             .execKill,
             ExecKill(
@@ -119,6 +128,14 @@ extension ExecService {
     ) async throws -> Gathered {
         let handle = try await store.exec(exec, in: context.principal.workspace)
         let start = offsets ?? ExecOffsets()
+        if let result = handle.result {
+            var gathered = Gathered(ExecOffsets(stdout: result.stdoutBytes, stderr: result.stderrBytes))
+            gathered.result = result
+            gathered.missingBytes =
+                result.stdoutBytes - min(start.stdout, result.stdoutBytes) + result.stderrBytes
+                - min(start.stderr, result.stderrBytes)
+            return gathered
+        }
         // Who counts what has come will ask for what follows it.
         let attach = ExecAttach(
             project: handle.project, exec: exec, stdoutOffset: start.stdout, stderrOffset: start.stderr,
@@ -142,7 +159,7 @@ extension ExecService {
         of exec: ExecID, stream: ExecStreamName, from wanted: Int64, limit: Int, context: OperationContext
     ) async throws -> ExecPage {
         let handle = try await store.exec(exec, in: context.principal.workspace)
-        let client = try projects.nodes.client(for: handle.node)
+        let client = try clientWithOutput(of: handle)
         let status = try await client.call(
             .execStatus, ExecReference(project: handle.project, exec: exec), returning: ExecStatus.self,
             request: context.requestID, timeout: .seconds(Limits.nodeAnswerSeconds))
@@ -170,26 +187,32 @@ extension ExecService {
     ) async throws -> [(handle: ExecHandle, status: ExecStatus?)] {
         let handles = try await store.execs(of: project.id, before: before, limit: limit)
         var known: [ExecID: ExecStatus] = [:]
-        for (node, execs) in Dictionary(grouping: handles, by: \.node) {
+        for (node, execs) in Dictionary(grouping: handles.filter { $0.result == nil }, by: \.node) {
             guard let client = try? projects.nodes.client(for: node) else { continue }
             let statuses = try await client.call(
                 .execQuery, ExecQuery(project: project.id, execs: execs.map(\.id)), returning: [ExecStatus].self,
                 request: context.requestID, timeout: .seconds(Limits.nodeAnswerSeconds))
             for status in statuses { known[status.exec] = status }
         }
-        return handles.map { ($0, known[$0.id]) }
+        return handles.map { ($0, $0.result.map(Self.kept) ?? known[$0.id]) }
+    }
+
+    /// - Throws: `gone` when the node that had it has given the project up, `unavailable` when it is away.
+    private func clientWithOutput(of handle: ExecHandle) throws -> any NodeClient {
+        if let result = handle.result { throw Self.outputIsGone(result) }
+        return try projects.nodes.client(for: handle.node)
     }
 
     private func pass<Value: Sendable>(
         _ name: String, _ exec: ExecID, isMutating: Bool, _ context: OperationContext,
-        _ body: (ExecHandle, any NodeClient) async throws -> Value
+        _ body: (ExecHandle) async throws -> Value
     ) async throws -> Value {
         let subject = OperationGate.Subject(operation: name, scope: .exec, isMutating: isMutating)
         return try await gate.pass(subject, context) {
             let handle = try await store.exec(exec, in: context.principal.workspace)
             return (handle, handle.project, Operation.Note(exec.description))
         } handle: { handle in
-            (try await body(handle, try projects.nodes.client(for: handle.node)), [:])
+            (try await body(handle), [:])
         }
     }
 }

@@ -169,6 +169,7 @@ public final class ExecService: Sendable {
     ) async throws -> Outcome {
         var caller = caller
         let (request, attempt) = (caller.request, caller.attempt)
+        if let kept = try await keptOutcome(of: attempt, in: project) { return kept }
         let placed = try await placed(project, &caller, telling: listener)
         if let attempt, attempt.kind != .first {
             let found = try await follow(attempt.exec, on: placed, order.command, request, collectsOutput, listener)
@@ -206,6 +207,7 @@ public final class ExecService: Sendable {
     func start(_ order: Order, in project: Project, for caller: Caller) async throws -> ExecID {
         var caller = caller
         let (request, attempt) = (caller.request, caller.attempt)
+        if let attempt, try await keptOutcome(of: attempt, in: project) != nil { return attempt.exec }
         let placed = try await placed(project, &caller)
         if let attempt, attempt.kind != .first {
             let query = ExecQuery(project: project.id, execs: [attempt.exec])

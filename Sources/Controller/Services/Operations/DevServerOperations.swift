@@ -132,19 +132,19 @@ struct DevServerOperations: Sendable {
             ]), note: Self.note
         ) { input, project, context in
             let name = input.name ?? Self.usualName
-            let (changed, run, applied) = try await projects.stopDevServer(
+            let (changed, before, applied) = try await projects.stopDevServer(
                 name, forgets: input.forget ?? false, of: project, context)
             guard applied else { return StopAnswer(name: name, everythingEnded: false, applied: false) }
-            let hasEnded = try await end(run, of: changed, context)
+            // It may have been started again in between.
+            let after = try await projects.devServers(of: changed, context).first { $0.name == name }
+            let hasEnded = try await end(after ?? before, of: changed, context)
             return StopAnswer(name: name, everythingEnded: hasEnded, applied: true)
         }
     }
 
-    /// Its node ends it by now; this tells when that is done.
+    /// Its node ends it by now; this tells when that is done. One that stands still is woken for it.
     private func end(_ run: SupervisedStatus?, of project: Project, _ context: OperationContext) async throws -> Bool {
         guard let exec = run?.exec, let node = project.node else { return true }
-        // One of a container that sleeps ends when that wakes, before it does anything.
-        guard run?.state == .running else { return run?.state != .resting }
         let kill = ExecKill(
             project: project.id, exec: exec, signal: 15, graceMilliseconds: Limits.supervisedGraceSeconds * 1000)
         do {

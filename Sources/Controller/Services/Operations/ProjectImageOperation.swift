@@ -42,7 +42,9 @@ struct ProjectImageOperation: Sendable {
             answers: Self.answer,
             note: { input in
                 guard let image = input["image"]?.string else { return Operation.Note("") }
-                return Operation.Note("", ["image": .string(image.shortened)])
+                var detail: [String: JSONValue] = ["image": .string(image.shortened)]
+                detail["force"] = input["force"]
+                return Operation.Note("", detail)
             },
             recording: Self.record
         ) { input, project, context in
@@ -57,8 +59,10 @@ struct ProjectImageOperation: Sendable {
     ])
 
     private static func record(_ answer: Answer) -> [String: JSONValue] {
-        guard let snapshot = answer.snapshot else { return [:] }
-        return ["snapshot": .string(snapshot.description)]
+        var detail: [String: JSONValue] = [:]
+        detail["snapshot"] = answer.snapshot.map { .string($0.description) }
+        detail["snapshotError"] = answer.snapshotError.map { .string($0.shortened) }
+        return detail
     }
 
     private func change(_ input: Input, _ project: Project, _ context: OperationContext) async throws -> Answer {

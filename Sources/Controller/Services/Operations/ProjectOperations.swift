@@ -9,7 +9,7 @@ struct ProjectOperations: Sendable {
     let creation: ProjectCreation
     let snapshots: SnapshotService
 
-    var all: [Operation] { [create, list, get, delete] }
+    var all: [Operation] { [create, list, get, delete, deleteContainer] }
 
     // MARK: create
 
@@ -220,15 +220,21 @@ struct ProjectOperations: Sendable {
     }
 
     private static func record(_ answer: DeleteAnswer) -> [String: JSONValue] {
-        guard let snapshot = answer.snapshot else { return [:] }
-        return ["snapshot": .string(snapshot.description)]
+        var detail: [String: JSONValue] = [:]
+        detail["snapshot"] = answer.snapshot.map { .string($0.description) }
+        detail["snapshotError"] = answer.snapshotError.map { .string($0.shortened) }
+        return detail
     }
 
-    private var delete: Operation {
+    private var delete: Operation { deletion("projects_delete", "Delete a project") }
+    /// A project is its container and its files: there is no one without the other.
+    private var deleteContainer: Operation { deletion("devcontainer.delete", "Delete a dev container") }
+
+    private func deletion(_ name: String, _ title: String) -> Operation {
         .onProject(
-            "projects_delete",
+            name,
             .init(
-                "Delete a project",
+                title,
                 "Deletes a project with its container and ALL its files; this cannot be undone. Its name is free at once. What is in "
                     + "/workspace is saved first, as a snapshot that is kept for \(Limits.deletedProjectSnapshotDays) days; the rest "
                     + "is not. Fails when it cannot be saved, and with unavailable when the node is offline, unless `force`: then "
@@ -247,7 +253,10 @@ struct ProjectOperations: Sendable {
                 .required("pending", .boolean("The node has still to remove the files.")),
                 .optional("snapshot", .string("Id of the snapshot that has what was in /workspace.")),
                 .optional("snapshotError", .string("Why there is none, although there may have been something.")),
-            ]), note: { Operation.Note($0["project"]?.string?.shortened ?? "") },
+            ]),
+            note: { input in
+                Operation.Note(input["project"]?.string?.shortened ?? "", input["force"].map { ["force": $0] } ?? [:])
+            },
             recording: Self.record
         ) { input, project, context in
             let force = input.force ?? false

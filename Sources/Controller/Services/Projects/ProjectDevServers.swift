@@ -12,7 +12,7 @@ extension ProjectService {
     ) async throws -> (Project, SupervisedStatus?) {
         // A wish that no node can carry out now is not kept.
         _ = try await placed(project, telling: context.events)
-        let changed = try await changeDevServers(of: project) { try $0.start(name, wish, isAnew: isAnew) }
+        let changed = try await changeDevServers(of: project) { try $0.start(name, wish, isAnew: isAnew, revision: $1) }
         let placed = try await placed(changed, telling: context.events)
         _ = try await ensure(placed, request: context.requestID, telling: context.events)
         guard await sendLifecycle(of: placed.project, request: context.requestID) else {
@@ -27,8 +27,8 @@ extension ProjectService {
     func stopDevServer(
         _ name: String, forgets: Bool, of project: Project, _ context: OperationContext
     ) async throws -> (Project, run: SupervisedStatus?, applied: Bool) {
-        let run = try? await devServers(of: project, context).first { $0.name == name }
-        let changed = try await changeDevServers(of: project) { try $0.stop(name, forgets: forgets) }
+        let run = project.node == nil ? nil : try? await devServers(of: project, context).first { $0.name == name }
+        let changed = try await changeDevServers(of: project) { list, _ in try list.stop(name, forgets: forgets) }
         return (changed, run, await sendLifecycle(of: changed, request: context.requestID))
     }
 
@@ -38,7 +38,7 @@ extension ProjectService {
     }
 
     private func changeDevServers(
-        of project: Project, _ change: @escaping @Sendable (inout [SupervisedProcess]) throws -> Void
+        of project: Project, _ change: @escaping @Sendable (inout [SupervisedProcess], Int) throws -> Void
     ) async throws -> Project {
         defer { cache.forget(project) }
         return try await store.setSupervised(of: project.id, in: project.workspace, change)

@@ -43,7 +43,8 @@ extension ProjectService {
                     project: project.id, limits: limits, revision: changed.lifecycleRevision)
                 _ = try await self.askContainer(
                     .containerLimits, wish, of: changed, request: request, otherwise: self.absent)
-                try await self.store.lifecycleWasSent(changed)
+                // With its number the node has to have all other settings, too.
+                _ = await self.sendLifecycle(of: changed, request: request)
                 return (changed, true)
             } catch let error as FastableError where error.code == .conflict {
                 // The node has changed nothing, and it is asked for nothing else from now on.

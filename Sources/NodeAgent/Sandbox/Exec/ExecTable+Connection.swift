@@ -95,7 +95,7 @@ extension ExecTable {
         guard let expected = greeting.expected, greeting.held.count == expected else { return }
         try takeOver(greeting.held)
         let waiter = state.withLock { state -> CheckedContinuation<Void, any Error>? in
-            guard state.phase != .closed else { return nil }
+            guard state.phase != .closed, state.phase != .gone else { return nil }
             link.use(connection)
             state.phase = .connected
             defer { state.greeting = Greeting() }

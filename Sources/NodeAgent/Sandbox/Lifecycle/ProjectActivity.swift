@@ -131,7 +131,12 @@ package final class ProjectActivity: Sendable {
         return FileUse(self)
     }
 
-    func endFiles(at now: Date = Date()) { state.withLock { $0.files.end(at: now) } }
+    func endFiles(at now: Date = Date()) {
+        state.withLock { state in
+            state.files.end(at: now)
+            state.idle.worked(.files, at: .now)
+        }
+    }
 
     /// What is to happen to a call when the files are needed more than it is; gives a number for `uncut`.
     func onCut(_ cut: @escaping @Sendable () -> Void) -> UInt64 {
@@ -170,8 +175,8 @@ package final class ProjectActivity: Sendable {
     }
 
     /// No command starts any more unless one runs, see `ExecTable.closeIfNothingRuns`.
-    func closes(_ execs: ExecTable) -> Bool {
-        execs.closeIfNothingRuns(besides: state.withLock { $0.supervised })
+    func closes(_ execs: ExecTable, besides others: Set<ExecID>) -> Bool {
+        execs.closeIfNothingRuns(besides: state.withLock { $0.supervised }.union(others))
     }
 
     /// The group of a container whose memory is to be taken back; the answer is given once for each time that it falls asleep.
@@ -188,6 +193,8 @@ package final class ProjectActivity: Sendable {
         let running = runningCommands.count
         return state.withLock { state in
             if running > 0 { state.idle.worked(.command, at: now) }
+            // A transfer may take longer than a container may be idle.
+            if state.files.atRest == nil { state.idle.worked(.files, at: now) }
             return (
                 state.desired,
                 LifecycleReconciler.Observed(phase: state.phase, idle: state.idle, runningCommands: running)

@@ -122,7 +122,7 @@ package struct SupervisorStateMachine: Sendable, Equatable {
         }
     }
 
-    /// A run has ended, by itself or because it was told to, or could not begin. Late news of other runs change nothing.
+    /// A run has ended with all that it started, by itself or because it was told to, or could not begin. Late news of other runs change nothing.
     package mutating func ended(_ exec: ExecID, problem: String? = nil, now: Instant) {
         for index in entries.indices { entries[index].ended(exec, problem, now) }
     }
@@ -177,7 +177,7 @@ extension SupervisorStateMachine.Entry {
     fileprivate mutating func step(
         _ now: ContinuousClock.Instant, _ newID: () -> ExecID
     ) -> SupervisorStateMachine.Action? {
-        let isOld = generation < process.generation
+        let isOld = generation != process.generation
         switch run {
         case .running(let exec, _), .ending(let exec, _):
             if case .ending(_, let retryAt) = run, now < retryAt { return nil }

@@ -33,9 +33,10 @@ enum DrainWork {
         return (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
     }
 
-    static func archives(_ host: Installation) -> Int {
+    /// By name: of old ones only so many are kept.
+    static func archives(_ host: Installation) -> Set<String> {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: host.controllerState + "/snapshots")) ?? []
-        return names.count { $0.hasSuffix(".tar.zst") }
+        return Set(names.filter { $0.hasSuffix(".tar.zst") })
     }
 
     static func isDrained(_ host: Installation, _ node: Int) async throws -> Bool {

@@ -17,12 +17,14 @@ extension Sandbox {
         guard case .running = machine.state else {
             return try await follow(machine.suspend(reason: reason, now: .now))
         }
+        let running = Set(activity.runningCommands)
         // Who begins to work from here on sees that it sleeps, and wakes it; what began before is seen by the objection.
         activity.fallsAsleep()
         if let objection = objection() {
             activity.fallsAsleep(false)
             throw objection
         }
+        frozenCommands = running
         try await follow(machine.suspend(reason: reason, now: .now))
     }
 
@@ -63,7 +65,6 @@ extension Sandbox {
             return
         }
         watchDeadline()
-        frozenCommands = Set(activity.runningCommands)
         activity.sleeps(group, since: .now)
         noteState()
         logger.info("container suspended", metadata: ["container": "\(id)", "reason": "\(machine.reason)"])

@@ -52,21 +52,12 @@ struct DevServerCommand: AsyncParsableCommand {
         @OptionGroup var common: CommonOptions
         @OptionGroup var server: Name
         @Option(help: "Directory to run in; /workspace unless given.") var cwd: String?
-        @Option(
-            name: [.customShort("e"), .long],
-            help: ArgumentHelp("A variable of its environment; may be repeated.", valueName: "NAME=value"))
-        var env: [String] = []
+        @OptionGroup var environment: EnvironmentOptions
         @Option(
             name: [.customShort("u"), .long],
             help: ArgumentHelp("Run it as this user of the container; root unless given.", valueName: "user"))
         var user: String?
         @Argument(parsing: .postTerminator, help: "The command.") var command: [String] = []
-
-        func validate() throws {
-            for entry in env where !entry.contains("=") {
-                throw ValidationError("‘--env \(entry)’ is not of the form NAME=value, for example: --env PORT=3000")
-            }
-        }
 
         func run() async throws {
             var input = server.input
@@ -75,13 +66,7 @@ struct DevServerCommand: AsyncParsableCommand {
             }
             input["cwd"] = cwd.map { .string($0) }
             input["user"] = user.map { .string($0) }
-            if !env.isEmpty {
-                let pairs = env.map { entry in
-                    let parts = entry.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-                    return (String(parts[0]), JSONValue.string(String(parts[1])))
-                }
-                input["env"] = .object(Dictionary(pairs) { _, last in last })
-            }
+            input["env"] = environment.json
             try await common.show("dev_server.start", .object(input), as: Started.self) { $0.server.text }
         }
     }
@@ -120,7 +105,8 @@ struct DevServerCommand: AsyncParsableCommand {
 
             var text: String {
                 guard applied else { return "\(name): its node is away and is told when it is back." }
-                return "\(name): " + (everythingEnded ? "nothing of it runs." : "it ends when its container is awake.")
+                guard everythingEnded else { return "\(name): its node could not confirm its end. Stop it again." }
+                return "\(name): nothing of it runs."
             }
         }
 
@@ -141,7 +127,9 @@ struct DevServerCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await common.show("dev_server.list", ["project": .string(project)], as: Answer.self) { answer in
-                guard !answer.servers.isEmpty else { return "No dev servers. Start one: fastable dev start" }
+                guard !answer.servers.isEmpty else {
+                    return "No dev servers. Start one: fastable dev start \(project) -- npm run dev"
+                }
                 return Output.table(
                     ["NAME", "STATE", "FAILURES", "EXEC", "COMMAND"],
                     answer.servers.map { [$0.name, $0.state, "\($0.failures)", $0.execId ?? "-", $0.cmd] })

@@ -49,8 +49,7 @@ struct ExecCommand: AsyncParsableCommand {
     @Argument(help: "The project: its name or id.") var project: String
     @Option(help: ArgumentHelp("Directory to run in; /workspace unless given.", valueName: "directory"))
     var cwd: String?
-    @Option(name: .long, help: ArgumentHelp("Set a variable; may be repeated.", valueName: "NAME=value"))
-    var env: [String] = []
+    @OptionGroup var environment: EnvironmentOptions
     @Option(
         name: .long,
         help: ArgumentHelp(
@@ -89,9 +88,6 @@ struct ExecCommand: AsyncParsableCommand {
         }
         if let overflow, ExecOverflow(rawValue: overflow) == nil {
             throw ValidationError("‘--overflow’ is slow or drop, not ‘\(overflow)’.")
-        }
-        for entry in env where !entry.contains("=") {
-            throw ValidationError("‘--env \(entry)’ is not of the form NAME=value, for example: --env NODE_ENV=test")
         }
     }
 
@@ -149,13 +145,7 @@ struct ExecCommand: AsyncParsableCommand {
         input["user"] = user.map { .string($0) }
         input["overflow"] = overflow.map { .string($0) }
         input["timeoutSec"] = timeout.map { .integer(Int64($0)) }
-        if !env.isEmpty {
-            let pairs = env.map { entry in
-                let parts = entry.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-                return (String(parts[0]), JSONValue.string(String(parts[1])))
-            }
-            input["env"] = .object(Dictionary(pairs) { _, last in last })
-        }
+        input["env"] = environment.json
         if !secretEnv.isEmpty {
             let own = ProcessInfo.processInfo.environment
             let pairs = secretEnv.map { ($0, JSONValue.string(own[$0] ?? "")) }

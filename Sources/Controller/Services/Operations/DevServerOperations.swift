@@ -72,18 +72,7 @@ struct DevServerOperations: Sendable {
             scope: .exec, annotations: .writing(idempotent: true), input: StartInput.self,
             fields: [
                 Self.name,
-                .optional(
-                    "cmd",
-                    .anyOf(
-                        [
-                            .string(minimumBytes: 1, maximumBytes: Limits.execArgumentBytes),
-                            .array(.string(), minimum: 1, maximum: Limits.execArguments),
-                        ], "A command line for bash, or a program and its arguments.")),
-                .optional(
-                    "cwd",
-                    .string(
-                        "Directory to run in: absolute, or relative to /workspace, which is the default.",
-                        maximumBytes: Limits.pathBytes)),
+                .optional("cmd", ShellExecInput.cmdSchema), .optional("cwd", ShellExecInput.cwdSchema),
                 .optional("env", .map(.string(), "Variables, on top of the project's.")),
                 .optional("user", .string("Whom to run as: a name or `uid:gid`; root by default.", maximumBytes: 64)),
                 .optional("restart", .boolean("End what runs, and start it anew.", default: false)),

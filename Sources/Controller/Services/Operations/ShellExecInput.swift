@@ -40,6 +40,15 @@ struct ShellExecInput: Decodable, Sendable {
         }
     }
 
+    static let cmdSchema = JSONSchema.anyOf(
+        [
+            .string(minimumBytes: 1, maximumBytes: Limits.execArgumentBytes),
+            .array(.string(), minimum: 1, maximum: Limits.execArguments),
+        ], "A command line for bash, or a program and its arguments.")
+    static let cwdSchema = JSONSchema.string(
+        "Directory to run in: absolute, or relative to /workspace, which is the default.",
+        maximumBytes: Limits.pathBytes)
+
     var isDetached: Bool { detach ?? false }
 
     func order() throws -> ExecService.Order {

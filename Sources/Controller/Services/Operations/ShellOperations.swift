@@ -26,18 +26,7 @@ struct ShellOperations: Sendable {
             ),
             scope: .exec, annotations: .writing(destructive: true, openWorld: true), input: ShellExecInput.self,
             fields: [
-                .required(
-                    "cmd",
-                    .anyOf(
-                        [
-                            .string(minimumBytes: 1, maximumBytes: Limits.execArgumentBytes),
-                            .array(.string(), minimum: 1, maximum: Limits.execArguments),
-                        ], "A command line for bash, or a program and its arguments.")),
-                .optional(
-                    "cwd",
-                    .string(
-                        "Directory to run in: absolute, or relative to /workspace, which is the default.",
-                        maximumBytes: Limits.pathBytes)),
+                .required("cmd", ShellExecInput.cmdSchema), .optional("cwd", ShellExecInput.cwdSchema),
                 .optional(
                     "timeoutSec",
                     .integer(

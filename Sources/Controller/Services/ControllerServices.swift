@@ -193,8 +193,8 @@ public struct ControllerServices: Service {
     private static func operationsOnContainers(
         _ projects: ProjectService, _ archiver: ProjectArchiver, _ store: any Store
     ) -> [Operation] {
-        ContainerOperations(projects: projects, archiver: archiver).all
-            + LifecycleOperations(projects: projects).all
+        (ContainerOperations(projects: projects, archiver: archiver).all + LifecycleOperations(projects: projects).all)
+            .map(\.relayed)
             + QuotaOperations(store: store, capacity: projects.capacity).all
     }
 

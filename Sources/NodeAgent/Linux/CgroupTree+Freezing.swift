@@ -32,14 +32,18 @@ extension CgroupTree {
         let events = try events(of: group)
         let deadline = ContinuousClock.now + .milliseconds(milliseconds)
         // The kernel tells of changes of one file at most every 10 ms: the second of two comes late, so the first looks are short.
-        var pause: Int32 = 2
+        var pauseMicroseconds: UInt32 = 100
         while true {
             if try Self.isFrozen(events) { return true }
             guard ContinuousClock.now < deadline, isWanted() else { return false }
-            var watched = pollfd(fd: events.number, events: Int16(POLLPRI), revents: 0)
-            let number = pause
-            try Errno.check { poll(&watched, 1, number) }
-            pause = min(2 * pause, 250)
+            if pauseMicroseconds < 1000 {
+                usleep(pauseMicroseconds)
+            } else {
+                var watched = pollfd(fd: events.number, events: Int16(POLLPRI), revents: 0)
+                let milliseconds = Int32(pauseMicroseconds / 1000)
+                try Errno.check { poll(&watched, 1, milliseconds) }
+            }
+            pauseMicroseconds = min(2 * pauseMicroseconds, 250_000)
         }
     }
 

@@ -82,6 +82,8 @@ extension Sandbox {
         return running?.container
     }
 
+    var isRunning: Bool { machine.publicState == .running }
+
     func follow(_ action: SandboxStateMachine.WakeAction) async throws {
         switch action {
         case .nothing: return

@@ -57,7 +57,7 @@ struct APIResponder: HTTPResponder {
             reply = ErrorResponse.reply(failure, requestID: record.id)
         }
         if body.leavesRest { reply.headers[.connection] = "close" }
-        return response(reply, record)
+        return response(reply, record, on: context.channel.eventLoop)
     }
 
     private func answer(
@@ -96,7 +96,7 @@ struct APIResponder: HTTPResponder {
         }
     }
 
-    private func response(_ reply: Reply, _ record: RequestRecord) -> Response {
+    private func response(_ reply: Reply, _ record: RequestRecord, on loop: any EventLoop) -> Response {
         var headers = reply.headers
         headers[.requestID] = record.id.description
         headers[.xContentTypeOptions] = "nosniff"
@@ -104,7 +104,7 @@ struct APIResponder: HTTPResponder {
         let logger = logger
         switch reply.body {
         case .bytes(let bytes):
-            record.log(reply.status, to: logger)
+            record.logSoon(reply.status, to: logger, on: loop)
             return Response(status: reply.status, headers: headers, body: ResponseBody(byteBuffer: bytes))
         case .stream(let length, let write):
             let body = ResponseBody(contentLength: length) { writer in

@@ -2,6 +2,7 @@ import FastableCore
 import HTTPTypes
 import HummingbirdCore
 import Logging
+import NIOCore
 
 /// What is known about a request when it ends: one log line.
 struct RequestRecord: Sendable {
@@ -12,6 +13,7 @@ struct RequestRecord: Sendable {
     var token: TokenID?
     var failure: FastableError?
     private let began = ContinuousClock.now
+    private var ended: ContinuousClock.Instant?
 
     /// A request id that the client sends goes on through all logs when it has our form; another one would not be unique.
     init(_ request: Request) {
@@ -19,11 +21,18 @@ struct RequestRecord: Sendable {
         method = request.head.method
     }
 
+    /// Logs when the loop has done what it does now, which is to send the answer: nobody waits for the line.
+    func logSoon(_ status: HTTPResponse.Status, to logger: Logger, on loop: any EventLoop) {
+        var record = self
+        record.ended = .now
+        loop.execute { [record] in record.log(status, to: logger) }
+    }
+
     func log(_ status: HTTPResponse.Status, brokenBy error: (any Error)? = nil, to logger: Logger) {
         let isInternal = failure?.code == .internal
         let level: Logger.Level = isInternal ? .error : (route == "/health" || route == "/ready") ? .debug : .info
         guard logger.logLevel <= level else { return }
-        let milliseconds = Double(Int((ContinuousClock.now - began) / .microseconds(1))) / 1000
+        let milliseconds = Double(Int(((ended ?? .now) - began) / .microseconds(1))) / 1000
         var metadata: Logger.Metadata = [
             "request": "\(id)", "method": "\(method)", "route": "\(route)", "status": "\(status.code)",
             "ms": "\(milliseconds)",

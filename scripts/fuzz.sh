@@ -9,7 +9,7 @@ work=$repository/.fuzz
 # Of each target; a test holds the whole corpus below a mebibyte.
 kept_bytes=150000
 program=$repository/.build-fuzz/release/fuzz
-read -ra targets <<<"${FUZZ:-frames mux reports requests tar edit}"
+read -ra targets <<<"${FUZZ:-frames mux reports requests tar edit json}"
 
 # Swift's own report of a crash would take the signal before libFuzzer can save the bytes.
 run() { SWIFT_BACKTRACE=enable=no FASTABLE_FUZZ_TARGET=$1 "$program" "${@:2}"; }

@@ -89,17 +89,21 @@ import Testing
         #expect(error?.details["field"] == .string(field))
     }
 
-    @Test func namesWhatItCanOfSeveralWrongNumbers() {
-        let error = failure(#"{"name":"n","items":[{"count":1.5},{"count":99999999999999999999}]}"#)
-        #expect(error?.code == .invalid)
-        #expect(error?.message.contains("whole number") == true)
-        #expect(error?.details["fields"] == ["items[0].count", "items[1].count"])
+    @Test func namesTheFirstWrongNumber() {
+        for (count, other) in [("1.5", "99999999999999999999"), ("99999999999999999999", "1.5"), ("1e19", "{}")] {
+            let error = failure(#"{"name":"n","items":[{"count":\#(count)},{"count":\#(other)}]}"#)
+            #expect(error?.code == .invalid)
+            let rule = "it must be a whole number that is not too large."
+            #expect(error?.message == "The field ‘items[0].count’ has the wrong type or form: \(rule)")
+            #expect(error?.details == ["field": "items[0].count"])
+        }
     }
 
     @Test(arguments: ["", "{", "nonsense", "{\"name\":}", "\u{feff}", "{\"name\":\"\\ud800\"", "[1,2"])
     func saysWhenItIsNoJSON(text: String) {
         let error = failure(text)
         #expect(error?.code == .invalid)
-        #expect(error?.message == "The body is not valid JSON.")
+        #expect(error?.message.hasPrefix("The body is not valid JSON: ") == true)
+        #expect(error?.message.contains("at byte") == true)
     }
 }

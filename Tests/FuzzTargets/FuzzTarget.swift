@@ -13,6 +13,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case tar
     /// Edits of a text, compared with the plainest way to make them.
     case edit
+    /// JSON, compared with another reader.
+    case json
 
     /// Throws a `FuzzFinding` when something is not as it must be. A trap is a finding too.
     package func run(_ bytes: [UInt8]) throws {
@@ -23,6 +25,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .requests: try RequestTarget.run(bytes)
         case .tar: try TarTarget.run(bytes)
         case .edit: try EditTarget.run(bytes)
+        case .json: try JSONTarget.run(bytes)
         }
     }
 
@@ -35,6 +38,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .requests: RequestTarget.seeds
         case .tar: TarTarget.seeds
         case .edit: EditTarget.seeds
+        case .json: JSONTarget.seeds
         }
     }
 }

@@ -130,37 +130,6 @@ import Testing
         }
     }
 
-    /// The node hears of it earlier; leave to begin comes with the record.
-    @Test func aCommandIsOnRecordBeforeItBegins() async throws {
-        try await World.with { world, nodes in
-            try await world.project()
-            nodes[0].onExec { start, exec in
-                _ = try await world.store.exec(start.exec, in: world.workspace)
-                #expect(try await world.audit("shell.exec").last?.phase == .intent)
-                try await exec.finish(code: 0)
-            }
-            for count in 1...20 {
-                let answer = try await world.run("shell.exec", ["project": "shop", "cmd": "true"])
-                #expect(answer["exitCode"] == 0 && nodes[0].begun.count == count)
-                await world.services.audit.flush()
-            }
-            let starts = try nodes[0].requests(.execStart, ExecStart.self)
-            #expect(starts.allSatisfy { $0.isAnnounced == true })
-        }
-    }
-
-    /// What has more to be asked or sent first is told when it is on record.
-    @Test func aCommandWithInputOrALatestTimeIsNotAnnounced() async throws {
-        try await World.with { world, nodes in
-            try await world.project()
-            try await world.run("shell.exec", ["project": "shop", "cmd": "cat", "stdin": "x"])
-            let later = Date(timeIntervalSinceNow: 60).formatted(.iso8601)
-            try await world.run("shell.exec", ["project": "shop", "cmd": "true", "startBy": .string(later)])
-            let starts = try nodes[0].requests(.execStart, ExecStart.self)
-            #expect(starts.map(\.isAnnounced) == [nil, nil])
-        }
-    }
-
     @Test func whenTheIntentCannotBeStoredNothingHappens() async throws {
         try await World.with { world, nodes in
             try await world.project()
@@ -171,9 +140,7 @@ import Testing
             await #expect(throws: FastableError.self) {
                 try await world.run("shell.exec", ["project": "shop", "cmd": "true"])
             }
-            // It was announced, and taken back.
-            #expect(nodes[0].methods.filter { $0 != .execStart }.isEmpty)
-            #expect(nodes[0].begun.count == 2)
+            #expect(nodes[0].methods == [.execStart, .execStart])
             #expect(world.services.metrics.value(.auditFailures) >= 1)
         }
     }

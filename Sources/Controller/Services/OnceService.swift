@@ -40,10 +40,10 @@ final class OnceService: Sendable {
     /// Throws `conflict` when the key stands for another input, or when it is not known how the first attempt ended and the
     /// operation cannot be repeated; `gone` when the answer is not kept; and what the operation throws.
     func run(
-        _ operation: Operation, _ call: Operation.Call, input: JSONValue, key: String, _ record: AuditLog.Record
+        _ operation: Operation, _ call: Operation.Call, key: String, _ record: AuditLog.Record
     ) async throws -> Operation.Answer {
         let key = OnceKey(workspace: call.context.principal.workspace, text: key)
-        let digest = try digest(operation, input)
+        let digest = try digest(operation, call.input)
         let (change, isOurs) = try running.withLock { running in
             if let known = running[key] {
                 guard known.digest == digest else { throw Self.otherInput }

@@ -125,7 +125,7 @@ public struct Operation: Sendable {
 
     /// A checked input on its way to the handler.
     struct Call: Sendable {
-        var input: Data
+        var input: JSONValue
         /// The project that the input's field `project` names, when the operation has one.
         var project: Project?
         var context: OperationContext

@@ -46,9 +46,9 @@ public final class OperationCatalog: Sendable {
             try operation.inputSchema.validate(value)
             let note = operation.note(value)
             let project = try await self.project(of: operation, value, context)
-            let call = Operation.Call(input: input, project: project, context: context)
-            return ((call, value, note), project?.id, note)
-        } handle: { call, value, note in
+            let call = Operation.Call(input: value, project: project, context: context)
+            return ((call, note), project?.id, note)
+        } handle: { call, note in
             var record = AuditLog.Record(subject, context)
             record.project = call.project?.id
             record.note = note
@@ -58,7 +58,7 @@ public final class OperationCatalog: Sendable {
                 let answer = try await operation.handle(call)
                 return (answer.output, answer.detail)
             }
-            let answer = try await once.run(operation, call, input: value, key: key, record)
+            let answer = try await once.run(operation, call, key: key, record)
             return (answer.output, answer.detail)
         }
     }

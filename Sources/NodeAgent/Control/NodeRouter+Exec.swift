@@ -11,13 +11,7 @@ extension NodeRouter {
         let start: ExecStart = try call.arguments()
         let latest = start.startWithinMilliseconds.map { ContinuousClock.now + .milliseconds($0) }
         let given = try await input(of: start, call)
-        let tell: @Sendable (StartProgress) async throws -> Void = { try await call.send(ExecEvent.starting($0)) }
-        let leave: @Sendable () async throws -> Void = { try await awaitRecord(call) }
-        let session = try await ended.whileStarting(start.exec) {
-            try await sandboxes.begin(
-                start, input: given, before: latest, telling: start.wantsStart == true ? tell : nil,
-                leave: start.isAnnounced == true ? leave : nil)
-        }
+        let session = try await ended.whileStarting(start.exec) { try await begin(start, given, before: latest, call) }
         let takesInput = given == nil && (start.command.takesInput || start.command.terminal != nil)
         try await follow(
             session, of: start.container.project,
@@ -25,15 +19,31 @@ extension NodeRouter {
             skipsStarted: start.skipsStarted ?? false)
     }
 
-    /// Waits until an announced command is on record. Throws when it is taken back, or when that takes too long.
-    private func awaitRecord(_ call: NodeCall) async throws {
-        let deadline = call.stream.schedule(after: .seconds(Limits.execAnnouncedSeconds)) {
-            call.stream.reset(FastableError(.timeout, "The command was announced, and not put on record in time."))
+    /// - Parameter latest: it may have to wait for its container; after this it never starts.
+    private func begin(
+        _ start: ExecStart, _ given: ByteBuffer?, before latest: ContinuousClock.Instant?, _ call: NodeCall
+    ) async throws -> ExecSession {
+        let tell: @Sendable (StartProgress) async throws -> Void = { try await call.send(ExecEvent.starting($0)) }
+        var attempts = 1
+        while true {
+            let container = try await sandboxes.ensure(
+                start.container, telling: start.wantsStart == true ? tell : nil)
+            let (command, user) = try await container.prepared(start.command)
+            do {
+                return try await container.start(
+                    exec: start.exec, command: command, user: user, input: given, ended: ended
+                ) {
+                    if let latest, ContinuousClock.now >= latest {
+                        throw FastableError(.timeout, "The command did not start in time, and does not start any more.")
+                    }
+                    try sandboxes.checkStart(start.container)
+                }
+            } catch let error as FastableError where error.code == .gone && attempts < Limits.execStartAttempts {
+                // The container ended between the two steps, and nothing has begun: there is another one as soon as that is known.
+                try await Task.sleep(for: .milliseconds(Limits.execStartPauseMilliseconds * attempts))
+                attempts += 1
+            }
         }
-        defer { deadline.cancel() }
-        guard case .message(let payload)? = try await call.stream.next(),
-            try JSON.decode(ExecControl.self, from: Data(buffer: payload)) == .begin
-        else { throw FastableError(.cancelled, "The command was taken back before it started.") }
     }
 
     /// All that the command is to read, when that comes with the start: nothing runs before it is here.
@@ -150,7 +160,6 @@ extension NodeRouter {
             case .data: continue
             case .message(let payload):
                 switch try JSON.decode(ExecControl.self, from: Data(buffer: payload)) {
-                case .begin: continue
                 case .resize(let size): session.resize(size)
                 case .signal(let number): session.signal(number)
                 case .endInput(let announced): end = announced

@@ -82,8 +82,6 @@ extension Sandbox {
         return running?.container
     }
 
-    var isRunning: Bool { machine.publicState == .running }
-
     func follow(_ action: SandboxStateMachine.WakeAction) async throws {
         switch action {
         case .nothing: return

@@ -26,9 +26,6 @@ extension SandboxManager {
         try await sandboxes[project]?.awake(toEnd: toEnd)
     }
 
-    /// Whether the project has a container whose processes run.
-    public func isRunning(_ project: ProjectID) async -> Bool { await sandboxes[project]?.isRunning ?? false }
-
     /// Somebody needs a running command to go on; cheap when its container is awake.
     public nonisolated func needsCommand(of project: ProjectID) async throws {
         let activity = activities.withLock { $0[project] }

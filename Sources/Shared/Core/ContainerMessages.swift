@@ -175,16 +175,11 @@ public struct ExecStart: Codable, Sendable {
     public var startWithinMilliseconds: Int?
     /// Who starts it wants `starting`.
     public var wantsStart: Bool?
-    /// The command is not on record yet. Meanwhile the node makes ready what changes nothing; it starts the command when
-    /// `ExecControl.begin` comes, and never when the stream ends before.
-    public var isAnnounced: Bool?
 
     public init(
         exec: ExecID, container: ContainerSpec, command: ExecCommand, isFollowed: Bool = true, inputBytes: Int? = nil,
-        skipsStarted: Bool? = nil, startWithinMilliseconds: Int? = nil, wantsStart: Bool? = nil,
-        isAnnounced: Bool? = nil
+        skipsStarted: Bool? = nil, startWithinMilliseconds: Int? = nil, wantsStart: Bool? = nil
     ) {
-        self.isAnnounced = isAnnounced
         self.wantsStart = wantsStart
         self.skipsStarted = skipsStarted
         self.startWithinMilliseconds = startWithinMilliseconds
@@ -348,10 +343,8 @@ public struct ExecQuery: Codable, Sendable {
     }
 }
 
-/// What who starts an exec or follows it may ask for beside sending input.
+/// What a follower of an exec may ask for beside sending input.
 public enum ExecControl: Codable, Sendable, Equatable {
-    /// The announced command is on record and starts now.
-    case begin
     case resize(TerminalSize)
     /// To the process group in the terminal's foreground; without a terminal to that of the command.
     case signal(Int32)

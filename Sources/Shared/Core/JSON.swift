@@ -2,63 +2,29 @@ public import FoundationEssentials
 
 /// The one place where JSON is made and read: keys sorted so that equal values give equal bytes, dates as ISO 8601.
 public enum JSON {
-    public static func encode(_ value: some Encodable) throws -> Data { try compact.encode(value) }
+    /// Throws for a number that JSON cannot express: infinity, or what is no number.
+    public static func encode(_ value: some Encodable) throws -> Data { Data(try JSONWriter.bytes(of: value)) }
 
     /// For people: indented.
-    public static func encodePretty(_ value: some Encodable) throws -> Data { try pretty.encode(value) }
+    public static func encodePretty(_ value: some Encodable) throws -> Data {
+        Data(JSONIndentation.indented(try JSONWriter.bytes(of: value)))
+    }
 
-    /// Reads a value; what does not fit becomes `invalid` and names the field.
+    /// Reads a value; what is no JSON becomes `invalid` and tells the position, what does not fit becomes `invalid` and
+    /// names the field. How many values there are is bounded by who takes the bytes.
     public static func decode<Value: Decodable>(_ type: Value.Type = Value.self, from data: Data) throws -> Value {
+        try decode(type, from: try JSONParser.parse(data, valuesAtMost: .max))
+    }
+
+    /// The same for who has read the text already.
+    public static func decode<Value: Decodable>(
+        _ type: Value.Type = Value.self, from value: JSONValue
+    ) throws -> Value {
         do {
-            return try decoder.decode(type, from: data)
-        } catch DecodingError.dataCorrupted(let context) where context.codingPath.isEmpty {
-            // The decoder says this also of valid JSON when a number does not fit into an integer, and forgets where.
-            guard let value = try? decoder.decode(JSONValue.self, from: data) else {
-                throw FastableError(.invalid, "The body is not valid JSON.", context: "\(context)")
-            }
-            throw wrongNumber(in: value)
+            return try JSONValueDecoder(value).read(type)
         } catch let error as DecodingError {
             throw error.asFastableError
         }
-    }
-
-    private static let compact = encoder([.sortedKeys, .withoutEscapingSlashes])
-    private static let pretty = encoder([.sortedKeys, .withoutEscapingSlashes, .prettyPrinted])
-
-    private static func encoder(_ format: JSONEncoder.OutputFormatting) -> JSONEncoder {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = format
-        encoder.dateEncodingStrategy = .iso8601
-        return encoder
-    }
-
-    private static let decoder: JSONDecoder = {
-        let decoder = JSONDecoder()
-        decoder.dateDecodingStrategy = .custom(date)
-        return decoder
-    }()
-
-    /// Like the decoder's own ISO 8601 strategy, which does not tell the field.
-    @Sendable private static func date(from decoder: any Decoder) throws -> Date {
-        let container = try decoder.singleValueContainer()
-        guard let date = try? Date(try container.decode(String.self), strategy: .iso8601) else {
-            throw DecodingError.dataCorruptedError(
-                in: container, debugDescription: "not a date such as 2026-11-21T09:13:00Z")
-        }
-        return date
-    }
-
-    private static func wrongNumber(in value: JSONValue) -> FastableError {
-        let fields = value.inexactNumbers
-        guard let field = fields.first, fields.count == 1 else {
-            return FastableError(
-                .invalid, "A number has a fraction or is too large where a whole number is expected.",
-                details: ["fields": .array(fields.map { .string($0) })])
-        }
-        return FastableError(
-            .invalid,
-            "The field ‘\(field)’ has the wrong type or form: it must be a whole number that is not too large.",
-            details: ["field": .string(field)])
     }
 }
 
@@ -79,31 +45,16 @@ extension DecodingError {
 
     private static func wrong(_ context: Context) -> FastableError {
         let field = path(context.codingPath)
+        let isNumber = context.underlyingError is JSONValueDecoder.NotThisWholeNumber
         return FastableError(
-            .invalid, "The field ‘\(field)’ has the wrong type or form.", context: context.debugDescription,
-            details: ["field": .string(field)])
+            .invalid,
+            "The field ‘\(field)’ has the wrong type or form"
+                + (isNumber ? ": it must be a whole number that is not too large." : "."),
+            context: context.debugDescription, details: ["field": .string(field)])
     }
 
     private static func path(_ keys: [any CodingKey]) -> String {
         keys.map { key in key.intValue.map { "[\($0)]" } ?? key.stringValue }.joined(separator: ".")
             .replacing(".[", with: "[")
     }
-}
-
-extension JSONValue {
-    /// Where numbers stand that are no integers: `items[0].count`.
-    fileprivate var inexactNumbers: [String] {
-        switch self {
-        case .number: [""]
-        case .array(let values):
-            values.enumerated().flatMap { index, value in value.inexactNumbers.map { "[\(index)]" + Self.joined($0) } }
-        case .object(let members):
-            members.sorted { $0.key < $1.key }.flatMap { key, value in
-                value.inexactNumbers.map { key + Self.joined($0) }
-            }
-        case .null, .bool, .integer, .string: []
-        }
-    }
-
-    private static func joined(_ rest: String) -> String { rest.isEmpty || rest.hasPrefix("[") ? rest : "." + rest }
 }

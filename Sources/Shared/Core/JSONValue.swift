@@ -29,38 +29,13 @@ public enum JSONValue: Sendable, Equatable {
 }
 
 extension JSONValue: Codable {
-    /// Each question that is answered with no costs a thrown error, so what is most frequent is asked first.
+    /// Any JSON value fits. Only `JSON.decode` has one to hand over.
     public init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        if container.decodeNil() {
-            self = .null
-        } else if let value = try? container.decode(String.self) {
-            self = .string(value)
-        } else if let members = try? decoder.container(keyedBy: Name.self) {
-            self = .object(
-                try Dictionary(
-                    uniqueKeysWithValues: members.allKeys.map { name in
-                        (name.stringValue, try members.decode(JSONValue.self, forKey: name))
-                    }))
-        } else if let value = try? container.decode(Int64.self) {
-            self = .integer(value)
-        } else if let value = try? container.decode(Bool.self) {
-            self = .bool(value)
-        } else if var elements = try? decoder.unkeyedContainer() {
-            var values: [JSONValue] = []
-            while !elements.isAtEnd { values.append(try elements.decode(JSONValue.self)) }
-            self = .array(values)
-        } else {
-            self = .number(try container.decode(Double.self))
+        guard let decoder = decoder as? JSONValueDecoder else {
+            throw DecodingError.dataCorrupted(
+                DecodingError.Context(codingPath: decoder.codingPath, debugDescription: "It is read by ‘JSON.decode’."))
         }
-    }
-
-    private struct Name: CodingKey {
-        let stringValue: String
-        var intValue: Int? { nil }
-
-        init(stringValue: String) { self.stringValue = stringValue }
-        init?(intValue: Int) { nil }
+        self = decoder.value
     }
 
     public func encode(to encoder: any Encoder) throws {

@@ -80,8 +80,6 @@ public enum Limits {
     public static let execStreamBytes: UInt64 = 1 << 62
     /// How often a command is started whose container ends just before it begins, each time in the next one.
     public static let execStartAttempts = 4
-    /// How long a node waits for the record of a command that was announced to it.
-    public static let execAnnouncedSeconds = 30
     public static let execStartPauseMilliseconds = 25
     /// Bytes of one output stream that the node keeps per exec; older bytes are dropped once nobody needs them.
     public static let execOutputKeptBytes = 32 * 1024 * 1024

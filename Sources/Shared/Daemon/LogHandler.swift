@@ -1,10 +1,6 @@
 import FastableCore
 public import Logging
 
-#if canImport(Glibc)
-    import Glibc
-#endif
-
 /// Writes each record as one line, at once and whole.
 public struct LineLogHandler: LogHandler {
     public var metadata: Logger.Metadata = [:]
@@ -52,13 +48,13 @@ struct LogRecord {
         let message = LogText.escape(LogText.cut(message), quoting: false)
         let word = level.rawValue.padded(to: 7)
         let pairs = flattened.map { " " + LogText.pair($0.key, $0.value) }.joined()
-        return "\(Self.timestamp(milliseconds)) \(word) \(message)\(pairs)"
+        return "\(DateText.text(milliseconds: milliseconds)) \(word) \(message)\(pairs)"
     }
 
     var json: String {
         var members: [String: JSONValue] = [
-            "time": .string(Self.timestamp(milliseconds)), "level": .string(level.rawValue), "logger": .string(label),
-            "message": .string(LogText.cut(message)),
+            "time": .string(DateText.text(milliseconds: milliseconds)), "level": .string(level.rawValue),
+            "logger": .string(label), "message": .string(LogText.cut(message)),
         ]
         if !fields.isEmpty { members["fields"] = .object(fields.mapValues(Self.json)) }
         guard let data = try? JSON.encode(JSONValue.object(members)) else { return text }
@@ -85,19 +81,6 @@ struct LogRecord {
         case .dictionary(let members): .object(members.mapValues(json))
         }
     }
-
-    /// UTC with milliseconds: `2026-11-21T09:13:05.123Z`.
-    static func timestamp(_ milliseconds: UInt64) -> String {
-        var seconds = time_t(milliseconds / 1000)
-        var parts = tm()
-        gmtime_r(&seconds, &parts)
-        let date = [Int(parts.tm_year) + 1900, Int(parts.tm_mon) + 1, Int(parts.tm_mday)].map { two($0) }
-        let time = [parts.tm_hour, parts.tm_min, parts.tm_sec].map { two(Int($0)) }
-        let fraction = "\(1000 + milliseconds % 1000)".dropFirst()
-        return "\(date.joined(separator: "-"))T\(time.joined(separator: ":")).\(fraction)Z"
-    }
-
-    private static func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
 }
 
 extension String {

@@ -12,7 +12,6 @@ final class SimulatedNode: Sendable {
     private struct State {
         var handlers: [NodeMethod: Handler] = [:]
         var requests: [(method: NodeMethod, opening: Data)] = []
-        var begun: [ExecID] = []
         var script: ExecScript = { _, exec in try await exec.finish(code: 0) }
     }
 
@@ -42,23 +41,9 @@ final class SimulatedNode: Sendable {
         }
         handle(.execStart) { [self] stream, opening in
             let start = try NodeRequest<ExecStart>(opening: opening).arguments
-            if start.isAnnounced == true { try await Self.leave(stream) }
-            let script = state.withLock { state in
-                state.begun.append(start.exec)
-                return state.script
-            }
+            let script = state.withLock { $0.script }
             try await script(start, SimulatedExec(start: start, stream: stream))
         }
-    }
-
-    /// Commands that were on record when they began, or were said to be.
-    var begun: [ExecID] { state.withLock { $0.begun } }
-
-    /// Waits as a node does before it starts what was announced.
-    private static func leave(_ stream: MuxStream) async throws {
-        guard case .message(let payload)? = try await stream.next(),
-            try JSON.decode(ExecControl.self, from: Data(payload.readableBytesView)) == .begin
-        else { throw FastableError(.cancelled, "The command was taken back.") }
     }
 
     /// Serves until the link is over.

@@ -16,9 +16,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
     typealias OutboundOut = HTTPServerResponsePart
 
     /// So long nothing may come of what is dropped, …
-    static let lingerTime = TimeAmount.seconds(2)
+    static let lingerTime = TimeAmount.seconds(10)
     /// … and it goes on for so many times that.
-    static let lingerRounds = 15
+    static let lingerRounds = 3
 
     let sockets: WebSocketSettings
     var upgrade = UpgradeStateMachine()

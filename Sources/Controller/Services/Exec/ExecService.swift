@@ -6,7 +6,6 @@ import FastableWire
 import FoundationEssentials
 import Logging
 import NIOCore
-import NIOFoundationEssentialsCompat
 import ServiceLifecycle
 import Synchronization
 
@@ -84,8 +83,8 @@ public final class ExecService: Sendable {
         init(_ request: RequestID) { self.request = request }
     }
 
-    /// The intent and the record are stored in one step before the command may start, so that nothing starts that nobody could find, or
-    /// cancel by its key. The node hears of it before, where nothing else has to be asked, and makes ready meanwhile.
+    /// The intent and the record are stored in one step before the node hears of the command, so that nothing starts that nobody could
+    /// find, or cancel by its key.
     private func begin(
         _ order: Order, on placed: PlacedProject, isFollowed: Bool, _ caller: Caller, hasListener: Bool = false
     ) async throws -> Begun {
@@ -96,46 +95,20 @@ public final class ExecService: Sendable {
         let handle = ExecHandle(
             id: attempt?.exec ?? ExecID(), workspace: project.workspace, project: project.id, node: placed.client.node,
             startedAt: .nowMilliseconds, command: order.line)
-        var start = ExecStart(
-            exec: handle.id, container: try await projects.spec(of: placed.project), command: order.command,
-            isFollowed: isFollowed,
-            inputBytes: order.input?.readableBytes, skipsStarted: isFollowed && !hasListener ? true : nil,
-            wantsStart: hasListener ? true : nil)
-        let stream: MuxStream
-        if attempt?.kind != .again && order.input == nil && order.startBy == nil {
-            start.isAnnounced = true
-            stream = try await announce(start, to: placed.client, handle, caller)
-        } else {
-            try await putOnRecord(handle, caller)
-            start.startWithinMilliseconds = try await timeToStart(order, handle, placed, caller)
-            stream = try await placed.client.open(.execStart, start, request: caller.request)
-        }
-        return Begun(
-            handle: handle, placed: placed, stream: stream, admission: admission, mayPull: start.container.pull != nil)
-    }
-
-    /// Tells the node of a command while it is put on record. When that fails the stream is dropped, which takes the command back.
-    private func announce(
-        _ start: ExecStart, to client: any NodeClient, _ handle: ExecHandle, _ caller: Caller
-    ) async throws -> MuxStream {
-        async let opened = client.open(.execStart, start, request: caller.request)
-        try await putOnRecord(handle, caller)
-        let stream = try await opened
-        do {
-            try await stream.send(message: ByteBuffer(data: try JSON.encode(ExecControl.begin)))
-        } catch is FastableError {
-            // The node has refused the command, or the link is lost: following it tells which.
-        }
-        return stream
-    }
-
-    private func putOnRecord(_ handle: ExecHandle, _ caller: Caller) async throws {
-        let attempt = caller.attempt
         try await record(handle, caller.intent, mayExist: attempt?.kind == .again)
         try Task.checkCancellation()
         guard attempt == nil || !cancelled.withLock({ $0.contains(handle.id) }) else {
             throw FastableError(.cancelled, "The command \(handle.id) was cancelled before it started.")
         }
+        let start = ExecStart(
+            exec: handle.id, container: try await projects.spec(of: placed.project), command: order.command,
+            isFollowed: isFollowed,
+            inputBytes: order.input?.readableBytes, skipsStarted: isFollowed && !hasListener ? true : nil,
+            startWithinMilliseconds: try await timeToStart(order, handle, placed, caller),
+            wantsStart: hasListener ? true : nil)
+        let stream = try await placed.client.open(.execStart, start, request: caller.request)
+        return Begun(
+            handle: handle, placed: placed, stream: stream, admission: admission, mayPull: start.container.pull != nil)
     }
 
     /// A project's place for a command. Finding one, or bringing the project back, is a change that the intent must precede.

@@ -1,4 +1,3 @@
-import ControllerServices
 import FastableCore
 import FoundationEssentials
 import TestSupport
@@ -66,45 +65,36 @@ import Testing
     }
 
     @Test(arguments: seeds(200))
-    func changedBytesNeverTrapAndAgreeWithTheDecoder(seed: UInt64) throws {
+    func changedBytesNeverTrapAndAgreeWithFoundation(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
         var bytes = [UInt8](try JSON.encode(RandomJSON.value(&random, depth: 4)))
         for _ in 0..<random.int(1...3) where !bytes.isEmpty {
             bytes[random.int(0...(bytes.count - 1))] = UInt8(random.int(0...255))
         }
         guard let value = try? JSONParser.parse(Data(bytes)) else { return }
-        // What passes here must be readable by the decoder that comes after, with the same meaning.
-        #expect(RandomJSON.normal(try JSON.decode(JSONValue.self, from: Data(bytes))) == RandomJSON.normal(value))
+        #expect(try JSON.decode(JSONValue.self, from: Data(bytes)) == value)
+        #expect(RandomJSON.normal(try FoundationJSON.value(Data(bytes))) == RandomJSON.normal(value))
     }
-}
 
-enum RandomJSON {
-    static func value(_ random: inout SeededGenerator, depth: Int) -> JSONValue {
-        switch random.int(0...(depth > 0 ? 7 : 5)) {
-        case 0: return .null
-        case 1: return .bool(random.chance(50))
-        case 2: return .integer(Int64.random(in: .min ... .max, using: &random))
-        case 3: return .number(Double(random.int(-1_000_000...1_000_000)) + 0.5)
-        case 4, 5: return .string(string(&random))
-        case 6: return .array((0..<random.int(0...4)).map { _ in value(&random, depth: depth - 1) })
-        default:
-            let members = (0..<random.int(0...4)).map { _ in (string(&random), value(&random, depth: depth - 1)) }
-            return .object(Dictionary(members) { first, _ in first })
+    /// Text is looked at in pieces of eight bytes: what is special is seen wherever it stands.
+    @Test(arguments: 0..<20)
+    func specialBytesAreSeenAtEachPlace(length: Int) throws {
+        let specials = [("\\n", "\n"), ("\\\"", "\""), ("\\u007f", "\u{7f}"), ("é", "é"), ("\u{7f}", "\u{7f}")]
+        for (escaped, plain) in specials {
+            let before = String(repeating: "~", count: length)
+            #expect(try parse("[\"\(before)\(escaped)\(before)\",1]") == [.string(before + plain + before), 1])
         }
+        let control = "\"\(String(repeating: "a", count: length))\u{1f}aaaaaaaaaaaa\""
+        let error = #expect(throws: FastableError.self) { try parse(control) }
+        #expect(error?.details["position"] == .integer(Int64(length + 1)))
+        let text = [0x22] + [UInt8](repeating: 0x61, count: length) + [0xc3, 0x22, 0x61]
+        #expect(throws: FastableError.self) { try JSONParser.parse(Data(text)) }
     }
 
-    /// `1.0` and `1` are the same number; the decoder does not keep them apart.
-    static func normal(_ value: JSONValue) -> JSONValue {
-        switch value {
-        case .null, .bool, .integer, .string: value
-        case .number(let number): Int64(exactly: number).map(JSONValue.integer) ?? value
-        case .array(let elements): .array(elements.map(normal))
-        case .object(let members): .object(members.mapValues(normal))
-        }
-    }
-
-    static func string(_ random: inout SeededGenerator) -> String {
-        let alphabet = Array("abcxyz 0/\\\"\n\t\u{1}é漢😀")
-        return String((0..<random.int(0...8)).map { _ in alphabet[random.int(0...(alphabet.count - 1))] })
+    /// A part of other data, whose indices do not begin with zero.
+    @Test func aSliceIsReadFromItsBeginning() throws {
+        let data = Data("x{\"a\":[1]}".utf8)
+        #expect(try JSONParser.parse(data.dropFirst()) == ["a": [1]])
+        #expect(try JSON.decode([String: [Int]].self, from: data.dropFirst()) == ["a": [1]])
     }
 }

@@ -13,9 +13,6 @@ import NIOCore
 @main
 enum Controller {
     static func main() async {
-        // A request and the answer of its node that are carried by two loops cost two switches between threads more. Most of what can run
-        // beside a loop is elsewhere anyway: the database, and what computes for long.
-        NIOSingletons.groupLoopCountSuggestion = max(1, System.coreCount / 2)
         await DaemonMain.run(ControllerConfiguration.self, compose: compose)
     }
 

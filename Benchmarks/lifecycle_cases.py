@@ -36,7 +36,7 @@ def bench_suspension(api, docker, report, runs):
 
     def suspend():
         rest()
-        return timed(lambda: api.tool("devcontainer.suspend", project="demo"))
+        return timed(lambda: api.tool("devcontainer.suspend", project="demo", force=True))
 
     def resume():
         rest()

@@ -12,9 +12,12 @@ enum JSONTarget {
             return
         }
         let text = try JSON.encode(value)
-        try require(try JSON.decode(from: text) == value, "another value after it was written and read again")
-        try require(try JSON.encode(JSON.decode(JSONValue.self, from: text)) == text, "other bytes for the same value")
-        try require(try JSON.decode(from: JSON.encodePretty(value)) == value, "another value after it was indented")
+        let again = try JSON.decode(JSONValue.self, from: text)
+        try require(Foreign(again) == Foreign(value), "another value after it was written and read again")
+        try require(try JSON.decode(from: JSON.encodePretty(value)) == again, "another value after it was indented")
+        // Not of the first text: `-0.0` is written `-0`, which is read as 0.
+        let settled = try JSON.encode(again)
+        try require(try JSON.encode(JSON.decode(JSONValue.self, from: settled)) == settled, "other bytes for one value")
         try require(Foreign(value) == foreign(data), "another value than Foundation reads")
         try require(Foreign(value) == foreign(text), "Foundation reads something else in what was written")
         try makeMessages(of: data)

@@ -1,8 +1,8 @@
 import FastableCore
 import FoundationEssentials
 
-/// JSON, as clients, nodes and files bring it: read, made a value of, written and read again; compared with Foundation's reader, which
-/// takes more but must not understand anything else.
+/// JSON, as clients, nodes and files bring it: read, made a value of, written and read again; compared with what
+/// Foundation's reader understands.
 enum JSONTarget {
     static func run(_ bytes: [UInt8]) throws {
         let data = Data(bytes)
@@ -18,7 +18,10 @@ enum JSONTarget {
         // Not of the first text: `-0.0` is written `-0`, which is read as 0.
         let settled = try JSON.encode(again)
         try require(try JSON.encode(JSON.decode(JSONValue.self, from: settled)) == settled, "other bytes for one value")
-        try require(Foreign(value) == foreign(data), "another value than Foundation reads")
+        // Foundation refuses some numbers that RFC 8259 allows, such as `0e3` and `1e-999`.
+        if let foreign = foreign(data) {
+            try require(Foreign(value) == foreign, "another value than Foundation reads")
+        }
         try require(Foreign(value) == foreign(text), "Foundation reads something else in what was written")
         try makeMessages(of: data)
     }
@@ -72,8 +75,6 @@ enum JSONTarget {
                 self = .null
             } else if let truth = try? container.decode(Bool.self) {
                 self = .truth(truth)
-            } else if let number = try? container.decode(Int64.self) {
-                self = .number(Double(number))
             } else if let number = try? container.decode(Double.self) {
                 self = .number(number)
             } else if let text = try? container.decode(String.self) {

@@ -19,6 +19,20 @@ import Testing
         }
     }
 
+    /// The line is written behind the answer, and for each: it has the route, never the path.
+    @Test func eachAnswerHasOneLineInTheLog() async throws {
+        let log = LogRecorder()
+        try await withServer(logger: log.logger) { server in
+            for _ in 0..<20 { #expect(try await server.tool("test.echo", #"{"text":"secret"}"#).status == 200) }
+            #expect(try await server.tool("test.nothing", "{}").status == 404)
+            #expect(try await server.get("/private/name").status == 404)
+            try await eventually("the lines are written") { log.count("Answered a request.") == 22 }
+        }
+        #expect(log.count("route=/api/tools/{operation} status=200") == 20)
+        #expect(log.count("route=/api/tools/{operation} status=404") == 1 && log.count("route=none status=404") == 1)
+        #expect(!log.contains("secret") && !log.contains("private"))
+    }
+
     @Test func listsTheOperations() async throws {
         try await withServer { server in
             let operations = try await server.get("/api/tools").json()["operations"]?.array ?? []
